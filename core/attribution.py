@@ -1,0 +1,269 @@
+"""What explainers make, what an explainer is, and the one list of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from core.classifier import Classifier, expand_targets
+from core.errors import UserError, closest
+from core.parameters import Parameters
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """One map of evidence for one target, raw, with how it was made.
+
+    Attributes:
+        values: [H, W] float32 in the model's frame, on the CPU, not normalised.
+        standard_error: [H, W] Monte-Carlo error of `values`; None where the method is exact or knows no error.
+        partial: True for a running estimate.
+        signed: True if negative values mean evidence against the target.
+        target, contrast: class indices; contrast None where the target is explained on its own.
+        method, parameters, seed: enough to make it again.
+        forward_passes, backward_passes: pictures sent through the classifier for this map, and back.
+        seconds: computing time for this map (of a batch: its equal part).
+    """
+
+    values: Tensor
+    standard_error: Tensor | None
+    partial: bool
+    signed: bool
+    target: int
+    contrast: int | None
+    method: str
+    parameters: Parameters
+    seed: int
+    forward_passes: int
+    backward_passes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Job:
+    """One batch to explain, checked: tensors on the classifier's device."""
+
+    images: Tensor  # [B, 3, H, W] in [0, 1]
+    targets: Tensor  # [B]
+    contrasts: Tensor | None  # [B]
+    parameters: Any
+    seeds: tuple[int, ...]
+    regions: Tensor | None  # [P, H, W] in [0, 1], a partition
+
+    @property
+    def size(self) -> int:
+        return self.images.shape[0]
+
+    @property
+    def frame(self) -> tuple[int, int]:
+        return self.images.shape[-2], self.images.shape[-1]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a method knows after a chunk, for all B pictures.
+
+    values, standard_error: [B, H, W]; forward_passes, backward_passes: so far, one number a picture.
+    """
+
+    values: Tensor
+    forward_passes: Sequence[int]
+    backward_passes: Sequence[int]
+    partial: bool = False
+    standard_error: Tensor | None = None
+
+
+class Explainer(ABC):
+    """Makes attributions. Registered once, it appears on the page, the command line and in every contract test.
+
+    Class attributes:
+        name: as typed; title: as shown; summary: one line of help.
+        family: gradient, cam, attention, relevance, removal, learned or control.
+        parameters: its frozen dataclass.
+        signed: with default parameters, negative values mean evidence against.
+        class_specific: the map depends on the target.
+        needs_weights: `bind` needs trained weights.
+        default: chosen when a person has not chosen.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    family: ClassVar[str]
+    parameters: ClassVar[type[Parameters]] = Parameters
+    signed: ClassVar[bool] = False
+    class_specific: ClassVar[bool] = True
+    needs_weights: ClassVar[bool] = False
+    default: ClassVar[bool] = False
+
+    def supports(self, classifier: Classifier) -> str | None:
+        """None, or one sentence why this explainer cannot explain this classifier."""
+        return None
+
+    def is_signed(self, parameters: Any) -> bool:
+        """Whether maps made with these parameters are signed."""
+        return self.signed
+
+    def bind(self, classifier: Classifier, weights: Any = None) -> BoundExplainer:
+        """Tie it to a classifier (and trained weights, for learned explainers).
+
+        Raises:
+            UserError: `supports` refuses.
+        """
+        reason = self.supports(classifier)
+        if reason is not None:
+            raise UserError(reason)
+        return BoundExplainer(self, classifier, self.prepare(classifier, weights))
+
+    def prepare(self, classifier: Classifier, weights: Any) -> Any:
+        """What is found out once per classifier (a target layer, loaded weights); handed to `run` as `state`."""
+        return None
+
+    @abstractmethod
+    def run(self, classifier: Classifier, job: Job, state: Any) -> Iterator[Estimate]:
+        """Yield the running estimate after each chunk; the last one has `partial=False`.
+
+        Nothing is alive across a yield: no grad, inference or autocast mode, no hook, lock or changed flag.
+        """
+
+
+class BoundExplainer:
+    """An explainer tied to a classifier."""
+
+    def __init__(self, explainer: Explainer, classifier: Classifier, state: Any = None) -> None:
+        self.explainer, self.classifier, self._state = explainer, classifier, state
+
+    def steps(
+        self,
+        images: Tensor,
+        targets: Tensor | Sequence[int],
+        parameters: Parameters | None = None,
+        *,
+        contrasts: Tensor | Sequence[int] | None = None,
+        seeds: Sequence[int] = (0,),
+        regions: Tensor | None = None,
+    ) -> Iterator[list[Attribution]]:
+        """Yield running maps of the whole batch after each chunk; the last list has `partial=False`.
+
+        Args:
+            images: [B, 3, H, W] in [0, 1].
+            targets: [B] class indices, or one for all.
+            parameters: of the explainer's own type; None for defaults.
+            contrasts: [B] class indices, or one for all: explain the target against it.
+            seeds: [B], or one for all. A map depends on its own seed only, never on its neighbours or the chunk.
+            regions: [P, H, W] in [0, 1], a partition of the frame, for explainers that remove regions.
+
+        Raises:
+            UserError: something does not fit; raised before the first chunk.
+        """
+        job = self._job(images, targets, parameters, contrasts, seeds, regions)
+        return self._timed(job)
+
+    def explain(self, *args: Any, **kwargs: Any) -> list[Attribution]:
+        """The last of `steps`: same arguments."""
+        last: list[Attribution] = []
+        for last in self.steps(*args, **kwargs):  # noqa: B007 - the last one is the result
+            pass
+        return last
+
+    def _timed(self, job: Job) -> Iterator[list[Attribution]]:
+        work = self.explainer.run(self.classifier, job, self._state)
+        seconds = 0.0
+        try:
+            while True:
+                began = perf_counter()
+                estimate = next(work, None)
+                if estimate is None:
+                    return
+                values = estimate.values.detach().float().cpu()
+                error = estimate.standard_error
+                error = error.detach().float().cpu() if error is not None else None
+                seconds += perf_counter() - began
+                yield [self._attribution(job, estimate, values, error, b, seconds) for b in range(job.size)]
+        finally:
+            work.close()  # ty: ignore[unresolved-attribute]
+
+    def _attribution(
+        self, job: Job, estimate: Estimate, values: Tensor, error: Tensor | None, b: int, seconds: float
+    ) -> Attribution:
+        return Attribution(
+            values=values[b],
+            standard_error=None if error is None else error[b],
+            partial=estimate.partial,
+            signed=self.explainer.is_signed(job.parameters),
+            target=int(job.targets[b]),
+            contrast=None if job.contrasts is None else int(job.contrasts[b]),
+            method=self.explainer.name,
+            parameters=job.parameters,
+            seed=job.seeds[b],
+            forward_passes=int(estimate.forward_passes[b]),
+            backward_passes=int(estimate.backward_passes[b]),
+            seconds=seconds / job.size,
+        )
+
+    def _job(
+        self, images: Tensor, targets: Any, parameters: Parameters | None, contrasts: Any, seeds: Any, regions: Any
+    ) -> Job:
+        device, classes = self.classifier.device, len(self.classifier.labels)
+        if images.dim() != 4 or images.shape[1] != 3 or images.shape[0] == 0:
+            raise UserError(f"Expected pictures of shape [B, 3, H, W], got {list(images.shape)}.")
+        wanted = self.explainer.parameters
+        parameters = parameters if parameters is not None else wanted()
+        if not isinstance(parameters, wanted):
+            raise UserError(f"{self.explainer.name} takes {wanted.__name__}, got {type(parameters).__name__}.")
+        count = images.shape[0]
+        targets = expand_targets(targets, count, device)
+        contrasts = None if contrasts is None else expand_targets(contrasts, count, device)
+        seeds = tuple(int(seed) for seed in seeds)
+        seeds = seeds * count if len(seeds) == 1 else seeds
+        for what, given in (("targets", targets), ("contrasts", contrasts), ("seeds", seeds)):
+            if given is not None and len(given) != count:
+                raise UserError(f"Expected {count} {what}, one a picture, got {len(given)}.")
+        for what, given in (("target", targets), ("contrast", contrasts)):
+            if given is not None and (int(given.min()) < 0 or int(given.max()) >= classes):
+                raise UserError(f"The {what} must be a class from 0 to {classes - 1}.")
+        if contrasts is not None and bool((targets == contrasts).any()):
+            raise UserError("Target and contrast are the same class; choose another class to explain against.")
+        if regions is not None:
+            if regions.dim() != 3 or regions.shape[-2:] != images.shape[-2:]:
+                raise UserError(
+                    f"Expected regions [P, {images.shape[-2]}, {images.shape[-1]}], got {list(regions.shape)}."
+                )
+            regions = regions.to(device, torch.float32)
+        return Job(images.to(device, torch.float32), targets, contrasts, parameters, seeds, regions)
+
+
+_registry: dict[str, Explainer] = {}
+
+
+def register(cls: type[Explainer]) -> type[Explainer]:
+    """Class decorator: put an explainer on the one list."""
+    if cls.name in _registry:
+        raise ValueError(f"two explainers are called {cls.name!r}")
+    _registry[cls.name] = cls()
+    return cls
+
+
+def explainers() -> dict[str, Explainer]:
+    """Every explainer by name, in the order they were registered."""
+    import core.explainers  # noqa: F401 - importing the package registers its modules
+
+    return dict(_registry)
+
+
+def get_explainer(name: str) -> Explainer:
+    """By name.
+
+    Raises:
+        UserError: unknown; names the nearest one.
+    """
+    known = explainers()
+    if name not in known:
+        raise UserError(f"There is no explainer {name!r}; {closest(name, list(known))}")
+    return known[name]

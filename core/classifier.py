@@ -1,0 +1,218 @@
+"""The model under study, behind one face."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from core.errors import UserError, closest
+from core.images import Picture
+from core.preprocessing import Prepared, Preprocessing
+from core.runtime.device import choose_device, choose_precision
+
+Output = Literal["softmax", "sigmoid"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One line of a top-k list: class index, its label, its probability in [0, 1]."""
+
+    index: int
+    label: str
+    probability: float
+
+
+class Classifier:
+    """A private copy of a model: evaluation mode, no parameter gradients, no in-place activations.
+
+    The caller's module is never touched. Plain pictures go in, logits come out: normalisation is inside.
+
+    Attributes:
+        name: the spec or file it came from, for people.
+        labels: one per class.
+        output: "softmax" (classes exclude each other) or "sigmoid" (each class on its own).
+        preprocessing: how pictures become its input.
+        device, precision: where and in what the passes run ("float32" or "bfloat16"; logits are always float32).
+        fingerprint: sha256 over weights, architecture and preprocessing.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        labels: Sequence[str] | None = None,
+        preprocessing: Preprocessing | None = None,
+        output: Output = "softmax",
+        name: str = "classifier",
+        device: str | torch.device = "auto",
+        precision: str = "auto",
+    ) -> None:
+        """Copy the module and find its number of classes.
+
+        A one-logit module becomes two classes with logits (-z, z) and sigmoid output, so that both labels have
+        their own probability and a gradient of full size.
+
+        Raises:
+            UserError: labels do not fit, weights are not finite, or the module does not take such pictures.
+        """
+        self.name = name
+        self.output: Output = output
+        self.preprocessing = preprocessing or Preprocessing()
+        self.device = choose_device(device)
+        self.precision = choose_precision(precision, self.device)
+        module = copy.deepcopy(module).eval().requires_grad_(False)
+        _check_finite(module)
+        for part in module.modules():
+            if getattr(part, "inplace", False) is True:
+                part.inplace = False  # ty: ignore[invalid-assignment]
+        self.memory_format = (
+            torch.channels_last if any(isinstance(m, nn.Conv2d) for m in module.modules()) else torch.contiguous_format
+        )
+        self.module = module.to(self.device, memory_format=self.memory_format)
+        self._mean = torch.tensor(self.preprocessing.mean, device=self.device).view(1, 3, 1, 1)
+        self._std = torch.tensor(self.preprocessing.std, device=self.device).view(1, 3, 1, 1)
+        self._one_logit = False
+        classes = self._probe()
+        if classes == 1:
+            self._one_logit, self.output, classes = True, "sigmoid", 2
+            if labels is not None and len(labels) == 1:
+                labels = [f"not {labels[0]}", labels[0]]
+        if labels is not None and len(labels) != classes:
+            raise UserError(
+                f"{name} has {classes} classes but {len(labels)} labels were given; give one label a class."
+            )
+        self.labels: tuple[str, ...] = tuple(labels) if labels else tuple(f"class {i}" for i in range(classes))
+        self.fingerprint = self._fingerprint()
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(H, W) of the model's frame in pixels."""
+        return self.preprocessing.model_size
+
+    def prepare(self, picture: Picture | Image.Image) -> Prepared:
+        """Resize and crop a picture into the model's frame, [3, H, W] in [0, 1]."""
+        return self.preprocessing.apply(picture)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] in [0, 1] -> [B, C] float32, differentiable in the images."""
+        x = (images.to(self.device, torch.float32) - self._mean) / self._std
+        x = x.contiguous(memory_format=self.memory_format)
+        low = self.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16) if low else nullcontext():
+            out = _tensor_of(self.module(x)).float()
+        if out.dim() != 2:
+            raise UserError(
+                f"{self.name} gives an output of shape {tuple(out.shape)}; a classifier gives [batch, classes]."
+            )
+        return torch.cat([-out, out], dim=1) if self._one_logit else out
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """[B, C] logits -> [B, C] in [0, 1]."""
+        return logits.sigmoid() if self.output == "sigmoid" else logits.softmax(-1)
+
+    def margin(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """[B, C], [B] -> [B]: log-odds of the target against all other classes (sigmoid: against its absence)."""
+        chosen = logits.gather(1, targets.view(-1, 1)).squeeze(1)
+        if self.output == "sigmoid":
+            return chosen
+        others = logits.scatter(1, targets.view(-1, 1), float("-inf"))
+        return chosen - others.logsumexp(-1)
+
+    def score(self, logits: Tensor, targets: Tensor, contrasts: Tensor | None = None) -> Tensor:
+        """[B, C], [B] -> [B]: the number explainers explain, the target's logit (minus the contrast's)."""
+        chosen = logits.gather(1, targets.view(-1, 1)).squeeze(1)
+        if contrasts is None:
+            return chosen
+        return chosen - logits.gather(1, contrasts.view(-1, 1)).squeeze(1)
+
+    @torch.no_grad()
+    def predict(self, images: Tensor, k: int = 5) -> list[list[Prediction]]:
+        """The k likeliest classes of each picture, likeliest first.
+
+        Raises:
+            UserError: the model answers with something that is not a number.
+        """
+        logits = self.logits(images)
+        if not torch.isfinite(logits).all():
+            raise UserError(f"{self.name} answers with NaN or infinity on this picture; check its weights.")
+        top = self.probabilities(logits).topk(min(k, len(self.labels)), dim=1)
+        return [
+            [Prediction(int(i), self.labels[int(i)], float(p)) for p, i in zip(row_p, row_i)]
+            for row_p, row_i in zip(top.values.cpu(), top.indices.cpu())
+        ]
+
+    def class_index(self, label: str | int) -> int:
+        """The class a person means by a label or a number.
+
+        Raises:
+            UserError: no such class, or the label names several.
+        """
+        text = str(label).strip()
+        exact = [i for i, known in enumerate(self.labels) if known == text]
+        found = exact or [i for i, known in enumerate(self.labels) if known.lower() == text.lower()]
+        if len(found) == 1:
+            return found[0]
+        if len(found) > 1:
+            raise UserError(f"{text!r} is the label of classes {', '.join(map(str, found))}; give the number instead.")
+        if text.isdigit() and int(text) < len(self.labels):
+            return int(text)
+        raise UserError(f"{self.name} has no class {text!r}; {closest(text, list(self.labels))}")
+
+    @torch.no_grad()
+    def _probe(self) -> int:
+        height, width = self.input_size
+        try:
+            return self.logits(torch.full((1, 3, height, width), 0.5, device=self.device)).shape[1]
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"{self.name} does not take pictures of {height}x{width} pixels ({str(error).splitlines()[0][:120]}); "
+                "check its preprocessing."
+            ) from error
+
+    def _fingerprint(self) -> str:
+        h = hashlib.sha256()
+        h.update(str(self.module).encode())
+        h.update(json.dumps(self.preprocessing.to_dict(), sort_keys=True).encode())
+        h.update(f"{self.output}{self._one_logit}".encode())
+        for key, value in sorted(self.module.state_dict().items()):
+            if isinstance(value, Tensor):
+                h.update(f"{key}{value.dtype}{tuple(value.shape)}".encode())
+                h.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return h.hexdigest()
+
+
+def expand_targets(targets: Tensor | Sequence[int], count: int, device: torch.device) -> Tensor:
+    """Class indices as a [count] long tensor on the device; one index serves all."""
+    tensor = torch.as_tensor(targets, dtype=torch.long).flatten().to(device)
+    return tensor.expand(count) if tensor.numel() == 1 else tensor
+
+
+def _tensor_of(output: object) -> Tensor:
+    """Models answer with a tensor, a tuple, a dictionary or an object with `logits`."""
+    if isinstance(output, Tensor):
+        return output
+    logits = getattr(output, "logits", None)
+    if logits is None and isinstance(output, dict):
+        logits = output.get("logits", output.get("out"))
+    if logits is None and isinstance(output, (tuple, list)) and output:
+        logits = output[0]
+    if not isinstance(logits, Tensor):
+        raise UserError(f"The model answers with {type(output).__name__}; a classifier gives logits.")
+    return logits
+
+
+def _check_finite(module: nn.Module) -> None:
+    for name, value in module.state_dict().items():
+        if isinstance(value, Tensor) and value.is_floating_point() and not torch.isfinite(value).all():
+            raise UserError(f"The weights hold NaN or infinity (first in {name!r}); train or export the model again.")

@@ -1,0 +1,20 @@
+"""The one error a user can cause."""
+
+
+class UserError(ValueError):
+    """Something the user can mend: the message is one sentence that says what is wrong and what to do.
+
+    The command line prints it and exits with code 2; the page shows it beside the thing it is about.
+    Every other exception is a defect of Satchel.
+    """
+
+
+def closest(word: str, known: list[str]) -> str:
+    """A hint for an unknown name: the nearest known one if there is one, else the list."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, known, n=1, cutoff=0.5)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
+    return f"known are: {shown}."

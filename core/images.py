@@ -1,0 +1,175 @@
+"""The one safe reader of untrusted pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from core.errors import UserError
+
+# Decoders outside this list (EPS, PDF, PSD, ...) have a long history of holes. MPO is what many phones call JPEG.
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF")
+READABLE = "PNG, JPEG, WebP, GIF, BMP or TIFF"
+MAX_PIXELS = 64_000_000
+MAX_BYTES = 256 * 1024 * 1024
+EXIF_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as a person sees it.
+
+    Attributes:
+        image: RGB, 8 bit, turned upright.
+        name: what to call it (the file's name).
+        orientation: EXIF orientation of the stored pixels, 1 to 8 (1: stored upright).
+        notes: what was changed on the way in, one sentence each; empty for an ordinary picture.
+    """
+
+    image: Image.Image
+    name: str = "picture"
+    orientation: int = 1
+    notes: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels, upright."""
+        return self.image.height, self.image.width
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the upright pixels: equal pictures have equal digests, whatever their file format."""
+        h = hashlib.sha256(f"{self.image.size}".encode())
+        h.update(self.image.tobytes())
+        return h.hexdigest()
+
+    def array(self) -> np.ndarray:
+        """uint8 [h, w, 3]."""
+        return np.asarray(self.image)
+
+
+def read_picture(source: str | Path | bytes, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Read a picture from a file or from bytes, distrusting it.
+
+    Turned upright by its EXIF tag; 16-bit and float greys scaled to 8 bit; CMYK and palettes converted; transparency
+    laid over white; the first frame of an animation. The size limit is checked before any pixel is decoded.
+
+    Raises:
+        UserError: what is there is no picture, is cut off, too large, or of a format that is not read.
+    """
+    if isinstance(source, bytes):
+        name = name or "picture"
+        data = source
+    else:
+        path = Path(source)
+        name = name or path.name
+        data = _bytes_of(path, name)
+    if len(data) > MAX_BYTES:
+        raise UserError(f"{name} is larger than {MAX_BYTES >> 20} MB; save a smaller copy of it.")
+    if not data:
+        raise UserError(f"{name} is empty (0 bytes); choose the file again or export it anew.")
+    image = _open(data, name)
+    if image.width * image.height > max_pixels:
+        raise _too_large(name, f"{image.width} x {image.height} pixels", max_pixels)
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise UserError(f"{name} is damaged or cut off ({error}); export or download it again.") from error
+    except MemoryError as error:
+        raise _too_large(name, f"{image.width} x {image.height} pixels", max_pixels) from error
+    return _upright_rgb(image, name)
+
+
+def _bytes_of(path: Path, name: str) -> bytes:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError(f"{name} is larger than {MAX_BYTES >> 20} MB; save a smaller copy of it.")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"There is no file {path}; check the path.") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{path} is a folder, not a picture; name the pictures in it.") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); check its permissions.") from error
+
+
+def _open(data: bytes, name: str) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise _too_large(name, "far too many pixels", MAX_PIXELS) from error
+    except UnidentifiedImageError as error:
+        head = data[:512].lstrip().lower()
+        if head.startswith((b"<svg", b"<?xml")) or b"<svg" in head:
+            raise UserError(f"{name} is an SVG drawing, which has no pixels; export it as PNG first.") from error
+        raise UserError(f"{name} is not a picture that Satchel reads; save it as {READABLE}.") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{name} is damaged ({error}); export or download it again.") from error
+
+
+def _too_large(name: str, size: str, limit: int) -> UserError:
+    return UserError(f"{name} has {size}; the limit is {limit // 1_000_000} megapixels, so save a smaller copy of it.")
+
+
+def _upright_rgb(image: Image.Image, name: str) -> Picture:
+    notes: list[str] = []
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":
+        notes.append(f"Only the first of its {frames} frames is used.")
+    try:
+        orientation = int(image.getexif().get(EXIF_ORIENTATION, 1))
+    except (ValueError, TypeError, SyntaxError, OSError, KeyError):
+        orientation = 1  # a broken EXIF block does not make a picture unreadable
+    orientation = orientation if 1 <= orientation <= 8 else 1
+    if orientation != 1:
+        notes.append("It was turned upright, as its camera noted.")
+    rgb = turn_upright(_to_rgb(image, notes), orientation)
+    return Picture(rgb, name, orientation, tuple(notes))
+
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
+    """Undo an EXIF orientation (1 to 8); works on masks as on pictures."""
+    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
+
+
+def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
+    mode = image.mode
+    if mode.startswith("I") or mode == "F":
+        notes.append("Its grey values were scaled to 8 bit.")
+        return _scaled_grey(image)
+    if mode == "CMYK":
+        notes.append("It was converted from CMYK to RGB.")
+        return image.convert("RGB")
+    if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        if rgba.getextrema()[3][0] < 255:
+            notes.append("Its transparent parts were laid over white.")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _scaled_grey(image: Image.Image) -> Image.Image:
+    """16-bit by its nominal range (so that pictures stay comparable); 32-bit and float by their own range."""
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
+    if image.mode.startswith("I;16") or (image.mode == "I" and values.min() >= 0 and values.max() <= 65535):
+        low, high = 0.0, 65535.0
+    else:
+        low, high = float(values.min()), float(values.max())
+    grey = (values - low) * (255.0 / (high - low)) if high > low else np.zeros_like(values)
+    return ImageOps.grayscale(Image.fromarray(np.clip(grey + 0.5, 0, 255).astype(np.uint8))).convert("RGB")

@@ -1,0 +1,115 @@
+"""Parameters as frozen dataclasses: bounds, step, default and help stand once, and sliders, options and docs follow."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self, get_type_hints
+
+from core.errors import UserError, closest
+
+
+def parameter(
+    default: Any,
+    help: str,  # noqa: A002 - the word every option parser uses
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    step: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> Any:
+    """A dataclass field with bounds (both included) or choices, and one line of help."""
+    meta = {"help": help, "low": low, "high": high, "step": step, "choices": choices}
+    return dataclasses.field(default=default, metadata=meta)
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """One parameter as an interface sees it: `kind` is "int", "float", "bool" or "choice"."""
+
+    name: str
+    kind: str
+    default: Any
+    help: str
+    low: float | None
+    high: float | None
+    step: float | None
+    choices: tuple[str, ...] | None
+
+    @property
+    def label(self) -> str:
+        return self.name.replace("_", " ")
+
+    def coerce(self, value: Any) -> Any:
+        """From a slider or the text of an option to the field's own type.
+
+        Raises:
+            UserError: not of the kind, out of bounds or not among the choices.
+        """
+        if self.kind == "choice":
+            if value not in (self.choices or ()):
+                raise UserError(f"{self.name} must be one of {', '.join(self.choices or ())}, got {value!r}.")
+            return value
+        if self.kind == "bool":
+            return self._bool(value)
+        try:
+            number = float(value)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{self.name} must be a number, got {value!r}.") from error
+        if not math.isfinite(number) or (self.kind == "int" and number != int(number)):
+            raise UserError(f"{self.name} must be a {'whole ' if self.kind == 'int' else ''}number, got {value!r}.")
+        below = self.low is not None and number < self.low
+        above = self.high is not None and number > self.high
+        if below or above:
+            raise UserError(f"{self.name} must lie between {self.low:g} and {self.high:g}, got {value}.")
+        return int(number) if self.kind == "int" else number
+
+    def _bool(self, value: Any) -> bool:
+        if isinstance(value, bool):
+            return value
+        text = str(value).lower()
+        if text in ("true", "yes", "on", "1"):
+            return True
+        if text in ("false", "no", "off", "0"):
+            return False
+        raise UserError(f"{self.name} must be true or false, got {value!r}.")
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Base of every explainer's parameters; made wrong, it raises UserError."""
+
+    def __post_init__(self) -> None:
+        for spec in self.specs():
+            object.__setattr__(self, spec.name, spec.coerce(getattr(self, spec.name)))
+
+    @classmethod
+    def specs(cls) -> tuple[ParameterSpec, ...]:
+        """What an interface needs to draw the controls."""
+        hints = get_type_hints(cls)
+        out = []
+        for field in dataclasses.fields(cls):
+            meta = field.metadata
+            kind = "choice" if meta.get("choices") else {int: "int", float: "float", bool: "bool"}[hints[field.name]]
+            bounds = (meta.get("low"), meta.get("high"), meta.get("step"))
+            out.append(ParameterSpec(field.name, kind, field.default, meta["help"], *bounds, meta.get("choices")))
+        return tuple(out)
+
+    @classmethod
+    def parse(cls, options: Mapping[str, Any]) -> Self:
+        """From option names to values, text or typed.
+
+        Raises:
+            UserError: an unknown name or a bad value.
+        """
+        known = [spec.name for spec in cls.specs()]
+        for name in options:
+            if name not in known:
+                hint = closest(name, known) if known else "it has none."
+                raise UserError(f"There is no parameter {name!r}; {hint}")
+        return cls(**options)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)

@@ -1,0 +1,93 @@
+"""How many passes go through the model at once: learned from the real chunks as they run."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator
+from time import perf_counter
+
+import torch
+
+from core.classifier import Classifier
+from core.runtime.device import synchronise
+
+START = {"cpu": 4, "cuda": 32}
+LARGEST = {"cpu": 64, "cuda": 1024}
+
+
+class ChunkTuner:
+    """Climbs from a small chunk to the fastest one, a power of two; remembers it per key.
+
+    Chunk size never changes a result: random numbers come from (seed, picture, sample index).
+    """
+
+    def __init__(self, start: int, largest: int) -> None:
+        self.start, self.largest = start, largest
+        self._best: dict[int, float] = {}  # chunk -> least seconds per pass seen
+        self._seen: defaultdict[int, int] = defaultdict(int)
+        self._limit = largest
+
+    def propose(self) -> int:
+        """The next chunk to run: the fastest seen, or its untried neighbour."""
+        if not self._best:
+            return min(self.start, self._limit)
+        best = min(self._best, key=lambda size: self._best[size])
+        for size in (best * 2, best // 2):
+            if 1 <= size <= self._limit and self._seen[size] < 1:
+                return size
+        return best
+
+    def record(self, size: int, seconds: float) -> None:
+        """Note how long a whole chunk took. The first chunk of a size warms caches; its best time counts."""
+        self._seen[size] += 1
+        per_pass = seconds / size
+        self._best[size] = min(per_pass, self._best.get(size, float("inf")))
+
+    def too_large(self, size: int) -> int:
+        """Memory ran out at this size: never propose it again. Returns the size to try next."""
+        self._limit = max(1, size // 2)
+        self._best = {known: t for known, t in self._best.items() if known <= self._limit}
+        return self._limit
+
+
+_tuners: dict[Hashable, ChunkTuner] = {}
+_lock = threading.Lock()
+
+
+def tuner_for(classifier: Classifier, shape: tuple[int, ...], kind: str) -> ChunkTuner:
+    """The tuner of one classifier, picture shape, device and kind of pass ("gradient" or "forward")."""
+    key = (classifier.fingerprint, tuple(shape), str(classifier.device), classifier.precision, kind)
+    with _lock:
+        if key not in _tuners:
+            device = classifier.device.type
+            _tuners[key] = ChunkTuner(START.get(device, 8), LARGEST.get(device, 64))
+        return _tuners[key]
+
+
+def in_chunks(
+    classifier: Classifier, total: int, shape: tuple[int, ...], kind: str, run: Callable[[int, int], None]
+) -> Iterator[int]:
+    """Run `run(start, end)` over range(total) in chunks, yielding how many are done after each.
+
+    On out-of-memory the chunk is halved and run again, so `run` adds to its sums last.
+    """
+    tuner = tuner_for(classifier, shape, kind)
+    start = 0
+    while start < total:
+        proposed = tuner.propose()
+        size = min(proposed, total - start)
+        began = perf_counter()
+        try:
+            run(start, start + size)
+            synchronise(classifier.device)
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+            tuner.too_large(size)
+            torch.cuda.empty_cache()
+            continue
+        if size == proposed:
+            tuner.record(size, perf_counter() - began)
+        start += size
+        yield start
