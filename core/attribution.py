@@ -88,6 +88,7 @@ class Explainer(ABC):
         parameters: its frozen dataclass.
         signed: with default parameters, negative values mean evidence against.
         class_specific: the map depends on the target.
+        random: the map depends on the seed.
         needs_weights: `bind` needs trained weights.
         default: chosen when a person has not chosen.
     """
@@ -99,6 +100,7 @@ class Explainer(ABC):
     parameters: ClassVar[type[Parameters]] = Parameters
     signed: ClassVar[bool] = False
     class_specific: ClassVar[bool] = True
+    random: ClassVar[bool] = False
     needs_weights: ClassVar[bool] = False
     default: ClassVar[bool] = False
 

@@ -34,6 +34,22 @@ class Item:
     segments: Callable[[], Segments | None]
     columns: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def group(self) -> str:
+        """Pictures of one group (a manifest column, such as a patient) are not independent; default: its own."""
+        return self.columns.get("group") or self.id
+
+    def load(self) -> tuple[Picture, Segments | None]:
+        """The picture and its segments.
+
+        Raises:
+            UserError: either cannot be read, or the masks are of another size.
+        """
+        picture, segments = self.picture(), self.segments()
+        if segments is not None:
+            check_size(segments, picture.size, self.id)
+        return picture, segments
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -124,7 +140,7 @@ def _from_manifest(root: Path) -> Dataset:
                 id=relative,
                 label=row[label_column] if label_column else None,
                 picture=_picture_reader(_inside(root, relative)),
-                segments=_mask_reader(_inside(root, mask), names or {}, _inside(root, relative)) if mask else _none,
+                segments=_mask_reader(_inside(root, mask), names or {}) if mask else _none,
                 columns={k: v for k, v in row.items() if k not in ("image", "label", "mask") and v is not None},
             )
         )
@@ -155,7 +171,7 @@ def _with_masks_from(data: Dataset, folder: Path) -> Dataset:
         relative = Path(item.id).with_suffix(".png")
         mask = next((p for p in (folder / relative, folder / relative.name) if p.is_file()), None)
         found += mask is not None
-        reader = _mask_reader(mask, names, None, item.picture) if mask else item.segments
+        reader = _mask_reader(mask, names) if mask else item.segments
         items.append(replace(item, segments=reader))
     if not found:
         raise UserError(f"{folder} has no mask for any picture; a mask carries its picture's name with .png.")
@@ -214,18 +230,8 @@ def _picture_reader(path: Path) -> Callable[[], Picture]:
     return lambda: read_picture(path)
 
 
-def _mask_reader(
-    mask: Path,
-    names: dict[int, tuple[str, str]],
-    picture: Path | None,
-    reader: Callable[[], Picture] | None = None,
-) -> Callable[[], Segments]:
-    def read() -> Segments:
-        label_map = read_label_map(mask)
-        size = reader().size if reader else read_picture(picture or mask).size
-        return check_size(segments_from_label_map(label_map, names), size, mask.name)
-
-    return read
+def _mask_reader(mask: Path, names: dict[int, tuple[str, str]]) -> Callable[[], Segments]:
+    return lambda: segments_from_label_map(read_label_map(mask), names)
 
 
 def read_label_map(path: Path) -> np.ndarray:

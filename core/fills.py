@@ -7,6 +7,7 @@ from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
 FILLS = ("mean", "blur", "black", "noise")
+PLATES = tuple(kind for kind in FILLS if kind != "noise")  # those that need no seed
 
 
 def fill_plate(images: Tensor, kind: str, seeds: tuple[int, ...] | None = None) -> Tensor:

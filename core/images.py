@@ -12,8 +12,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from core.errors import UserError
 
-# Decoders outside this list (EPS, PDF, PSD, ...) have a long history of holes. MPO is what many phones call JPEG.
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF")
+# Decoders outside this list (EPS, PDF, PSD, ...) have a long history of holes. Pillow's JPEG covers MPO, which
+# many phones write.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 READABLE = "PNG, JPEG, WebP, GIF, BMP or TIFF"
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 * 1024 * 1024

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from core.errors import UserError
 from core.images import Picture, turn_upright
+
+Fit = Literal["squash", "cover", "contain"]
 
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -164,9 +166,13 @@ class Preprocessing:
 
     Attributes:
         resize: shorter side in pixels, or (H, W) to squash to, or None.
-        crop: (H, W) of the centre crop, padded with black where the picture is smaller, or None.
+        crop: (H, W) of the centre crop, padded with `fill` where the picture is smaller, or None.
         interpolation: nearest, bilinear, bicubic or lanczos.
         mean, std: per channel, of pictures in [0, 1].
+        fit: what becomes of the shape where `resize` is (H, W): "squash" to it, or keep it and "cover" or be
+            "contain"ed in that frame.
+        fill: colour of the padding, in [0, 1].
+        crop_rounding: where half the surplus is no whole pixel, the crop begins at the "nearest" or one "down".
     """
 
     resize: int | tuple[int, int] | None = 256
@@ -174,17 +180,25 @@ class Preprocessing:
     interpolation: str = "bilinear"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    fit: Fit = "squash"
+    fill: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    crop_rounding: Literal["nearest", "down"] = "nearest"
 
     def __post_init__(self) -> None:
-        if self.crop is None and not isinstance(self.resize, tuple):
+        if self.crop is None and (not isinstance(self.resize, tuple) or self.fit != "squash"):
             raise ValueError("preprocessing needs a crop or an exact size, or pictures would differ in size")
         if self.interpolation not in RESAMPLING:
             raise ValueError(f"interpolation must be one of {', '.join(RESAMPLING)}, got {self.interpolation!r}")
+        if self.fit not in get_args(Fit):
+            raise ValueError(f"fit must be one of {', '.join(get_args(Fit))}, got {self.fit!r}")
+        if self.crop_rounding not in ("nearest", "down"):
+            raise ValueError(f"crop_rounding must be nearest or down, got {self.crop_rounding!r}")
 
     @classmethod
     def from_dict(cls, values: dict) -> Preprocessing:
         """From plain JSON values (lists become tuples)."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**fields)
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -200,6 +214,10 @@ class Preprocessing:
         """Where a picture of this size goes."""
         if isinstance(self.resize, tuple):
             rh, rw = self.resize
+            if self.fit != "squash":
+                choose = min if self.fit == "cover" else max
+                ratio = choose(height / rh, width / rw)  # picture pixels per resized pixel, as timm counts
+                rh, rw = round(height / ratio), round(width / ratio)
         elif self.resize is not None:
             short = self.resize
             # torchvision's rounding: the longer side is truncated
@@ -208,7 +226,7 @@ class Preprocessing:
             rh, rw = height, width
         rh, rw = max(1, rh), max(1, rw)
         ch, cw = self.crop or (rh, rw)
-        top, left = _crop_offset(rh, ch), _crop_offset(rw, cw)
+        top, left = self._crop_offset(rh, ch), self._crop_offset(rw, cw)
         return Geometry((height, width), (ch, cw), rh / height, rw / width, top, left, orientation)
 
     def apply(self, picture: Picture | Image.Image) -> Prepared:
@@ -217,30 +235,37 @@ class Preprocessing:
             picture = Picture(picture.convert("RGB"))
         height, width = picture.size
         geometry = self.geometry(height, width, picture.orientation)
-        image = _resized_crop(picture.image, geometry, RESAMPLING[self.interpolation])
+        image = _resized_crop(picture.image, geometry, RESAMPLING[self.interpolation], self.fill)
         array = np.asarray(image, dtype=np.float32) / 255.0
         return Prepared(torch.from_numpy(array).permute(2, 0, 1).contiguous(), geometry)
 
+    def _crop_offset(self, resized: int, crop: int) -> int:
+        if resized < crop:
+            return -((crop - resized) // 2)  # padding puts its larger half right and below
+        # torchvision's and timm's centre crop rounds (to even); transformers' rounds down
+        surplus = (resized - crop) / 2.0
+        return round(surplus) if self.crop_rounding == "nearest" else int(surplus)
 
-def _crop_offset(resized: int, crop: int) -> int:
-    # torchvision's and timm's centre crop: half the surplus, rounded; padding puts its larger half right and below
-    return round((resized - crop) / 2.0) if resized >= crop else -((crop - resized) // 2)
 
-
-def _resized_crop(image: Image.Image, geometry: Geometry, resampling: Image.Resampling) -> Image.Image:
+def _resized_crop(
+    image: Image.Image, geometry: Geometry, resampling: Image.Resampling, fill: tuple[float, float, float]
+) -> Image.Image:
     """Resize, then crop; of a very long picture only the strip that is kept is resized."""
     (h, w), (ch, cw) = geometry.picture_size, geometry.model_size
-    rh, rw = round(h * geometry.scale_y), round(w * geometry.scale_x)
+    sy, sx = geometry.scale_y, geometry.scale_x
+    rh, rw = round(h * sy), round(w * sx)
     top, left = int(geometry.top), int(geometry.left)
+    # the kept part, in pixels of the resized picture
+    y0, x0, y1, x1 = max(0, top), max(0, left), min(rh, top + ch), min(rw, left + cw)
     if rh > 16 * ch or rw > 16 * cw:
-        box = (
-            max(0.0, left / geometry.scale_x),
-            max(0.0, top / geometry.scale_y),
-            min(w, math.ceil((left + cw) / geometry.scale_x)),
-            min(h, math.ceil((top + ch) / geometry.scale_y)),
-        )
-        return image.resize((cw, ch), resampling, box=box)
-    resized = image if (rh, rw) == (h, w) else image.resize((rw, rh), resampling)
-    if (top, left, rh, rw) == (0, 0, ch, cw):
-        return resized
-    return resized.crop((left, top, left + cw, top + ch))
+        box = (x0 / sx, y0 / sy, min(w, x1 / sx), min(h, y1 / sy))
+        kept = image.resize((x1 - x0, y1 - y0), resampling, box=box)
+    else:
+        resized = image if (rh, rw) == (h, w) else image.resize((rw, rh), resampling)
+        kept = resized if (x0, y0, x1, y1) == (0, 0, rw, rh) else resized.crop((x0, y0, x1, y1))
+    if kept.size == (cw, ch):
+        return kept
+    colour = tuple(round(255 * value) for value in fill)
+    canvas = Image.new("RGB", (cw, ch), (colour[0], colour[1], colour[2]))
+    canvas.paste(kept, (x0 - left, y0 - top))
+    return canvas

@@ -15,12 +15,11 @@ from torch import Tensor
 from core.attribution import Estimate, Explainer, Job, register
 from core.classifier import Classifier
 from core.explainers.samplers import Gaussian, Identity, Path, Sampler, Suppression
-from core.fills import FILLS, fill_plate
+from core.fills import PLATES, fill_plate
 from core.parameters import Parameters, parameter
 from core.runtime.chunks import in_chunks
 
 REDUCTIONS = ("absolute", "signed", "squared")  # "signed times input" is integrated gradients' own
-PLATES = tuple(kind for kind in FILLS if kind != "noise")
 
 
 def reduce_gradient(gradient: Tensor, reduction: str, difference: Tensor | None) -> Tensor:
@@ -169,6 +168,7 @@ class SmoothGrad(GradientExplainer):
     title = "SmoothGrad"
     summary = "Gradients averaged over noisy copies of the picture."
     parameters = SmoothGradParameters
+    random = True
     default = True
 
     def sampler(self, parameters: SmoothGradParameters) -> Sampler:
@@ -193,6 +193,7 @@ class SuppressionSampling(GradientExplainer):
     title = "Suppression sampling"
     summary = "Gradients averaged over copies whose features are partly faded out, which stay natural pictures."
     parameters = SuppressionParameters
+    random = True
     default = True
 
     def sampler(self, parameters: SuppressionParameters) -> Sampler:

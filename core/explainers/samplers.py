@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from core.runtime.randomness import normal, spread_order, uniform
 
 
+@dataclass(frozen=True)
 class Sampler(ABC):
     """Draws the perturbed pictures of a gradient integration.
 
@@ -26,7 +28,7 @@ class Sampler(ABC):
     """
 
     samples: int
-    random: bool = True
+    random: ClassVar[bool] = True
 
     def weights(self) -> Sequence[float]:
         """One a sample; they need not sum to one."""
@@ -51,7 +53,7 @@ class Identity(Sampler):
     """The picture itself: the plain gradient."""
 
     samples: int = 1
-    random: bool = False
+    random: ClassVar[bool] = False
 
     def draw(self, images: Tensor, plates: Tensor, seeds: Sequence[int], indices: Sequence[int]) -> Tensor:
         return images
@@ -64,8 +66,7 @@ class Path(Sampler):
     Sundararajan, Taly, Yan: Axiomatic Attribution for Deep Networks (ICML 2017).
     """
 
-    samples: int
-    random: bool = False
+    random: ClassVar[bool] = False
 
     def _nodes(self) -> tuple[np.ndarray, np.ndarray]:
         nodes, weights = np.polynomial.legendre.leggauss(self.samples)
@@ -84,7 +85,6 @@ class Path(Sampler):
 class Gaussian(Sampler):
     """Pixel noise around the picture. Smilkov et al.: SmoothGrad (2017)."""
 
-    samples: int
     sigma: float
 
     def draw(self, images: Tensor, plates: Tensor, seeds: Sequence[int], indices: Sequence[int]) -> Tensor:
@@ -101,7 +101,6 @@ class Suppression(Sampler):
     "patch": s keeps or drops whole cells of a grid with a random offset, at a keep-rate drawn from U(keep, 1).
     """
 
-    samples: int
     operator: str
     cell: int
     keep: float

@@ -56,7 +56,7 @@ _lock = threading.Lock()
 
 
 def tuner_for(classifier: Classifier, shape: tuple[int, ...], kind: str) -> ChunkTuner:
-    """The tuner of one classifier, picture shape, device and kind of pass ("gradient" or "forward")."""
+    """The tuner of one classifier, picture shape, device and kind of pass ("gradient", "forward", ...)."""
     key = (classifier.fingerprint, tuple(shape), str(classifier.device), classifier.precision, kind)
     with _lock:
         if key not in _tuners:

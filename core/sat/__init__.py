@@ -1,0 +1,1 @@
+"""Segment Attribution Tables: rows, tables, tests, verdicts, reports."""

@@ -1,0 +1,58 @@
+"""The demo birds as a data set, rendered as they are read."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import lru_cache
+
+from PIL import Image
+
+from core.data import Dataset, Item
+from core.demo.birds import Scene
+from core.demo.folder import scenes
+from core.demo.plants import BIASED, CLASSES, CLEAN, SWAPPED
+from core.demo.segments import SEGMENTS
+from core.errors import UserError, closest
+from core.images import Picture
+from core.segments import Segments, segments_from_label_map
+
+RECIPES = {"birds": BIASED, "birds-clean": CLEAN, "birds-swapped": SWAPPED}
+COUNT = 400
+SIZE = 224
+# pictures of this seed are in no training set
+SEED = 2_000_000
+
+
+def demo_dataset(name: str, count: int = COUNT) -> Dataset:
+    """`birds` (the watermark goes with the kingfisher, as in the biased model's training), `birds-clean` or
+    `birds-swapped` (a watermark on every other bird).
+
+    Raises:
+        UserError: there is no such data set.
+    """
+    if name not in RECIPES:
+        raise UserError(f"There is no data set demo:{name}; {closest(name, list(RECIPES))}")
+    rendered = scenes(RECIPES[name], count, SEED, SIZE)
+    # the picture and its mask come from one rendering
+    scene_at = lru_cache(maxsize=4)(rendered.__getitem__)
+
+    def item(index: int) -> Item:
+        label, seed, plants = rendered.plan(index)
+        columns = {key: str(value) for key, value in asdict(plants).items() if value not in (None, False)}
+        return Item(
+            id=f"{index:05d}_{CLASSES[label]}",
+            label=CLASSES[label],
+            picture=lambda: _picture(scene_at(index), f"{CLASSES[label]} {index}"),
+            segments=lambda: _segments(scene_at(index)),
+            columns={"seed": str(seed), **columns},
+        )
+
+    return Dataset(f"demo {name}", f"demo:{name}", tuple(item(i) for i in range(count)))
+
+
+def _picture(scene: Scene, name: str) -> Picture:
+    return Picture(Image.fromarray(scene.image), name)
+
+
+def _segments(scene: Scene) -> Segments:
+    return segments_from_label_map(scene.mask, dict(SEGMENTS), source="demo")

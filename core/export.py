@@ -1,0 +1,135 @@
+"""A folder of maps that other programs can read: raw values, overlays, and one list of what they are."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from core.attribution import Attribution
+from core.classifier import Classifier
+from core.errors import UserError
+
+LIST = "attribution.json"
+
+
+class MapFolder:
+    """Writes maps as they are made, and their list last: a folder without the list is unfinished.
+
+    Per map: `NAME.EXPLAINER.npy` (float32 [H, W], raw, in the model's frame) and, where a drawing is given,
+    `NAME.EXPLAINER.png`. Pictures or explainers that share a name get a number instead of overwriting each other; the
+    next run into the same folder starts over.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        """Nothing is made or changed before the first map is there.
+
+        Raises:
+            UserError: what has that name is no folder.
+        """
+        self.folder = Path(folder)
+        self.records: list[dict[str, Any]] = []
+        self._taken: set[str] = set()
+        self._stems: dict[str, str] = {}
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UserError(f"{self.folder} is a file; name a folder for the results.")
+
+    def add(
+        self,
+        picture: str,
+        attribution: Attribution,
+        classifier: Classifier,
+        probability: float,
+        overlay: Image.Image | None = None,
+    ) -> dict[str, Any]:
+        """Write one map.
+
+        Args:
+            picture: the picture as it was named, put in the list as it is; the same text is the same picture.
+            classifier: whose labels the indices mean.
+            probability: of the target on this picture, in [0, 1].
+            overlay: the drawing to keep beside the values.
+
+        Returns:
+            Its entry in the list.
+
+        Raises:
+            UserError: the folder cannot be written to.
+        """
+        if not self.records:
+            self._begin()
+        name = self._free(f"{self._stem(picture)}.{attribution.method}")
+        values_file, overlay_file = self.folder / f"{name}.npy", self.folder / f"{name}.png"
+        record: dict[str, Any] = {
+            "picture": picture,
+            "explainer": attribution.method,
+            "parameters": attribution.parameters.to_dict(),
+            "target": attribution.target,
+            "target_label": classifier.labels[attribution.target],
+            "probability": probability,
+            "contrast": attribution.contrast,
+            "contrast_label": None if attribution.contrast is None else classifier.labels[attribution.contrast],
+            "seed": attribution.seed,
+            "seconds": attribution.seconds,
+            "forward_passes": attribution.forward_passes,
+            "backward_passes": attribution.backward_passes,
+            "values_file": values_file.name,
+            "overlay_file": None if overlay is None else overlay_file.name,
+        }
+        try:
+            np.save(values_file, attribution.values.numpy().astype(np.float32))
+            if overlay is not None:
+                overlay.save(overlay_file)
+        except OSError as error:
+            raise self._cannot_write(error) from error
+        self.records.append(record)
+        return record
+
+    def finish(self) -> Path:
+        """Write the list, whole or not at all.
+
+        Raises:
+            UserError: the folder cannot be written to.
+        """
+        path = self.folder / LIST
+        unfinished = path.with_suffix(".part")
+        try:
+            unfinished.write_text(json.dumps(self.records, indent=2) + "\n", encoding="utf-8")
+            os.replace(unfinished, path)
+        except OSError as error:
+            raise self._cannot_write(error) from error
+        return path
+
+    def _begin(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / LIST).unlink(missing_ok=True)
+        except OSError as error:
+            raise self._cannot_write(error) from error
+
+    def _cannot_write(self, error: OSError) -> UserError:
+        return UserError(f"{self.folder} cannot be written to ({error.strerror or error}); choose another folder.")
+
+    def _stem(self, picture: str) -> str:
+        if picture not in self._stems:
+            taken = {stem.casefold() for stem in self._stems.values()}
+            self._stems[picture] = _numbered(Path(picture).stem or "picture", taken)
+        return self._stems[picture]
+
+    def _free(self, name: str) -> str:
+        free = _numbered(name, self._taken)
+        self._taken.add(free.casefold())
+        return free
+
+
+def _numbered(name: str, taken: set[str]) -> str:
+    """The name, or the name with the first number that makes it new; file systems may ignore case."""
+    free, number = name, 1
+    while free.casefold() in taken:
+        number += 1
+        free = f"{name}-{number}"
+    return free

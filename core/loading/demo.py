@@ -1,0 +1,38 @@
+"""The classifiers that come with Satchel."""
+
+from __future__ import annotations
+
+from core.classifier import Classifier
+from core.errors import UserError, closest
+from core.loading import torchvision_models
+from core.loading.checkpoints import read_checkpoint
+from core.loading.request import Request
+from core.paths import assets_dir
+
+TITLES = {
+    "biased": "Bird classifier that learned a planted watermark",
+    "repaired": "The same bird classifier, trained without the watermark",
+    "vit": "A small vision transformer on the same birds",
+}
+
+
+def load(request: Request) -> Classifier:
+    """`demo:biased`, `demo:repaired` or `demo:vit`.
+
+    Raises:
+        UserError: no such model, or its weights are missing.
+    """
+    name = request.rest
+    if name not in TITLES:
+        raise UserError(f"There is no demo model {name!r}; {closest(name, list(TITLES))}")
+    path = assets_dir() / f"demo_{name}.safetensors"
+    if not path.is_file():
+        raise UserError(f"The weights of {request.spec} ({path.name}) are missing; install Satchel again.")
+    state, metadata = read_checkpoint(path)
+    architecture = metadata.get("architecture", "")
+    return torchvision_models.from_state(request, architecture, state, metadata)
+
+
+def known() -> list[dict[str, str]]:
+    """For `known_models`."""
+    return [{"spec": f"demo:{name}", "title": title, "needs": "nothing"} for name, title in TITLES.items()]

@@ -1,0 +1,77 @@
+"""A model that a function of one's own returns. This runs code, so only the command line offers it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+
+from torch import nn
+
+from core.classifier import Classifier
+from core.errors import UserError, closest
+from core.loading.checkpoints import load_weights, read_checkpoint
+from core.loading.request import Request
+from core.preprocessing import Preprocessing
+
+FORM = "python:package.module:function[@FILE]"
+
+
+def load(request: Request) -> Classifier:
+    """`python:package.module:function[@FILE]`.
+
+    The function takes no argument and returns a `torch.nn.Module`, into which FILE's weights go, or a finished
+    `Classifier`. A module gets ImageNet's preprocessing unless the file's metadata states another.
+
+    Raises:
+        UserError: no such function, it fails, or it returns something else.
+    """
+    name, file = request.name_and_file()
+    made = _call(_find(name, request.spec), request.spec)
+    if isinstance(made, Classifier):
+        if file is not None or request.labels is not None:
+            raise UserError(
+                f"{request.spec} returns a finished Classifier; leave out @FILE and --labels, or return a Module."
+            )
+        return made
+    if not isinstance(made, nn.Module):
+        raise UserError(f"{request.spec} returned a {type(made).__name__}; it must return a Module or a Classifier.")
+    metadata: dict[str, str] = {}
+    if file is not None:
+        state, metadata = read_checkpoint(file)
+        load_weights(made, state, request.spec)
+    return request.classifier(made, metadata, Preprocessing(), None)
+
+
+def _find(name: str, spec: str) -> Callable[[], object]:
+    module_name, colon, function_name = name.partition(":")
+    if not (module_name and colon and function_name):
+        raise UserError(f"{spec!r} is not of the form {FORM}.")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # an installed command does not look in the working folder by itself
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UserError(f"{spec}: there is no module {error.name!r} here; run in its folder or install it.") from error
+    except Exception as error:
+        raise UserError(f"{spec}: importing {module_name} failed ({type(error).__name__}: {error}).") from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise UserError(f"{module_name} has no function {function_name!r}; {closest(function_name, functions)}")
+    return function
+
+
+def _call(function: Callable[[], object], spec: str) -> object:
+    try:
+        return function()
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{spec} failed ({type(error).__name__}: {error}); it is called without arguments.") from error
+
+
+def known() -> list[dict[str, str]]:
+    """For `known_models`."""
+    return [{"spec": FORM, "title": "A model that your own function returns", "needs": "the command line"}]

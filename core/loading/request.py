@@ -1,0 +1,111 @@
+"""What a loader is asked for, and the last step that all loaders share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from core.classifier import Classifier
+from core.errors import UserError
+from core.loading.labels import read_labels
+from core.preprocessing import Preprocessing
+
+OUTPUTS = ("softmax", "sigmoid")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call of `load_classifier`.
+
+    Attributes:
+        spec: the whole spec; rest: what stands after its first colon.
+        labels: a file of labels, or None.
+        device, precision: as for `Classifier`.
+        progress: called with (fraction in [0, 1], text), or None.
+    """
+
+    spec: str
+    rest: str
+    labels: str | Path | None = None
+    device: str | torch.device = "auto"
+    precision: str = "auto"
+    progress: Callable[[float, str], None] | None = None
+
+    def name_and_file(self) -> tuple[str, Path | None]:
+        """NAME[@FILE] taken apart.
+
+        Raises:
+            UserError: an "@" with nothing after it.
+        """
+        name, at, file = self.rest.partition("@")
+        if at and not file:
+            raise UserError(f"{self.spec!r} ends after the @; name the weights file there, or leave the @ out.")
+        return name, Path(file).expanduser() if file else None
+
+    def classifier(
+        self,
+        module: nn.Module,
+        metadata: Mapping[str, str],
+        preprocessing: Preprocessing,
+        labels: Sequence[str] | None,
+        output: str = "softmax",
+    ) -> Classifier:
+        """Put a loaded module together with what goes around it.
+
+        What the person gave comes before what the weights file says, and that before the defaults given here.
+
+        Raises:
+            UserError: the metadata or the labels do not fit.
+        """
+        if self.labels is not None:
+            labels = read_labels(self.labels)
+        elif "labels" in metadata:
+            labels = [str(label) for label in read_entry(metadata, "labels", list, self.spec)]
+        if "preprocessing" in metadata:
+            preprocessing = preprocessing_entry(metadata, self.spec)
+        output = metadata.get("output", output)
+        if output not in OUTPUTS:
+            raise UserError(f"{self.spec} says its output is {output!r}; it must be softmax or sigmoid.")
+        return Classifier(
+            module,
+            labels=labels,
+            preprocessing=preprocessing,
+            output="sigmoid" if output == "sigmoid" else "softmax",
+            name=self.spec,
+            device=self.device,
+            precision=self.precision,
+        )
+
+
+def read_entry(metadata: Mapping[str, str], key: str, kind: type, what: str) -> Any:
+    """A JSON value out of a weights file's metadata.
+
+    Raises:
+        UserError: no JSON, or of another kind.
+    """
+    try:
+        value = json.loads(metadata[key])
+    except json.JSONDecodeError as error:
+        raise UserError(f"The metadata {key!r} of {what} is no JSON ({error}); save the file again.") from error
+    if not isinstance(value, kind):
+        raise UserError(f"The metadata {key!r} of {what} must be a JSON {kind.__name__}, got {type(value).__name__}.")
+    return value
+
+
+def preprocessing_entry(metadata: Mapping[str, str], what: str) -> Preprocessing:
+    """The preprocessing that a weights file's metadata states.
+
+    Raises:
+        UserError: it states something that is none.
+    """
+    values = read_entry(metadata, "preprocessing", dict, what)
+    try:
+        return Preprocessing.from_dict(values)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"The preprocessing in the metadata of {what} cannot be used ({error}).") from error

@@ -1,0 +1,173 @@
+"""torchvision's classifiers, with published weights or one's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torchvision
+from torch import nn
+from torchvision.models import WeightsEnum, get_model, get_model_weights, list_models
+
+from core.classifier import Classifier
+from core.errors import UserError, closest
+from core.loading.checkpoints import State, load_weights, read_checkpoint, without_prefix
+from core.loading.download import download
+from core.loading.labels import default_labels
+from core.loading.request import Request, read_entry
+from core.preprocessing import Preprocessing
+
+# A transformer of any size: its options stand in the metadata of the weights file.
+FREE_TRANSFORMER = "vision_transformer"
+# Published weights of these two were trained on pictures in (-1, 1), which their builders know of.
+TRANSFORM_INPUT = {"transform_input": True, "aux_logits": True, "init_weights": False}
+BUILDER_OPTIONS: dict[str, dict[str, Any]] = {"googlenet": TRANSFORM_INPUT, "inception_v3": TRANSFORM_INPUT}
+# DenseNet's files are older than its modules: "norm.1.weight" is "norm1.weight" today.
+OLD_DENSENET = re.compile(
+    r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$"
+)
+
+
+def names() -> list[str]:
+    """Every classifier that torchvision builds."""
+    return list_models(module=torchvision.models)
+
+
+def load(request: Request) -> Classifier:
+    """`torchvision:NAME` or `torchvision:NAME@FILE`.
+
+    Raises:
+        UserError: no such model, no connection for its weights, or a file that does not fit.
+    """
+    name, file = request.name_and_file()
+    check_name(name)
+    if file is None:
+        return _published(request, name)
+    state, metadata = read_checkpoint(file)
+    return from_state(request, name, state, metadata)
+
+
+def check_name(name: str) -> None:
+    """Raises a UserError unless torchvision has such a classifier."""
+    if name not in names() and name != FREE_TRANSFORMER:
+        raise UserError(f"torchvision has no classifier {name!r}; {closest(name, names())}")
+
+
+def from_state(request: Request, name: str, state: State, metadata: Mapping[str, str]) -> Classifier:
+    """A classifier from weights that were read already; its number of classes is theirs.
+
+    Raises:
+        UserError: the weights were saved from another architecture.
+    """
+    check_name(name)
+    options = (
+        read_entry(metadata, "architecture_options", dict, request.spec) if "architecture_options" in metadata else {}
+    )
+    if name in BUILDER_OPTIONS:
+        auxiliary = any(key.startswith(("aux", "AuxLogits")) for key in state)
+        options = {**BUILDER_OPTIONS[name], "aux_logits": auxiliary, **options}
+    try:
+        classes = _classes(name, options, state)
+        module = build(name, num_classes=classes, **options)
+    except TypeError as error:
+        raise UserError(
+            f"torchvision's {name} does not take the options that {request.spec} states ({error})."
+        ) from error
+    load_weights(module, state, request.spec)
+    return request.classifier(module, metadata, _default_preprocessing(name, options), default_labels(classes))
+
+
+def build(name: str, **options: Any) -> nn.Module:
+    """The network with random weights; the global random state is left as it was.
+
+    Raises:
+        TypeError: an option it does not take.
+    """
+    with torch.random.fork_rng(devices=[]):
+        if name == FREE_TRANSFORMER:
+            return torchvision.models.VisionTransformer(**options)
+        return get_model(name, weights=None, **options)
+
+
+def _classes(name: str, options: Mapping[str, Any], state: State) -> int:
+    """The number of classes that weights were saved with: read off the tensors whose shape depends on it."""
+    with torch.device("meta"):
+        two, three = (build(name, num_classes=count, **options).state_dict() for count in (2, 3))
+    state = without_prefix(state, set(two))
+    for key, tensor in two.items():
+        for axis, (a, b) in enumerate(zip(tensor.shape, three[key].shape)):
+            if a != b and key in state and state[key].dim() == tensor.dim() and "aux" not in key.lower():
+                return state[key].shape[axis]
+    return 1000  # no head in the file: the comparison with the model says what is missing
+
+
+def _published(request: Request, name: str) -> Classifier:
+    if name == FREE_TRANSFORMER:
+        raise UserError(f"{request.spec} has no published weights; write {request.spec}@FILE.")
+    weights = get_model_weights(name)["DEFAULT"]
+    digest = re.search(r"-([0-9a-f]{8,})\.", weights.url)
+    path = download(weights.url, request.spec, request.progress, digest[1] if digest else None)
+    state, _ = read_checkpoint(path)
+    if name.startswith("densenet"):
+        state = {OLD_DENSENET.sub(r"\1\2", key): value for key, value in state.items()}
+    options = dict(BUILDER_OPTIONS.get(name, {}))
+    size = weights.meta["min_size"]
+    if name.startswith("vit_"):
+        options["image_size"] = size[0]
+    elif name == "maxvit_t":
+        options["input_size"] = size
+    labels = weights.meta["categories"]
+    module = build(name, num_classes=len(labels), **options)
+    load_weights(module, state, request.spec)
+    return request.classifier(module, {}, preprocessing_of(weights), labels)
+
+
+def preprocessing_of(weights: WeightsEnum) -> Preprocessing:
+    """What published weights were evaluated with."""
+    transform = weights.transforms()
+    return Preprocessing(
+        resize=_size(transform.resize_size),
+        crop=_pair(transform.crop_size),
+        interpolation=transform.interpolation.value,
+        mean=tuple(transform.mean),
+        std=tuple(transform.std),
+    )
+
+
+def _default_preprocessing(name: str, options: Mapping[str, Any]) -> Preprocessing:
+    """Of the first published weights, which is what most people fine-tune from and evaluate with."""
+    if name == FREE_TRANSFORMER:
+        side = int(options.get("image_size", 224))
+        return Preprocessing(resize=(side, side), crop=None)
+    weights = get_model_weights(name)
+    return preprocessing_of(next((w for w in weights if w.name == "IMAGENET1K_V1"), next(iter(weights))))
+
+
+def _size(values: list[int]) -> int | tuple[int, int]:
+    return values[0] if len(values) == 1 else (values[0], values[1])
+
+
+def _pair(values: list[int]) -> tuple[int, int]:
+    return (values[0], values[-1])
+
+
+def known() -> list[dict[str, str]]:
+    """For `known_models`."""
+    published = [
+        {
+            "spec": f"torchvision:{name}",
+            "title": f"torchvision {name}, ImageNet weights",
+            "needs": "a download at first use",
+        }
+        for name in names()
+    ]
+    return [
+        *published,
+        {
+            "spec": "torchvision:NAME@FILE",
+            "title": "Your own weights for a torchvision classifier",
+            "needs": "the file",
+        },
+    ]

@@ -1,0 +1,130 @@
+"""A few pictures of a data set, read once: predicted, explained and cut into rows together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from core.attribution import BoundExplainer
+from core.classifier import Classifier
+from core.data import Item
+from core.errors import UserError
+from core.parameters import Parameters
+from core.preprocessing import Prepared
+from core.runtime.randomness import derived_seed
+from core.sat.rows import merged_masks, rows_from_masks
+from core.segments import Segments
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One picture of a report, ready to be changed: everything in the model's frame, on the classifier's device."""
+
+    id: str
+    group: str
+    image: Tensor  # [3, H, W]
+    masks: dict[str, Tensor]  # name -> [H, W]; instances of one name joined
+    kinds: dict[str, str]
+
+    def object_mask(self, leave_out: str | None = None) -> Tensor:
+        """[H, W]: union of everything that is not context (a placebo or a paste should not cover it)."""
+        union = torch.zeros_like(self.image[0])
+        for name, mask in self.masks.items():
+            if name != leave_out and self.kinds[name] != "context":
+                union = torch.maximum(union, mask)
+        return union
+
+    def coverage(self, name: str) -> float:
+        return float(self.masks[name].mean())
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One item, read: the picture in the model's frame and its segments, if it has any."""
+
+    item: Item
+    prepared: Prepared
+    segments: Segments | None
+    masks: Tensor | None  # [P, H, W], one an instance, on the CPU
+
+    def scene(self, device: torch.device) -> Scene:
+        masks: dict[str, Tensor] = {}
+        kinds: dict[str, str] = {}
+        if self.segments is not None and self.masks is not None:
+            masks = {name: m.to(device) for name, m in merged_masks(self.segments, self.masks).items()}
+            kinds = dict(zip(self.segments.names, self.segments.kinds))
+        return Scene(self.item.id, self.item.group, self.prepared.tensor.to(device), masks, kinds)
+
+
+def load(item: Item, classifier: Classifier) -> Loaded:
+    """Read one item.
+
+    Raises:
+        UserError: the picture or its mask cannot be read, or they do not fit.
+    """
+    picture, segments = item.load()
+    prepared = classifier.prepare(picture)
+    masks = None if segments is None else segments.to_model(prepared.geometry)
+    return Loaded(item, prepared, segments, masks)
+
+
+def picture_lines(batch: Sequence[Loaded], classifier: Classifier) -> list[dict[str, Any]]:
+    """One line a picture: what it is, what the classifier takes it for, and what part of it each segment covers."""
+    tops = classifier.predict(torch.stack([entry.prepared.tensor for entry in batch]), k=1)
+    lines = []
+    for entry, (top,) in zip(batch, tops):
+        label = _label_index(classifier, entry.item.label)
+        coverage: dict[str, float] = {}
+        if entry.segments is not None and entry.masks is not None:
+            coverage = {n: float(m.mean()) for n, m in merged_masks(entry.segments, entry.masks).items()}
+        lines.append(
+            {
+                "image": entry.item.id,
+                "group": entry.item.group,
+                "label": entry.item.label,
+                "label_index": label,
+                "target": top.index,
+                "prediction": top.index,
+                "probability": top.probability,
+                "correct": None if label is None else label == top.index,
+                "segments": len(coverage),
+                "coverage": json.dumps(coverage),
+            }
+        )
+    return lines
+
+
+def attribution_rows(
+    batch: Sequence[Loaded],
+    lines: Sequence[dict[str, Any]],
+    runs: Sequence[tuple[str, Parameters | None, BoundExplainer]],
+    seed: int,
+) -> list[dict[str, Any]]:
+    """SAT rows of every explainer over a batch; `lines` are the batch's picture lines."""
+    images = torch.stack([entry.prepared.tensor for entry in batch])
+    targets = [line["target"] for line in lines]
+    seeds = [derived_seed(seed, entry.item.id) for entry in batch]
+    rows: list[dict[str, Any]] = []
+    for name, parameters, explainer in runs:
+        for result, entry, line in zip(explainer.explain(images, targets, parameters, seeds=seeds), batch, lines):
+            if entry.segments is None or entry.masks is None:
+                continue
+            head = {k: line[k] for k in ("image", "group", "label", "prediction", "probability", "correct", "target")}
+            cut = rows_from_masks(result.values, entry.masks, entry.segments, entry.prepared.geometry)
+            rows += [{**head, "explainer": name, **row} for row in cut]
+    return rows
+
+
+def _label_index(classifier: Classifier, label: str | None) -> int | None:
+    """A data set may use labels the classifier does not know: then nothing is said about right and wrong."""
+    if label is None:
+        return None
+    try:
+        return classifier.class_index(label)
+    except UserError:
+        return None

@@ -1,0 +1,133 @@
+"""What a picture looks like without a segment, with it elsewhere, or in another context.
+
+All of this happens in the model's frame, on the classifier's device: pictures [3, H, W] in [0, 1], masks [H, W] in
+[0, 1].
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from core.classifier import Classifier
+from core.fills import fill_plate
+from core.runtime.chunks import in_chunks
+
+DILATION = 0.02  # of the longer side: removes what shines over a mask's edge
+LARGE = 0.25  # above this coverage removal leaves no natural picture; only a context swap counts
+REMOVAL_FILLS = ("inpaint", "mean", "blur", "black")
+
+
+def dilate(mask: Tensor) -> Tensor:
+    """[H, W] -> [H, W], grown by 2 % of the longer side."""
+    reach = max(1, round(DILATION * max(mask.shape)))
+    return F.max_pool2d(mask[None, None], 2 * reach + 1, stride=1, padding=reach)[0, 0]
+
+
+def complete(image: Tensor, hole: Tensor) -> Tensor:
+    """[3, H, W], [H, W] -> [3, H, W]: the hole filled smoothly from what surrounds it.
+
+    Push-pull (Gortler et al., The Lumigraph, 1996): known pixels are averaged into ever coarser pictures, and each
+    unknown pixel takes the finest level that knows anything there. Runs where the classifier runs.
+    """
+    known = (1 - hole).clamp(0, 1)[None, None]
+    levels = [(image[None] * known, known)]
+    while min(levels[-1][1].shape[-2:]) > 1:
+        colour, weight = levels[-1]
+        colour = F.avg_pool2d(colour, 2, ceil_mode=True, count_include_pad=False)
+        weight = F.avg_pool2d(weight, 2, ceil_mode=True, count_include_pad=False)
+        # full confidence from half-known cells on, so that coarse levels reach across wide holes
+        gain = 1 / weight.clamp(min=0.5)
+        levels.append((colour * gain, weight * gain))
+    colour, weight = levels[-1]
+    filled = colour / weight.clamp(min=1e-6)
+    for colour, weight in reversed(levels[:-1]):
+        coarse = F.interpolate(filled, colour.shape[-2:], mode="bilinear", align_corners=False)
+        filled = colour + (1 - weight) * coarse
+    return torch.lerp(image, filled[0], hole)
+
+
+def removed(image: Tensor, mask: Tensor, fill: str) -> Tensor:
+    """The picture with the (dilated) mask filled."""
+    if fill == "inpaint":
+        return complete(image, mask)
+    return torch.lerp(image, fill_plate(image[None], fill)[0], mask)
+
+
+def placebo_mask(mask: Tensor, avoid: Tensor, random: np.random.Generator, tries: int = 32) -> Tensor | None:
+    """The same shape elsewhere: shifted (round the edges) to where it overlaps itself and `avoid` least.
+
+    Returns:
+        [H, W], without what overlaps the mask itself; None where under half of it would be left.
+    """
+    height, width = mask.shape
+    area = float(mask.sum())
+    best: tuple[float, Tensor] | None = None
+    for _ in range(tries):
+        shift = (int(random.integers(height)), int(random.integers(width)))
+        shifted = torch.roll(mask, shift, (0, 1))
+        cost = float((shifted * torch.maximum(mask, avoid)).sum()) / area
+        if best is None or cost < best[0]:
+            best = (cost, shifted)
+        if cost == 0:
+            break
+    assert best is not None
+    elsewhere = best[1] * (1 - mask)
+    return elsewhere if float(elsewhere.sum()) >= 0.5 * area else None
+
+
+def placement(mask: Tensor, keep_off: Tensor, random: np.random.Generator, tries: int = 48) -> tuple[int, int] | None:
+    """Where to paste a mask so that it covers at most a tenth of itself of `keep_off`: its own place if it can, else
+    the nearest of some random shifts that keep it whole. None if there is no such place.
+
+    Returns:
+        (down, right) in pixels.
+    """
+    area = float(mask.sum())
+    rows = torch.nonzero(mask.sum(1) > 0).flatten()
+    columns = torch.nonzero(mask.sum(0) > 0).flatten()
+    top, bottom, left, right = int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1])
+    shifts = [
+        (int(random.integers(-top, mask.shape[0] - bottom)), int(random.integers(-left, mask.shape[1] - right)))
+        for _ in range(tries)
+    ]
+    for shift in [(0, 0), *sorted(shifts, key=lambda s: abs(s[0]) + abs(s[1]))]:
+        if float((torch.roll(mask, shift, (0, 1)) * keep_off).sum()) <= 0.1 * area:
+            return shift
+    return None
+
+
+def transplanted(recipient: Tensor, donor: Tensor, mask: Tensor, shift: tuple[int, int]) -> Tensor:
+    """The donor's pixels under the mask, laid over the recipient, moved by `shift`."""
+    moved = torch.roll(mask, shift, (0, 1))
+    return torch.lerp(recipient, torch.roll(donor, shift, (1, 2)), moved)
+
+
+def context_swapped(recipient: Tensor, own: Tensor, donor: Tensor, donors: Tensor) -> Tensor:
+    """The recipient's segment (mask `own`) replaced by the donor's segment of the same name (mask `donors`).
+
+    Where the donor shows something else, its segment is continued smoothly.
+    """
+    return torch.lerp(recipient, complete(donor, 1 - donors), own)
+
+
+def margins(classifier: Classifier, images: list[Tensor], targets: list[int]) -> tuple[list[float], list[float]]:
+    """Margin (log-odds) and probability of each picture's target, in chunks."""
+    if not images:
+        return [], []
+    index = torch.tensor(targets, device=classifier.device)
+    margin = torch.empty(len(images), device=classifier.device)
+    probability = torch.empty_like(margin)
+
+    def run(start: int, end: int) -> None:
+        with torch.inference_mode():
+            logits = classifier.logits(torch.stack(images[start:end]))
+            chosen = index[start:end]
+            probability[start:end] = classifier.probabilities(logits).gather(1, chosen[:, None])[:, 0]
+            margin[start:end] = classifier.margin(logits, chosen)
+
+    for _ in in_chunks(classifier, len(images), tuple(images[0].shape), "forward", run):
+        pass
+    return margin.tolist(), probability.tolist()

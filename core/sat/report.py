@@ -1,0 +1,324 @@
+"""A data set and a classifier -> a report on disk: explain, cut by segment, test, judge.
+
+for each shard: pictures -> predictions -> attributions -> rows; segments removed -> necessity
+then: transplants and context swaps between pictures -> sufficiency; controls; table; verdicts; examples; manifest
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from core.attribution import Attribution, BoundExplainer, get_explainer
+from core.classifier import Classifier
+from core.data import Dataset, Item, check_context
+from core.errors import UserError
+from core.metrics.sanity import randomised
+from core.parameters import Parameters
+from core.runtime.randomness import derived_seed
+from core.sat import store
+from core.sat.batch import Scene, attribution_rows, load, picture_lines
+from core.sat.effects import Pair, choose_pairs, necessity_records, pair_records
+from core.sat.examples import choose_examples, write_examples
+from core.sat.interventions import REMOVAL_FILLS
+from core.sat.tables import attribution_table
+from core.sat.verdicts import DELTA, VERDICTS, findings, flag_by_controls, is_shortcut
+
+Run = tuple[str, Parameters | None, BoundExplainer]  # name in the table, parameters, what makes the maps
+
+BLIND_SPOTS = (
+    "a colour cast over the whole picture",
+    "where in the picture something stands",
+    "the size or proportions of the picture",
+    "the absence of something",
+    "anything no segment covers",
+)
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What to do.
+
+    Attributes:
+        explainers: (name, parameters) each; the first one leads.
+        check: run the tests (removals, transplants, swaps); without them nothing is confirmed or cleared.
+        delta: smallest effect on the log-odds that matters.
+        fills: what stands where a segment was removed; necessity must hold under each.
+        context: segment names to mark as context.
+        recipients: pictures a segment is transplanted to, per (target, segment).
+        shard: pictures a Parquet file; batch: pictures explained at once.
+        control_pictures: pictures a target explained again under randomised weights.
+    """
+
+    explainers: tuple[tuple[str, Parameters], ...]
+    check: bool = True
+    seed: int = 0
+    delta: float = DELTA
+    fills: tuple[str, ...] = ("inpaint", "mean")
+    context: tuple[str, ...] = ()
+    recipients: int = 60
+    shard: int = 32
+    batch: int = 8
+    control_pictures: int = 12
+
+    def __post_init__(self) -> None:
+        if not self.explainers:
+            raise UserError("A report needs at least one explainer.")
+        if len({name for name, _ in self.explainers}) < len(self.explainers):
+            raise UserError("An explainer is named twice; name each once.")
+        if len(self.fills) < 2 or any(fill not in REMOVAL_FILLS for fill in self.fills):
+            raise UserError(f"Give at least two fills of {', '.join(REMOVAL_FILLS)}.")
+        if not self.delta > 0:
+            raise UserError(f"delta must be above 0, got {self.delta}.")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stage is."""
+
+    stage: str
+    done: int
+    total: int
+
+
+def build_report(data: Dataset, classifier: Classifier, out: Path, options: ReportOptions) -> Iterator[Progress]:
+    """Write a report into `out`, yielding progress; close the iterator to stop, run it again to go on.
+
+    Raises:
+        UserError: the data, the options or the folder do not do.
+    """
+    run = _Run(data.with_context(options.context), classifier, Path(out), options)
+    return run.stages()
+
+
+class _Run:
+    """One report being written."""
+
+    def __init__(self, data: Dataset, classifier: Classifier, out: Path, options: ReportOptions) -> None:
+        self.data, self.classifier, self.out, self.options = data, classifier, out, options
+        self.by_id = {item.id: item for item in data.items}
+        self.scene = lru_cache(maxsize=512)(self._scene)
+
+    def stages(self) -> Iterator[Progress]:
+        runs = [(name, p, get_explainer(name).bind(self.classifier)) for name, p in self.options.explainers]
+        if store.begin(self.out, self.settings()):
+            yield Progress("finished before", 1, 1)
+            return
+        started = datetime.now(UTC)
+        yield from self.explain_all(runs)
+        pictures, rows = store.read_shards(self.out / "pictures"), store.read_shards(self.out / "rows")
+        self.check_rows(pictures, rows)
+        pairs = self.pairs(pictures) if self.options.check else []
+        yield from self.run_pairs(pairs)
+        yield from self.control_rows(pictures, runs)
+        yield from self.finish(pictures, rows, pairs, runs, started)
+
+    def settings(self) -> dict[str, Any]:
+        o = self.options
+        return {
+            "format": store.FORMAT,
+            "data": self.data.source,
+            "items": derived_seed(*(item.id for item in self.data.items)),
+            "fingerprint": self.classifier.fingerprint,
+            "explainers": [[name, p.to_dict()] for name, p in o.explainers],
+            **{key: getattr(o, key) for key in ("check", "seed", "delta", "recipients", "shard", "control_pictures")},
+            "fills": list(o.fills),
+            "context": sorted(o.context),
+        }
+
+    # -- stage 1: shards ---------------------------------------------------------------------------------------------
+
+    def explain_all(self, runs: list[Run]) -> Iterator[Progress]:
+        total, size = len(self.data), self.options.shard
+        for start in range(0, total, size):
+            items = self.data.items[start : start + size]
+            done = self.out / "pictures" / f"{start // size:06d}.parquet"
+            if not done.is_file():
+                shard: dict[str, list[dict]] = {"problems": [], "rows": [], "effects": [], "pictures": []}
+                for at in range(0, len(items), self.options.batch):
+                    self.explain_batch(items[at : at + self.options.batch], runs, shard)
+                    yield Progress("explaining", start + min(at + self.options.batch, len(items)), total)
+                for kind, records in shard.items():  # pictures last: their presence says the shard is whole
+                    if records or kind == "pictures":  # a Parquet file without columns cannot be queried
+                        store.write_table(self.out / kind / done.name, records)
+            yield Progress("explaining", start + len(items), total)
+
+    def explain_batch(self, items: tuple[Item, ...], runs: list[Run], shard: dict[str, list[dict]]) -> None:
+        batch = []
+        for item in items:
+            try:
+                batch.append(load(item, self.classifier))
+            except UserError as error:
+                # one bad picture among a million is noted and left out; it does not stop the run
+                shard["problems"].append({"image": item.id, "problem": str(error)})
+        if not batch:
+            return
+        lines = picture_lines(batch, self.classifier)
+        shard["pictures"] += lines
+        shard["rows"] += attribution_rows(batch, lines, runs, self.options.seed)
+        if self.options.check:
+            for entry, line in zip(batch, lines):
+                scene = entry.scene(self.classifier.device)
+                shard["effects"] += necessity_records(
+                    scene, line["target"], self.classifier, self.options.fills, self.options.seed
+                )
+
+    def _scene(self, image: str) -> Scene:
+        return load(self.by_id[image], self.classifier).scene(self.classifier.device)
+
+    def check_rows(self, pictures: pd.DataFrame, rows: pd.DataFrame) -> None:
+        if pictures.empty:
+            problems = store.read_shards(self.out / "problems")
+            first = f" ({problems['problem'].iloc[0]})" if len(problems) else ""
+            raise UserError(f"No picture of {self.data.name} could be read{first}.")
+        if rows.empty:
+            raise UserError(f"{self.data.name} has no masks; give a folder of named masks with --segments.")
+        check_context(self.options.context, rows["segment"].unique())
+
+    # -- stage 2: pairs ----------------------------------------------------------------------------------------------
+
+    def pairs(self, pictures: pd.DataFrame) -> list[Pair]:
+        shown = [
+            {
+                "id": line["image"],
+                "prediction": line["prediction"],
+                "label_index": None if pd.isna(line["label_index"]) else int(line["label_index"]),
+                "coverage": json.loads(line["coverage"]),
+            }
+            for line in pictures.to_dict("records")
+        ]
+        names = sorted({name for picture in shown for name in picture["coverage"]})
+        targets = sorted({picture["prediction"] for picture in shown})
+        return choose_pairs(shown, targets, self.options.recipients, self.options.seed, names)
+
+    def run_pairs(self, pairs: list[Pair], block: int = 512) -> Iterator[Progress]:
+        for start in range(0, len(pairs), block):
+            file = self.out / "pairs" / f"{start // block:06d}.parquet"
+            part = pairs[start : start + block]
+            if not file.is_file():
+                records: list[dict] = []
+                for i, batch in enumerate(pair_records(part, self.scene, self.classifier, self.options.seed)):
+                    records += batch
+                    yield Progress("transplanting", start + min(32 * (i + 1), len(part)), len(pairs))
+                store.write_table(file, records)
+            yield Progress("transplanting", start + len(part), len(pairs))
+
+    # -- stage 3: controls -------------------------------------------------------------------------------------------
+
+    def control_rows(self, pictures: pd.DataFrame, runs: list[Run]) -> Iterator[Progress]:
+        """The same rows for a model that knows nothing, and for edges: what a map shows by itself."""
+        file = self.out / "controls.parquet"
+        if file.is_file():
+            return
+        ranked = sorted(
+            pictures.to_dict("records"), key=lambda p: derived_seed(self.options.seed, p["image"], "control")
+        )
+        chosen: list[dict] = []
+        for target in sorted(pictures["target"].unique()):
+            chosen += [p for p in ranked if p["target"] == target and p["segments"]][: self.options.control_pictures]
+        first = [self.scene(p["image"]).image for p in chosen[:32]]
+        twin = randomised(self.classifier, torch.stack(first), self.options.seed)
+        controls: list[Run] = [(f"{name} (randomised)", p, get_explainer(name).bind(twin)) for name, p, _ in runs]
+        controls.append(("edges", None, get_explainer("edges").bind(self.classifier)))
+        rows: list[dict] = []
+        for at in range(0, len(chosen), self.options.batch):
+            lines = chosen[at : at + self.options.batch]
+            batch = [load(self.by_id[line["image"]], self.classifier) for line in lines]
+            rows += attribution_rows(batch, lines, controls, self.options.seed)
+            yield Progress("controls", at + len(batch), len(chosen))
+        store.write_table(file, rows)
+
+    # -- stage 4: table, verdicts, examples, manifest ----------------------------------------------------------------
+
+    def finish(
+        self,
+        pictures: pd.DataFrame,
+        rows: pd.DataFrame,
+        pairs: list[Pair],
+        runs: list[Run],
+        started: datetime,
+    ) -> Iterator[Progress]:
+        o = self.options
+        table = attribution_table(rows, pictures, o.seed)
+        controls = attribution_table(pd.read_parquet(self.out / "controls.parquet"), pictures, o.seed)
+        table["flagged"] = flag_by_controls(table, controls)
+        store.write_table(self.out / "table.parquet", table)
+        removals, pasted = store.read_shards(self.out / "effects"), store.read_shards(self.out / "pairs")
+        effects = pd.concat([part for part in (removals, pasted) if len(part)] or [removals], ignore_index=True)
+        found = findings(table, effects, self.classifier.labels, o.delta)
+        store.write_json(self.out / "findings.json", found)
+        yield Progress("judging", 1, 1)
+
+        def explain(scene: Scene, target: int) -> dict[str, Attribution]:
+            seed = derived_seed(o.seed, scene.id)
+            return {n: e.explain(scene.image[None], [target], p, seeds=[seed])[0] for n, p, e in runs}
+
+        chosen = choose_examples(pictures[pictures["segments"] > 0])
+        total, index = sum(map(len, chosen.values())), {}
+        for done, index in enumerate(  # noqa: B007 - the last one is written
+            write_examples(self.out / "examples", chosen, effects, pairs, self.scene, explain, o.seed), 1
+        ):
+            yield Progress("examples", min(done, total), total)
+        store.write_json(self.out / "examples.json", index)
+        store.write_json(self.out / "manifest.json", self.manifest(pictures, table, found, started))
+        yield Progress("finished", 1, 1)
+
+    def manifest(
+        self, pictures: pd.DataFrame, table: pd.DataFrame, found: list[dict], started: datetime
+    ) -> dict[str, Any]:
+        o = self.options
+        correct = pictures["correct"].dropna()
+        pairs = {(e["target"], e["segment"]): e for e in found}.values()
+        kinds = table.drop_duplicates("segment")
+        problems = store.read_shards(self.out / "problems")
+        return {
+            "format": store.FORMAT,
+            "model": self.classifier.name,
+            "fingerprint": self.classifier.fingerprint,
+            "labels": list(self.classifier.labels),
+            "output": self.classifier.output,
+            "data": self.data.name,
+            "pictures": len(pictures),
+            "without_masks": int((pictures["segments"] == 0).sum()),
+            "accuracy": float(correct.astype(float).mean()) if len(correct) else None,
+            "explainers": [
+                {"name": name, "title": get_explainer(name).title, "parameters": p.to_dict()}
+                for name, p in o.explainers
+            ],
+            "segments": kinds[["segment", "kind"]].rename(columns={"segment": "name"}).to_dict("records"),
+            "targets": sorted(int(t) for t in table["target"].unique()),
+            "verdicts": {verdict: sum(e["verdict"] == verdict for e in pairs) for verdict in VERDICTS},
+            "shortcuts": sum(is_shortcut(e) for e in pairs),
+            "checked": o.check,
+            "delta": o.delta,
+            "fills": list(o.fills),
+            "seed": o.seed,
+            "problems": problems.head(100).to_dict("records"),
+            "problem_count": len(problems),
+            "blind_spots": list(BLIND_SPOTS),
+            "notes": disagreements(table, self.classifier.labels),
+            "created": started.isoformat(timespec="seconds"),
+            "seconds": (datetime.now(UTC) - started).total_seconds(),
+            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+            "device": str(self.classifier.device),
+        }
+
+
+def disagreements(table: pd.DataFrame, labels: Sequence[str]) -> list[str]:
+    """Where explainers contradict each other about attention beyond the controls, one sentence each."""
+    notes = []
+    for (target, segment), part in table.groupby(["target", "segment"]):
+        flagged = part.loc[part["flagged"], "explainer"].tolist()
+        if 0 < len(flagged) < len(part):
+            others = ", ".join(sorted(set(part["explainer"]) - set(flagged)))
+            notes.append(f"{labels[target]}, {segment}: above the controls for {', '.join(flagged)}, not for {others}.")
+    return notes

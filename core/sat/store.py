@@ -1,0 +1,152 @@
+"""A report as a folder: Parquet tables, findings as JSON, example pictures, and a manifest written last.
+
+settings.json           what was asked for; a run with the same settings goes on where it was killed
+pictures/ rows/ effects/ pairs/   one Parquet file a shard
+controls.parquet        rows under randomised weights and of the control explainers
+table.parquet           the Segment Attribution Table
+findings.json           verdicts with their numbers
+examples.json, examples/   pictures behind the cells
+manifest.json           last: a folder without it is half written
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from core.errors import UserError
+
+FORMAT = 1
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Whole or not at all."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def write_table(path: Path, records: Sequence[dict[str, Any]] | pd.DataFrame) -> None:
+    """Parquet, whole or not at all; no records give a file without columns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    pd.DataFrame(records).to_parquet(temporary, index=False)
+    os.replace(temporary, path)
+
+
+def read_shards(folder: Path) -> pd.DataFrame:
+    """All shards of one kind, in order; empty if there are none."""
+    parts = [pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))]
+    parts = [part for part in parts if len(part)]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def begin(out: Path, settings: dict[str, Any]) -> bool:
+    """Make or take up a report folder.
+
+    Returns:
+        True if the same report is finished there already.
+
+    Raises:
+        UserError: something else is there.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file; give a new folder for the report.")
+    known = out / "settings.json"
+    if known.is_file():
+        try:
+            same = json.loads(known.read_text(encoding="utf-8")) == settings
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            same = False
+        if not same:
+            raise UserError(f"{out} holds a report with other settings; give another folder or remove it.")
+        return (out / "manifest.json").is_file()
+    if out.is_dir() and any(out.iterdir()):
+        raise UserError(f"{out} is not empty and holds no report; give a new folder.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(known, settings)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written ({error.strerror}); choose another folder.") from error
+    return False
+
+
+@dataclass(frozen=True)
+class Report:
+    """A finished report; tables are read when asked for."""
+
+    path: Path
+    manifest: dict[str, Any]
+    findings: list[dict[str, Any]]
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        return pd.read_parquet(self.path / "table.parquet")
+
+    @cached_property
+    def pictures(self) -> pd.DataFrame:
+        return read_shards(self.path / "pictures")
+
+    @cached_property
+    def examples(self) -> dict[str, Any]:
+        return json.loads((self.path / "examples.json").read_text(encoding="utf-8"))
+
+    def rows(self, target: int | None = None, segment: str | None = None) -> pd.DataFrame:
+        """SAT rows, all or of one target and segment, straight from the Parquet shards."""
+        return self._select("rows", target, segment)
+
+    def effects(self, target: int | None = None, segment: str | None = None) -> pd.DataFrame:
+        """Effect records (removals, transplants, swaps), all or of one target and segment."""
+        parts = [self._select(kind, target, segment) for kind in ("effects", "pairs")]
+        return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
+
+    def _select(self, kind: str, target: int | None, segment: str | None) -> pd.DataFrame:
+        import duckdb
+
+        files = [str(p) for p in sorted((self.path / kind).glob("*.parquet"))]
+        if not files:
+            return pd.DataFrame()
+        wanted = [("target", target), ("segment", segment)]
+        where = " and ".join(f"{column} = ?" for column, value in wanted if value is not None) or "true"
+        values = [value for _, value in wanted if value is not None]
+        with duckdb.connect() as connection:
+            relation = connection.execute(
+                f"select * from read_parquet(?, union_by_name=true) where {where}", [files, *values]
+            )
+            return relation.df()
+
+
+def open_report(path: str | Path) -> Report:
+    """Open a finished report.
+
+    Raises:
+        UserError: there is none, it is half written, damaged, or of a newer format.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise UserError(f"There is no report folder {folder}; make one with `satchel report`.")
+    if not (folder / "manifest.json").is_file():
+        if (folder / "settings.json").is_file():
+            raise UserError(
+                f"The report in {folder} is half written; run the same `satchel report` again to finish it."
+            )
+        raise UserError(f"{folder} holds no report; make one with `satchel report`.")
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        findings = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
+        version = manifest["format"]
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise UserError(f"The report in {folder} is damaged ({error}); make it again.") from error
+    if version > FORMAT:
+        raise UserError(f"The report in {folder} was made by a newer Satchel; update Satchel to open it.")
+    missing = [name for name in ("table.parquet", "examples.json") if not (folder / name).is_file()]
+    if missing:
+        raise UserError(f"The report in {folder} lacks {missing[0]}; make it again.")
+    return Report(folder, manifest, findings)

@@ -1,0 +1,217 @@
+"""From effects and attribution to a verdict on each (target, segment), with one plain sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from core.sat.interventions import LARGE
+from core.sat.statistics import Interval, benjamini_hochberg, group_means, mean_interval, p_above
+
+VERDICTS = ("confirmed", "suspected", "inconclusive", "cleared", "too few")
+SIGNIFICANCE = 0.05
+LEAST_PICTURES = 20
+# Smallest change of the log-odds that matters: from even odds, 12 points of probability.
+DELTA = 0.5
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One test of one (target, segment): margin with its interval, probability beside it, p against delta."""
+
+    fill: str
+    margin: Interval
+    probability: Interval
+    p: float
+
+
+def effect_of(records: pd.DataFrame, fill: str, cluster: str, delta: float) -> Effect:
+    """Mean effect over independent units (`cluster`: "group" for removals, "donor" for transplants)."""
+    margin = group_means(records["effect"].tolist(), records[cluster].tolist())
+    probability = group_means(records["effect_probability"].tolist(), records[cluster].tolist())
+    return Effect(fill, mean_interval(margin), mean_interval(probability), p_above(margin, delta))
+
+
+def effects_for(records: pd.DataFrame, coverage: float, delta: float) -> tuple[list[Effect], Effect | None]:
+    """Necessity (one a fill) and sufficiency of one (target, segment).
+
+    Above a quarter of the picture, removals do not count, only context swaps.
+    """
+    large = coverage > LARGE
+    necessity = []
+    chosen = records[(records["test"] == "necessity") & ((records["fill"] == "context swap") == large)]
+    for fill, part in chosen.groupby("fill", sort=False):
+        necessity.append(effect_of(part, str(fill), "group", delta))
+    pasted = records[(records["test"] == "sufficiency") & ((records["fill"] == "context swap") == large)]
+    sufficiency = effect_of(pasted, str(pasted["fill"].iloc[0]), "donor", delta) if len(pasted) else None
+    return necessity, sufficiency
+
+
+def combined_p(necessity: Sequence[Effect], sufficiency: Effect | None) -> float:
+    """One p for "it relies on it": necessity must hold under every fill (the largest p), either test may tell (twice
+    the smaller p)."""
+    tests = []
+    if necessity and not any(math.isnan(e.p) for e in necessity):
+        tests.append(max(e.p for e in necessity))
+    if sufficiency is not None and not math.isnan(sufficiency.p):
+        tests.append(sufficiency.p)
+    return min(1.0, len(tests) * min(tests)) if tests else math.nan
+
+
+def verdict_of(
+    *, pictures: int, q: float, necessity: Sequence[Effect], sufficiency: Effect | None, flagged: bool, delta: float
+) -> str:
+    """See `VERDICTS`. Without tests nothing is ever confirmed or cleared."""
+    if pictures < LEAST_PICTURES:
+        return "too few"
+    effects = [*necessity, *([sufficiency] if sufficiency else [])]
+    effects = [e for e in effects if e.margin.count >= LEAST_PICTURES / 2]
+    if not math.isnan(q) and q <= SIGNIFICANCE:
+        return "confirmed"
+    if effects and all(e.margin.high < delta for e in effects):
+        return "cleared"
+    if flagged or any(e.margin.estimate > delta for e in effects):
+        return "suspected"
+    return "inconclusive"
+
+
+def flag_by_controls(table: pd.DataFrame, controls: pd.DataFrame) -> pd.Series:
+    """True where a segment's density interval lies above that of the same segment under every control.
+
+    Args:
+        table: of the report's explainers.
+        controls: the same table made with randomised weights (explainer names as in `table`) and of the control
+            explainers; a control without its own line for (target, segment) is taken over all targets.
+    """
+    pooled = controls.groupby(["explainer", "segment"])["density_high"].median()
+    exact = controls.set_index(["explainer", "target", "segment"])["density_high"]
+    names = controls["explainer"].unique()
+    flags = []
+    for line in table.to_dict("records"):
+        bars = []
+        for control in names:
+            same_method = control == f"{line['explainer']} (randomised)"
+            if control.endswith("(randomised)") and not same_method:
+                continue
+            bar = exact.get((control, line["target"], line["segment"]), math.nan)
+            bar = pooled.get((control, line["segment"]), math.nan) if math.isnan(bar) else bar
+            bars.append(bar)
+        known = [bar for bar in bars if not math.isnan(bar)]
+        flags.append(bool(known) and not math.isnan(line["density_low"]) and line["density_low"] > max(known))
+    return pd.Series(flags, index=table.index, dtype=bool)
+
+
+def findings(table: pd.DataFrame, effects: pd.DataFrame, labels: Sequence[str], delta: float) -> list[dict[str, Any]]:
+    """The list, strongest first: an entry per (target, segment, explainer), a verdict per (target, segment).
+
+    Args:
+        table: attribution table with a `flagged` column.
+        effects: records of `core.sat.effects`; may be empty.
+    """
+    tests: dict[tuple[int, str], tuple[list[Effect], Effect | None]] = {}
+    coverage = table.groupby(["target", "segment"])["coverage"].first().to_dict()
+    by_pair = dict(list(effects.groupby(["target", "segment"]))) if len(effects) else {}
+    for pair in coverage:
+        records = by_pair.get(pair)
+        tests[pair] = ([], None) if records is None else effects_for(records, coverage[pair], delta)
+    pictures = table.groupby(["target", "segment"])["pictures"].max().to_dict()
+    enough = [pair for pair in coverage if pictures[pair] >= LEAST_PICTURES]
+    q = dict(zip(enough, benjamini_hochberg([combined_p(*tests[pair]) for pair in enough])))
+    flagged = table.groupby(["target", "segment"])["flagged"].any().to_dict()
+    out = []
+    for line in table.to_dict("records"):
+        pair = (line["target"], line["segment"])
+        necessity, sufficiency = tests[pair]
+        verdict = verdict_of(
+            pictures=pictures[pair],
+            q=q.get(pair, math.nan),
+            necessity=necessity,
+            sufficiency=sufficiency,
+            flagged=flagged[pair],
+            delta=delta,
+        )
+        out.append(_entry(line, labels, necessity, sufficiency, combined_p(*tests[pair]), q.get(pair), verdict, delta))
+    place = {verdict: i for i, verdict in enumerate(VERDICTS)}
+    return sorted(out, key=lambda e: (place[e["verdict"]], e["kind"] == "object", -(_strength(e)), e["target"]))
+
+
+def _strength(entry: dict[str, Any]) -> float:
+    return max([v for v in (entry["necessity"], entry["sufficiency"]) if v is not None], default=0.0)
+
+
+def _entry(
+    line: dict[str, Any],
+    labels: Sequence[str],
+    necessity: Sequence[Effect],
+    sufficiency: Effect | None,
+    p: float,
+    q: float | None,
+    verdict: str,
+    delta: float,
+) -> dict[str, Any]:
+    # the weakest fill speaks for all: necessity has to hold under each
+    weakest = min(necessity, key=lambda e: e.margin.estimate) if necessity else None
+    entry: dict[str, Any] = {
+        "target": labels[line["target"]],
+        "segment": line["segment"],
+        "kind": line["kind"],
+        "explainer": line["explainer"],
+        "pictures": line["pictures"],
+        "presence": line["presence"],
+        "share": line["share"],
+        "coverage": line["coverage"],
+        "density": line["density"],
+        "density_low": line["density_low"],
+        "density_high": line["density_high"],
+    }
+    for name, effect in (("necessity", weakest), ("sufficiency", sufficiency)):
+        intervals = (effect.margin, effect.probability) if effect is not None else (None, None)
+        for suffix, interval in zip(("", "_probability"), intervals):
+            entry[f"{name}{suffix}"] = interval.estimate if interval else None
+            entry[f"{name}_low{suffix}"] = interval.low if interval else None
+            entry[f"{name}_high{suffix}"] = interval.high if interval else None
+    entry["fills"] = {e.fill: [e.margin.estimate, e.margin.low, e.margin.high] for e in necessity}
+    entry["pairs"] = sufficiency.margin.count if sufficiency else 0
+    entry["p"], entry["q"], entry["flagged"], entry["verdict"] = p, q, bool(line["flagged"]), verdict
+    entry["sentence"] = sentence(entry, weakest, sufficiency, delta)
+    return {key: None if isinstance(v, float) and math.isnan(v) else v for key, v in entry.items()}
+
+
+def is_shortcut(entry: dict[str, Any]) -> bool:
+    """Confirmed reliance on context (or on something whose kind nobody set, which the sentence marks)."""
+    return entry["verdict"] == "confirmed" and entry["kind"] == "context"
+
+
+def sentence(entry: dict[str, Any], necessity: Effect | None, sufficiency: Effect | None, delta: float) -> str:
+    """What a person would say, with its numbers."""
+    target, segment = entry["target"], entry["segment"]
+    unset = " (nobody has said whether it is part of the object)" if entry["kind"] == "unset" else ""
+    facts = []
+    if sufficiency is not None:
+        verb = "giving other pictures its" if sufficiency.fill == "context swap" else "pasting it on other pictures"
+        what = f"{verb} {segment}" if sufficiency.fill == "context swap" else verb
+        facts.append(f"{what} adds {_number(sufficiency.margin)} to the log-odds of {target}")
+    if necessity is not None:
+        verb = "swapping it for another's" if necessity.fill == "context swap" else "removing it"
+        facts.append(f"{verb} takes {_number(necessity.margin)} away")
+    evidence = " and ".join(facts)
+    evidence = evidence[:1].upper() + evidence[1:]
+    verdict = entry["verdict"]
+    if verdict == "too few":
+        return f"Only {entry['pictures']} pictures taken for {target} show {segment}: too few to judge."
+    if verdict == "confirmed":
+        return f"The model relies on {segment}{unset} for {target}: {evidence[:1].lower() + evidence[1:]}."
+    if verdict == "cleared":
+        return f"No reliance on {segment} for {target}: every effect lies below {delta:g} in log-odds. {evidence}."
+    if verdict == "suspected":
+        why = "draws more attention than its look explains" if entry["flagged"] else "has an effect that may be chance"
+        return f"{segment[:1].upper() + segment[1:]}{unset} {why} for {target}" + (f": {evidence}." if facts else ".")
+    return f"Nothing can be said yet about {segment} for {target}" + (f": {evidence}." if facts else ".")
+
+
+def _number(interval: Interval) -> str:
+    return f"{interval.estimate:.1f} [{interval.low:.1f}, {interval.high:.1f}]"

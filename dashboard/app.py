@@ -1,0 +1,86 @@
+"""Build the page and serve it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported
+
+import gradio as gr
+
+from core.images import MAX_BYTES
+from dashboard import explain_tab, header
+from dashboard.classifiers import Classifiers
+from dashboard.page import Page
+from dashboard.sessions import Sessions
+from dashboard.theme import script, style_sheet, theme
+
+# (title, module with `build(page)`), in the order they stand
+TABS = (("Explain", explain_tab),)
+
+
+def build(page: Page) -> gr.Blocks:
+    """The whole page."""
+    with gr.Blocks(title="Satchel", delete_cache=(3600, 86400), fill_width=True) as blocks:
+        header.build(page, blocks)
+        with gr.Tabs(elem_id="tabs"):
+            for title, module in TABS:
+                with gr.Tab(title, id=title.lower()):
+                    module.build(page)
+    return blocks
+
+
+def make_page(
+    model_spec: str = "demo:biased", labels: Path | None = None, report: Path | None = None, autorun: bool = True
+) -> Page:
+    """The stores behind a page, with its classifier loaded.
+
+    Raises:
+        UserError: the spec or its labels do not fit.
+    """
+    page = Page(Classifiers(model_spec, labels), Sessions(model_spec), report, autorun=autorun)
+    page.classifiers.get(model_spec)
+    page.read_examples()
+    return page
+
+
+def launch(
+    model_spec: str = "demo:biased",
+    report: Path | None = None,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    open_browser: bool = True,
+    share: bool = False,
+    labels: Path | None = None,
+) -> None:
+    """Serve the page until it is interrupted.
+
+    Args:
+        model_spec: the classifier under study; others can be chosen on the page, except Python factories.
+        report: a finished report to show; without it the demo's.
+        host, port: where to listen.
+        open_browser: open the page in a browser.
+        share: make a public link.
+        labels: label file for `model_spec`.
+
+    Raises:
+        UserError: the model does not load.
+    """
+    page = make_page(model_spec, labels, report)
+    build(page).launch(server_name=host, server_port=port, inbrowser=open_browser, share=share, **launch_options())
+
+
+def launch_options() -> dict[str, Any]:
+    """What every way of serving the page has in common."""
+    return {
+        "theme": theme(),
+        "css": style_sheet(),
+        "head": script(),
+        "footer_links": [],
+        "max_file_size": MAX_BYTES,
+        "ssr_mode": False,
+        "show_error": True,
+        "quiet": False,
+    }

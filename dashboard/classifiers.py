@@ -1,0 +1,82 @@
+"""The classifiers that are loaded, shared by all visitors."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.attribution import BoundExplainer, Explainer
+from core.classifier import Classifier
+from core.errors import UserError
+
+KEPT = 3
+
+
+@dataclass
+class Loaded:
+    """A classifier and the explainers that are tied to it so far."""
+
+    spec: str
+    classifier: Classifier
+    _bound: dict[str, BoundExplainer] = field(default_factory=dict)
+
+    def bind(self, explainer: Explainer) -> BoundExplainer:
+        """Tied once, then remembered (finding a target layer costs passes)."""
+        if explainer.name not in self._bound:
+            self._bound[explainer.name] = explainer.bind(self.classifier)
+        return self._bound[explainer.name]
+
+
+class Classifiers:
+    """Loads by spec, keeps the few used last."""
+
+    def __init__(self, start: str = "demo:biased", labels: Path | None = None) -> None:
+        """
+        Args:
+            start: the spec given on the command line, which alone may be a Python factory.
+            labels: label file for the start spec.
+        """
+        self.start, self.labels = start, labels
+        self._kept: OrderedDict[str, Loaded] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, spec: str, progress: Callable[[float, str], None] | None = None) -> Loaded:
+        """Load a classifier, or find it.
+
+        Raises:
+            UserError: the spec or its file does not fit, or it may not be loaded from the page.
+        """
+        spec = (spec or "").strip()
+        if not spec:
+            raise UserError("No model was named; choose one or type a spec such as torchvision:mobilenet_v2.")
+        with self._lock:  # one load at a time: two at once would need twice the memory
+            if spec not in self._kept:
+                self._kept[spec] = Loaded(spec, self._load(spec, progress))
+            self._kept.move_to_end(spec)
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+            return self._kept[spec]
+
+    def add(self, spec: str, classifier: Classifier) -> None:
+        """Put a classifier there that is loaded already."""
+        with self._lock:
+            self._kept[spec] = Loaded(spec, classifier)
+
+    def choices(self) -> list[tuple[str, str]]:
+        """(title, spec) to choose from."""
+        from core.loading import known_models
+
+        ready = [(f"{m['spec']}  ({m['title']})", m["spec"]) for m in known_models() if m["needs"] == "nothing"]
+        known = [spec for _, spec in ready]
+        return ([] if self.start in known else [(self.start, self.start)]) + ready
+
+    def _load(self, spec: str, progress: Callable[[float, str], None] | None) -> Classifier:
+        from core.loading import load_classifier
+
+        own = spec == self.start
+        if spec.startswith("python:") and not own:
+            raise UserError("A Python factory runs code, so it can be given on the command line only.")
+        return load_classifier(spec, labels=self.labels if own else None, progress=progress, allow_python=own)

@@ -1,0 +1,96 @@
+"""What the commands share: how mistakes are told, how progress is shown, how options are named."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from core.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from core.classifier import Classifier
+
+MISTAKE, FOUND, INTERRUPTED = 2, 1, 130
+"""Exit codes: the user can mend it; `--fail-on` found what it looks for; Ctrl-C."""
+
+ModelOption = Annotated[
+    str, typer.Option("--model", "-m", metavar="SPEC", help="The classifier; `satchel list models` shows the forms.")
+]
+LabelsOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Class names, one a line or as JSON, in the model's order.")
+]
+ExplainerOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--explainer",
+        "-e",
+        metavar="NAME[:key=value,...]",
+        help="How to explain; may be repeated. `satchel list explainers` shows them.",
+    ),
+]
+SeedOption = Annotated[int, typer.Option(help="Same seed, same maps.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+PrecisionOption = Annotated[str, typer.Option(help="Of the passes: auto, float32 or bfloat16.")]
+
+
+def tell(sentence: str) -> None:
+    """One line on standard error."""
+    typer.echo(f"satchel: {' '.join(sentence.split())}", err=True)
+
+
+@contextmanager
+def mistakes_told(resume: str) -> Generator[None]:
+    """A user's mistake becomes one line and exit code 2; Ctrl-C becomes exit code 130 and how to go on."""
+    try:
+        yield
+    except UserError as error:
+        tell(str(error))
+        raise typer.Exit(MISTAKE) from error
+    except KeyboardInterrupt as error:
+        tell(f"Stopped. {resume}")
+        raise typer.Exit(INTERRUPTED) from error
+
+
+def progress_bar(counted: bool = True) -> Progress:
+    """Bars on standard error; nothing at all where that is a file or a pipe."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    amount = MofNCompleteColumn() if counted else TaskProgressColumn()
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), amount, TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def open_classifier(model: str, labels: Path | None, device: str, precision: str) -> Classifier:
+    """Load the model, with a bar where its weights are downloaded.
+
+    Raises:
+        UserError: the spec, its file or its labels do not fit.
+    """
+    from core.loading import load_classifier
+
+    with progress_bar(counted=False) as bar:
+        tasks: list[TaskID] = []
+
+        def show(part: float, what: str) -> None:
+            if not tasks:
+                tasks.append(bar.add_task(what, total=1.0))
+            bar.update(tasks[0], description=what, completed=part)
+
+        return load_classifier(
+            model, labels=labels, device=device, precision=precision, progress=show, allow_python=True
+        )

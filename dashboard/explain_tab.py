@@ -1,0 +1,159 @@
+"""The Explain tab: pictures, prediction, explainers side by side, and what the evidence lies on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from core.attribution import explainers
+from core.parameters import ParameterSpec
+from dashboard.explain_actions import Actions
+from dashboard.page import Page
+from dashboard.palette import marker
+
+PICK = """
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('button[data-id]');
+  if (button) trigger(button.dataset.act, {id: button.dataset.id});
+});
+// events: 'pick' 'remove'
+"""
+
+
+@dataclass
+class Widgets:
+    """The components that handlers read and write."""
+
+    upload: gr.File
+    strip: gr.HTML
+    prediction: gr.HTML
+    chosen: gr.CheckboxGroup
+    target: gr.Dropdown
+    contrast: gr.Dropdown
+    seed: gr.Number
+    explain: gr.Button
+    stop: gr.Button
+    status: gr.HTML
+    opacity: gr.Slider
+    linked: gr.Checkbox
+    scale_note: gr.HTML
+    picture: gr.HTML
+    evidence: gr.HTML
+    columns: dict[str, gr.Column]
+    panels: dict[str, gr.HTML]
+    controls: dict[tuple[str, str], Any]  # by (explainer, parameter)
+
+
+def build(page: Page) -> None:
+    """Lay the tab out and wire it."""
+    widgets = _layout()
+    _wire(page, widgets, Actions(page, widgets))
+
+
+def _layout() -> Widgets:
+    known = explainers()
+    with gr.Row(elem_classes="sheet"):
+        with gr.Column(scale=3, min_width=260, elem_classes="area"):
+            _title("Pictures")
+            upload = gr.File(
+                file_count="multiple", label="Drop, paste or choose pictures", show_label=False, height=92,
+                elem_id="upload", elem_classes="drop", interactive=True,
+            )  # fmt: skip
+            strip = gr.HTML(js_on_load=PICK, elem_id="strip")
+        with gr.Column(scale=3, min_width=260, elem_classes="area"):
+            _title("Prediction")
+            prediction = gr.HTML(elem_id="prediction")
+        with gr.Column(scale=6, min_width=320, elem_classes="area run"):
+            _title("Explain it")
+            chosen = gr.CheckboxGroup(
+                [(e.title, name) for name, e in known.items()],
+                value=[name for name, e in known.items() if e.default],
+                show_label=False, container=False, elem_id="explainers",
+            )  # fmt: skip
+            gr.HTML(_what_they_do(), elem_classes="help")
+            with gr.Row(elem_classes="fields"):
+                target = gr.Dropdown([], label="Why", elem_id="target", min_width=150, scale=4)
+                contrast = gr.Dropdown([], label="and not", elem_id="contrast", min_width=150, scale=4)
+                seed = gr.Number(0, label="Seed", precision=0, minimum=0, elem_id="seed", min_width=80, scale=1)
+            with gr.Row(elem_classes="buttons"):
+                explain = gr.Button("Explain", variant="primary", size="md", elem_id="explain", min_width=120, scale=0)
+                stop = gr.Button("Stop", size="md", elem_id="stop", interactive=False, min_width=80, scale=0)
+                status = gr.HTML(elem_id="status")
+    with gr.Row(elem_classes="sheet"):
+        with gr.Column(scale=3, min_width=260, elem_classes="area"):
+            picture = gr.HTML(elem_id="picture")
+        with gr.Column(scale=9, min_width=320, elem_classes="area"):
+            with gr.Row(elem_classes="maps"):
+                columns, panels, controls = {}, {}, {}
+                for name, explainer in known.items():
+                    with gr.Column(visible=explainer.default, min_width=0, elem_classes="panel") as columns[name]:
+                        panels[name] = gr.HTML()
+                        specs = explainer.parameters.specs()
+                        if specs:
+                            with gr.Accordion("Parameters", open=False, elem_id=f"parameters-{name}"):
+                                for spec in specs:
+                                    controls[name, spec.name] = _control(name, spec)
+            with gr.Row(elem_classes="toolbar"):
+                opacity = gr.Slider(0, 1, 0.75, step=0.05, label="Opacity", elem_id="opacity", min_width=160, scale=2)
+                linked = gr.Checkbox(True, label="One scale for all maps", elem_id="linked", min_width=160, scale=2)
+                scale_note = gr.HTML(elem_classes="note", elem_id="scale-note")
+    with gr.Row(elem_classes="sheet"), gr.Column(elem_classes="area"):
+        _title("What the evidence lies on")
+        evidence = gr.HTML(elem_id="evidence")
+    return Widgets(
+        upload, strip, prediction, chosen, target, contrast, seed, explain, stop, status,
+        opacity, linked, scale_note, picture, evidence, columns, panels, controls,
+    )  # fmt: skip
+
+
+def _title(text: str) -> None:
+    gr.HTML(f"<h2>{text}</h2>", elem_classes="title")
+
+
+def _what_they_do() -> str:
+    lines = "".join(
+        f'<li><i class="mark {marker(name)}"></i><b>{escape(e.title)}</b> {escape(e.summary)}</li>'
+        for name, e in explainers().items()
+    )
+    return f"<details><summary>What each one does</summary><ul>{lines}</ul></details>"
+
+
+def _control(explainer: str, spec: ParameterSpec) -> Any:
+    """A slider, a choice or a tick box, from what the parameter says of itself."""
+    shared = {"label": spec.label.capitalize(), "info": spec.help, "elem_id": f"{explainer}-{spec.name}"}
+    if spec.kind == "choice":
+        return gr.Dropdown(list(spec.choices or ()), value=spec.default, interactive=True, **shared)
+    if spec.kind == "bool":
+        return gr.Checkbox(spec.default, interactive=True, **shared)
+    if spec.low is None or spec.high is None:
+        return gr.Number(spec.default, precision=0 if spec.kind == "int" else None, interactive=True, **shared)
+    return gr.Slider(spec.low, spec.high, spec.default, step=spec.step, interactive=True, **shared)
+
+
+def _wire(page: Page, w: Widgets, act: Actions) -> None:
+    settings = [page.key, page.dark, w.chosen, w.target, w.contrast, w.seed, w.opacity, w.linked, *w.controls.values()]
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    shared = {**quiet, "concurrency_limit": None}  # the device is shared by the runner's own lock, chunk by chunk
+    everything = [
+        w.strip, w.prediction, w.chosen, w.target, w.contrast, w.seed, w.explain, w.stop, w.status, w.opacity, w.linked,
+        w.scale_note, w.picture, w.evidence, *w.columns.values(), *w.panels.values(),
+    ]  # fmt: skip
+    opening = page.opened.change(act.open, settings, [*everything, *w.controls.values()], **shared)
+    page.model.change(act.model_changed, settings, everything, **shared)
+    w.upload.upload(act.upload, [w.upload, *settings], [w.upload, *everything], **shared)
+    w.strip.pick(act.pick, settings, everything, **shared)
+    w.strip.remove(act.remove, settings, everything, **shared)
+    for changed in (w.target, w.contrast, w.chosen, w.linked):
+        changed.input(act.redraw, settings, everything, trigger_mode="always_last", **shared)
+    w.seed.submit(act.redraw, settings, everything, **shared)
+    w.seed.blur(act.redraw, settings, everything, **shared)
+    w.opacity.release(act.redraw, settings, everything, trigger_mode="always_last", **shared)
+    w.explain.click(act.explain, settings, everything, **shared)
+    opening.then(act.first_run, settings, everything, **shared)
+    w.stop.click(act.stop, [page.key], [w.stop], queue=False, **quiet)
+    for (name, _), control in w.controls.items():
+        listen = control.release if isinstance(control, gr.Slider) else control.input
+        listen(act.retouch(name), settings, everything, trigger_mode="always_last", **shared)

@@ -1,0 +1,35 @@
+"""One colour and one shape for each explainer, everywhere; one accent; light and dark."""
+
+from __future__ import annotations
+
+from core.attribution import explainers
+
+# (light, dark), after Okabe and Ito: told apart with any colour vision, and the shape differs besides
+COLOURS = (
+    ("#0072b2", "#4aa8e0"),
+    ("#d55e00", "#f0894a"),
+    ("#009e73", "#35c49b"),
+    ("#a8477f", "#dd8fbe"),
+    ("#b98500", "#e8b640"),
+    ("#2c97c9", "#7cc9f2"),
+    ("#6b4a96", "#ac8fd6"),
+    ("#8a6a2f", "#c3a468"),
+    ("#6b7280", "#9aa3ae"),
+    ("#7f8a00", "#bcc63f"),
+    ("#9d2b2b", "#e07a74"),
+    ("#3d4a5c", "#b9c4d2"),
+)
+SHAPES = ("circle", "square", "diamond", "triangle")
+
+
+def marker(explainer: str) -> str:
+    """CSS classes that give an explainer's colour and shape."""
+    index = list(explainers()).index(explainer)
+    return f"x-{index % len(COLOURS)} s-{SHAPES[index % len(SHAPES)]}"
+
+
+def colour_rules() -> str:
+    """CSS: class x-0, x-1, ... set the variable --x, in light and in dark."""
+    light = "".join(f".x-{i}{{--x:{pair[0]}}}\n" for i, pair in enumerate(COLOURS))
+    dark = "".join(f".dark .x-{i}{{--x:{pair[1]}}}\n" for i, pair in enumerate(COLOURS))
+    return light + dark

@@ -1,0 +1,195 @@
+"""Pictures on the page: uploads and examples, and how a classifier sees them. Bounded, shared by all visitors."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from core.classifier import Prediction
+from core.data import read_label_map
+from core.errors import UserError
+from core.images import Picture, read_picture
+from core.preprocessing import Geometry
+from core.segments import Segments, segments_from_label_map, superpixels
+from dashboard.classifiers import Loaded
+from dashboard.overlays import display_size, jpeg, shrunk
+
+THUMBNAIL = 112
+SEGMENT_SIDE = 384
+KEPT_COPIES = 48  # of at most 1024 px a side: 150 MB
+KEPT_VIEWS = 48
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Recent(Generic[Key, Value]):
+    """A small cache that forgets what was used longest ago; safe between threads."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Key, Value] = OrderedDict()
+
+    def get(self, key: Key) -> Value | None:
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def put(self, key: Key, value: Value) -> Value:
+        with self._lock:
+            self._kept[key] = value
+            self._kept.move_to_end(key)
+            while len(self._kept) > self.limit:
+                self._kept.popitem(last=False)
+        return value
+
+
+@dataclass(frozen=True)
+class Source:
+    """A picture somebody can choose.
+
+    Attributes:
+        id: digest of its pixels; equal pictures are one.
+        name: for people. path: where it is read from.
+        size: (height, width) upright.
+        thumbnail: a data address.
+        mask: label map of the same size, for examples. upload: False for examples.
+        notes: what was changed on the way in.
+    """
+
+    id: str
+    name: str
+    path: Path
+    size: tuple[int, int]
+    thumbnail: str
+    mask: Path | None = None
+    upload: bool = True
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class View:
+    """A picture as one classifier sees it.
+
+    Attributes:
+        shown: uint8 [h, w, 3], the copy on the page.
+        image: [3, H, W] in [0, 1], the classifier's input.
+        geometry: between the shown copy and the input.
+        segments, segment_geometry: over a still smaller copy (masks are many), and from there to the input.
+        predictions: the likeliest classes, likeliest first.
+    """
+
+    source: Source
+    shown: np.ndarray
+    image: Tensor
+    geometry: Geometry
+    segments: Segments
+    segment_geometry: Geometry
+    predictions: list[Prediction]
+
+    @property
+    def boxed(self) -> bool:
+        """Part of the picture lies outside what the model sees."""
+        return self.geometry.seen_box() != (0, 0, *self.geometry.picture_size)
+
+
+class Pictures:
+    """Reads pictures once, keeps small copies of the ones in use."""
+
+    def __init__(self) -> None:
+        self._copies: Recent[str, tuple[Picture, Segments]] = Recent(KEPT_COPIES)
+        self._views: Recent[tuple[str, str], View] = Recent(KEPT_VIEWS)
+
+    def read(self, path: Path, name: str | None = None, mask: Path | None = None, upload: bool = True) -> Source:
+        """Read a file as a picture.
+
+        Raises:
+            UserError: it is none.
+        """
+        picture = read_picture(path, name)
+        thumbnail = picture.image.copy()
+        thumbnail.thumbnail((THUMBNAIL, THUMBNAIL))
+        return Source(
+            picture.digest,
+            picture.name,
+            path,
+            picture.size,
+            jpeg(np.asarray(thumbnail)),
+            mask,
+            upload,
+            picture.notes,
+        )
+
+    def view(self, source: Source, loaded: Loaded, turn: Callable) -> View:
+        """Prepare, cut and predict; `turn()` is a context in which the device may be used.
+
+        Raises:
+            UserError: the file is gone, or the model's answer is not a number.
+        """
+        classifier = loaded.classifier
+        found = self._views.get((source.id, classifier.fingerprint))
+        if found is not None:
+            return found
+        picture = self._reread(source)
+        prepared = classifier.prepare(picture)
+        copy, segments = self._copy(source, picture)
+        with turn():
+            predictions = classifier.predict(prepared.tensor[None])[0]
+        geometry = shrunk(prepared.geometry, copy.size)
+        cut = shrunk(prepared.geometry, segments.masks.shape[1:])
+        view = View(source, copy.array(), prepared.tensor, geometry, segments, cut, predictions)
+        return self._views.put((source.id, classifier.fingerprint), view)
+
+    def _reread(self, source: Source) -> Picture:
+        if not source.path.is_file():
+            raise UserError(f"{source.name} is no longer stored here; add it again.")
+        return read_picture(source.path, source.name)
+
+    def _copy(self, source: Source, picture: Picture) -> tuple[Picture, Segments]:
+        found = self._copies.get(source.id)
+        if found is not None:
+            return found
+        copy = _smaller(picture, display_size(source.size))
+        return self._copies.put(source.id, (copy, _segments(source, copy)))
+
+
+def _smaller(picture: Picture, size: tuple[int, int]) -> Picture:
+    if picture.size == size:
+        return picture
+    return Picture(picture.image.resize((size[1], size[0]), Image.Resampling.LANCZOS), picture.name)
+
+
+def _segments(source: Source, copy: Picture) -> Segments:
+    """Named ones where a mask comes with the picture, else superpixels; over a copy of at most SEGMENT_SIDE a side."""
+    size = display_size(source.size, SEGMENT_SIDE)
+    if source.mask is None:
+        return superpixels(_smaller(copy, size))
+    from core.demo.segments import SEGMENTS
+
+    label_map = read_label_map(source.mask)
+    if label_map.shape != source.size:
+        raise UserError(f"The mask {source.mask.name} is not of its picture's size; install Satchel again.")
+    small = Image.fromarray(label_map.astype(np.uint8)).resize((size[1], size[0]), Image.Resampling.NEAREST)
+    return segments_from_label_map(np.asarray(small), dict(SEGMENTS))
+
+
+def example_files() -> list[tuple[Path, Path | None]]:
+    """(picture, mask or None) of the examples that come with the page."""
+    from core.paths import assets_dir
+
+    folder = assets_dir() / "examples"
+    found = (
+        sorted(p for p in folder.glob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png")) if folder.is_dir() else []
+    )
+    masks = [folder / "masks" / f"{p.stem}.png" for p in found]
+    return [(p, m if m.is_file() else None) for p, m in zip(found, masks)]

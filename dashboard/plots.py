@@ -1,0 +1,198 @@
+"""Quiet drawings in HTML and SVG: they follow the page's colours, light or dark, and its width."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import cv2
+import numpy as np
+
+from core.attribution import Attribution, get_explainer
+from core.classifier import Prediction
+from core.preprocessing import Geometry
+from core.sat.rows import segment_rows
+from core.segments import Segments
+from dashboard.overlays import condition
+from dashboard.palette import marker
+
+ROWS_SHOWN = 8
+Z95 = 1.96
+
+
+def percent(share: float) -> str:
+    """Short: 41 %, 4.1 %, <0.1 %."""
+    if share and share < 0.001:
+        return "<0.1 %"
+    return f"{share * 100:.1f} %" if share < 0.0995 else f"{share * 100:.0f} %"
+
+
+def probability(value: float) -> str:
+    """Two figures that never pretend certainty."""
+    if value > 0.995:
+        return ">0.99"
+    return f"{value:.2f}" if value >= 0.01 else "<0.01"
+
+
+def prediction_bars(predictions: Sequence[Prediction], target: int | None = None) -> str:
+    """The likeliest classes as bars; the one explained is marked."""
+    rows = []
+    for p in predictions:
+        chosen = " chosen" if p.index == target else ""
+        rows.append(
+            f'<li class="bar{chosen}"><span class="name" title="{escape(p.label)}">{escape(p.label)}</span>'
+            f'<span class="number">{probability(p.probability)}</span>'
+            f'<span class="track"><span style="width:{max(p.probability, 0.002) * 100:.1f}%"></span></span></li>'
+        )
+    return f'<ul class="bars" data-testid="predictions">{"".join(rows)}</ul>'
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One explainer's evidence on one segment: parts of the whole in [0, 1], `error` of the share or None."""
+
+    explainer: str
+    share: float
+    error: float | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One segment across explainers."""
+
+    name: str
+    kind: str
+    coverage: float
+    marks: tuple[Mark, ...]
+
+    @property
+    def median(self) -> float:
+        return float(np.median([mark.share for mark in self.marks]))
+
+    @property
+    def density(self) -> float:
+        return self.median / self.coverage
+
+
+def evidence_rows(maps: Mapping[str, Attribution], segments: Segments, geometry: Geometry) -> list[Row]:
+    """What the evidence lies on, most first; flat and broken maps have none and are left out."""
+    found: dict[tuple[str, int], list[tuple[Mark, dict[str, Any]]]] = {}
+    for name, attribution in maps.items():
+        if condition(attribution) != "fine":
+            continue
+        for row in segment_rows(attribution, segments, geometry):
+            if row["share"] is None:
+                continue
+            mark = Mark(name, row["share"], share_error(attribution, row["share"]))
+            found.setdefault((row["segment"], row["instance"]), []).append((mark, row))
+    rows = []
+    for (name, instance), marks in found.items():
+        first = marks[0][1]
+        title = f"{name} {instance + 1}" if instance else name
+        rows.append(Row(title, first["kind"], first["coverage"], tuple(mark for mark, _ in marks)))
+    return sorted(rows, key=lambda row: -row.median)
+
+
+def share_error(attribution: Attribution, share: float) -> float | None:
+    """Bound on the standard error of a share.
+
+    Errors of neighbouring pixels come from the same samples, so they may all err together: at worst the segment by its
+    part of the map's error one way and the rest the other way. With r the map's mean error over its mean absolute
+    value and the error spread like the map, that is 2 r s (1 - s).
+    """
+    relative = relative_error(attribution)
+    return None if relative is None else 2 * relative * share * (1 - share)
+
+
+def relative_error(attribution: Attribution) -> float | None:
+    """Mean standard error over mean absolute value; None where the method has none or it is not finite yet."""
+    if attribution.standard_error is None:
+        return None
+    size = float(attribution.values.abs().mean())
+    relative = float(attribution.standard_error.mean()) / size if size > 0 else float("inf")
+    return relative if np.isfinite(relative) else None
+
+
+def evidence_plot(rows: Sequence[Row], segments: Segments) -> str:
+    """One row a segment, one mark an explainer, a tick at what its size alone would give."""
+    if not rows:
+        return ""
+    top = _round_up(max([mark.share for row in rows for mark in row.marks] + [row.coverage for row in rows]))
+    shown, rest = rows[:ROWS_SHOWN], rows[ROWS_SHOWN:]
+    body = "".join(_evidence_row(row, top) for row in shown)
+    if rest:
+        more = "".join(_evidence_row(row, top) for row in rest)
+        body += f"<details><summary>{len(rest)} more</summary>{more}</details>"
+    names = list(dict.fromkeys(mark.explainer for row in rows for mark in row.marks))
+    legend = "".join(
+        f'<span><i class="mark {marker(name)}"></i>{escape(get_explainer(name).title)}</span>' for name in names
+    )
+    unnamed = "" if segments.named else (
+        '<p class="note">These regions were cut by colour (superpixels) and have no names: '
+        "hover the picture to see which is which.</p>"
+    )  # fmt: skip
+    axis = "".join(
+        f'<span style="left:{fraction * 100:.0f}%">{percent(top * fraction)}</span>' for fraction in (0, 0.5, 1)
+    )
+    return (
+        f'<div class="evidence" data-testid="evidence"><div class="legend">{legend}'
+        '<span><i class="tick"></i>what its size alone would give</span></div>'
+        f'<div class="erow head"><span></span><span class="axis">{axis}</span>'
+        '<span class="number">share</span><span class="number" title="median share over the part of the '
+        'picture it covers; 1 means no more than its size">density</span></div>'
+        f"{body}{unnamed}</div>"
+    )
+
+
+def _evidence_row(row: Row, top: float) -> str:
+    marks = []
+    for mark in row.marks:
+        title = f"{get_explainer(mark.explainer).title}: {percent(mark.share)}"
+        if mark.error is not None:
+            low, high = max(0.0, mark.share - Z95 * mark.error), min(1.0, mark.share + Z95 * mark.error)
+            title += f", at the widest {percent(low)} to {percent(high)}"
+            marks.append(
+                f'<i class="whisker {marker(mark.explainer)}" style="left:{low / top * 100:.2f}%;'
+                f'width:{(min(high, top) - low) / top * 100:.2f}%"></i>'
+            )
+        marks.append(
+            f'<i class="mark {marker(mark.explainer)}" style="left:{mark.share / top * 100:.2f}%" '
+            f'title="{escape(title)}"></i>'
+        )
+    tick = f'<i class="tick" style="left:{row.coverage / top * 100:.2f}%" title="covers {percent(row.coverage)}"></i>'
+    kind = ' <em title="not part of the object">context</em>' if row.kind == "context" else ""
+    return (
+        f'<div class="erow"><span class="name">{escape(row.name)}{kind}</span>'
+        f'<span class="track">{tick}{"".join(marks)}</span>'
+        f'<span class="number">{percent(row.median)}</span><span class="number">{row.density:.1f}x</span></div>'
+    )
+
+
+def _round_up(value: float) -> float:
+    for step in (0.1, 0.2, 0.3, 0.4, 0.6, 0.8):
+        if value <= step:
+            return step
+    return 1.0
+
+
+def segment_outlines(segments: Segments, box: tuple[int, int, int, int], rows: Sequence[Row] = ()) -> str:
+    """An SVG over the picture: each segment lights up and tells its name and shares under the pointer."""
+    height, width = segments.masks.shape[1:]
+    said = {row.name: f": {percent(row.median)} of the evidence, {row.density:.1f}x its size" for row in rows}
+    paths = []
+    for mask, name, instance in zip(segments.masks, segments.names, segments.instances):
+        title = f"{name} {instance + 1}" if instance else name
+        contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_KCOS)
+        outline = "".join("M" + "L".join(f"{x} {y}" for x, y in c[:, 0]) + "Z" for c in contours if len(c) > 2)
+        if outline:
+            paths.append(f'<path d="{outline}"><title>{escape(title + said.get(title, ""))}</title></path>')
+    top, left, bottom, right = box
+    frame = ""
+    if box != (0, 0, height, width):
+        frame = f'<rect class="seen" x="{left}" y="{top}" width="{right - left}" height="{bottom - top}"/>'
+    return (
+        f'<svg class="segments" viewBox="0 0 {width} {height}" preserveAspectRatio="none" fill-rule="evenodd">'
+        f"{''.join(paths)}{frame}</svg>"
+    )

@@ -1,0 +1,107 @@
+"""What the server knows of one visitor's page: pictures, the one in view, and what is running. The page holds a key."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.errors import UserError
+from dashboard.pictures import Source
+from dashboard.runs import Run
+
+KEPT_SESSIONS = 256
+UPLOADS_EACH = 40
+
+
+@dataclass
+class Session:
+    """One page in one browser tab; it survives a reload."""
+
+    spec: str
+    uploads: OrderedDict[str, Source] = field(default_factory=OrderedDict)
+    current: str | None = None
+    run: Run | None = None  # the last press of Explain
+    retouches: dict[str, Run] = field(default_factory=dict)  # by explainer: the last move of one of its sliders
+    failed: dict[str, str] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)  # what the controls said last
+
+    def add(self, source: Source) -> None:
+        """Put an upload first; the oldest ones leave when there are too many."""
+        self.uploads[source.id] = source
+        self.uploads.move_to_end(source.id, last=False)
+        while len(self.uploads) > UPLOADS_EACH:
+            self.uploads.popitem()
+
+    def sources(self, examples: Mapping[str, Source]) -> dict[str, Source]:
+        """All there is to choose from, uploads first."""
+        return {**self.uploads, **{key: source for key, source in examples.items() if key not in self.uploads}}
+
+    def source(self, examples: Mapping[str, Source]) -> Source:
+        """The picture in view.
+
+        Raises:
+            UserError: there is none.
+        """
+        every = self.sources(examples)
+        if not every:
+            raise UserError("There is no picture yet; drop one in.")
+        if self.current not in every:
+            self.current = next(iter(every))
+        return every[self.current]
+
+    def start(self, run: Run, retouch: bool) -> None:
+        """A new run replaces older ones that make the same maps."""
+        names = list(run.keys)
+        for older in self.runs():
+            older.drop(names if retouch else list(older.keys))
+        if retouch:
+            self.retouches.update(dict.fromkeys(names, run))
+        else:
+            self.run, self.retouches = run, {}
+        for name in names:
+            self.failed.pop(name, None)
+
+    def runs(self) -> list[Run]:
+        return [run for run in (self.run, *self.retouches.values()) if run is not None]
+
+    def end(self, run: Run) -> None:
+        """A run is over."""
+        self.failed.update({name: why for name, why in run.failed.items() if run.wants(name)})
+        if self.run is run:
+            self.run = None
+        self.retouches = {name: other for name, other in self.retouches.items() if other is not run}
+
+    def stop(self) -> None:
+        for run in self.runs():
+            run.stop()
+
+    def drop(self) -> None:
+        """Nothing that runs is wanted any more (another picture, another model)."""
+        for run in self.runs():
+            run.drop(list(run.keys))
+        self.failed = {}
+
+    def making(self, explainer: str, key: object) -> bool:
+        """Whether this very map is being made now."""
+        return any(run.wants(explainer) and run.keys[explainer] == key for run in self.runs())
+
+
+class Sessions:
+    """All visitors, the one seen longest ago forgotten first."""
+
+    def __init__(self, spec: str) -> None:
+        self._spec = spec
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, Session] = OrderedDict()
+
+    def get(self, key: str) -> Session:
+        """The visitor's session, a new one if the server does not know the key (it was restarted)."""
+        with self._lock:
+            session = self._kept.setdefault(key, Session(self._spec))
+            self._kept.move_to_end(key)
+            while len(self._kept) > KEPT_SESSIONS:
+                self._kept.popitem(last=False)[1].stop()
+            return session

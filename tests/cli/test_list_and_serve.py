@@ -1,0 +1,89 @@
+"""`satchel list`, `satchel --version`, and what `satchel serve` hands to the page."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from core.attribution import explainers
+from core.loading import known_models
+
+DEFAULTS = {
+    "model_spec": "demo:biased",
+    "labels": None,
+    "report": None,
+    "host": "127.0.0.1",
+    "port": 7860,
+    "open_browser": True,
+    "share": False,
+}
+
+
+@pytest.fixture
+def launched(monkeypatch) -> list[dict]:
+    calls: list[dict] = []
+    monkeypatch.setitem(sys.modules, "dashboard.app", SimpleNamespace(launch=lambda **given: calls.append(given)))
+    return calls
+
+
+def test_explainers_as_json_are_the_registry(satchel):
+    listed = json.loads(satchel("list", "explainers", "--json").out)
+    known = explainers()
+    assert [entry["name"] for entry in listed] == list(known)
+    for entry in listed:
+        method = known[entry["name"]]
+        assert (entry["title"], entry["summary"], entry["family"]) == (method.title, method.summary, method.family)
+        assert (entry["signed"], entry["default"]) == (method.signed, method.default)
+        defaults = {parameter["name"]: parameter["default"] for parameter in entry["parameters"]}
+        assert method.parameters.parse(defaults) == method.parameters()
+
+
+def test_tables_name_everything(satchel):
+    shown = satchel("list", "explainers").out
+    assert all(name in shown for name in explainers())
+
+
+def test_models_as_json(satchel):
+    listed = json.loads(satchel("list", "models", "--json").out)
+    assert listed == known_models()
+    specs = [entry["spec"] for entry in listed]
+    assert {"demo:biased", "demo:repaired", "demo:vit", "torchvision:mobilenet_v2"} <= set(specs)
+    shown = satchel("list", "models").out
+    assert all(spec in shown for spec in specs)
+
+
+def test_version(satchel):
+    assert satchel("--version").out == f"satchel {version('satchel')}\n"
+
+
+def test_without_a_command_the_page_opens_on_the_demo(satchel, launched):
+    assert satchel().code == 0
+    assert launched == [DEFAULTS]
+    satchel("serve")
+    assert launched == [DEFAULTS, DEFAULTS]
+
+
+def test_serve_hands_its_options_on(satchel, launched):
+    words = "--model demo:vit --labels names.txt --report found --host 0.0.0.0 --port 8000 --no-open --share"
+    assert satchel("serve", *words.split()).code == 0
+    assert launched == [
+        {
+            "model_spec": "demo:vit",
+            "labels": Path("names.txt"),
+            "report": Path("found"),
+            "host": "0.0.0.0",
+            "port": 8000,
+            "open_browser": False,
+            "share": True,
+        }
+    ]
+
+
+def test_serve_refuses_a_port_that_is_none(satchel, launched):
+    assert satchel("serve", "--port", 70000).code == 2
+    assert launched == []

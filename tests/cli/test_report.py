@@ -1,0 +1,186 @@
+"""`satchel report`: a folder that goes on where it stopped, a summary, and exit codes for pipelines."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dashboard.cli_report
+from core.sat import store
+from core.sat.verdicts import VERDICTS
+
+QUICK = ("--explainer", "gradient", "--no-check")
+
+
+@pytest.fixture(scope="module")
+def birds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six small pictures of two classes, with masks and a manifest."""
+    folder = tmp_path_factory.mktemp("birds")
+    random = np.random.default_rng(0)
+    lines = []
+    for i in range(6):
+        mask = np.zeros((40, 50), np.uint8)
+        mask[10:30, 10:30] = 1
+        mask[:8, :8] = 2
+        Image.fromarray(random.integers(0, 255, (40, 50, 3), np.uint8)).save(folder / f"{i}.png")
+        Image.fromarray(mask).save(folder / f"{i}-mask.png")
+        lines.append({"image": f"{i}.png", "label": ("finch", "kingfisher")[i % 2], "mask": f"{i}-mask.png"})
+    with (folder / "manifest.csv").open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, lines[0])
+        writer.writeheader()
+        writer.writerows(lines)
+    (folder / "segments.json").write_text(json.dumps({"0": "background", "1": "bird", "2": "stamp"}))
+    return folder
+
+
+def assert_told(done, *words: str):
+    assert done.code == 2, done
+    assert done.err.count("\n") == 1, done.err
+    assert "Traceback" not in done.err + done.out
+    for word in words:
+        assert word in done.err
+
+
+def test_report_and_summary(satchel, model, birds, tmp_path):
+    out = tmp_path / "out"
+    done = satchel("report", birds, *model, *QUICK, "--context", "stamp", "--out", out)
+    assert (done.code, done.err) == (0, "")
+    report = store.open_report(out)
+    assert report.manifest["pictures"] == 6
+    assert {entry["segment"]: entry["kind"] for entry in report.findings} == {
+        "background": "context",
+        "bird": "unset",
+        "stamp": "context",
+    }
+    assert json.loads((out / "findings.json").read_text()) == report.findings
+    for verdict, count in report.manifest["verdicts"].items():
+        assert f"{verdict:<13}{count:>5}" in done.out
+
+
+def test_every_segment_is_tested_unless_told_not_to(satchel, model, birds, tmp_path):
+    assert satchel("report", birds, *model, "--explainer", "gradient", "--limit", 2, "--out", tmp_path / "a").code == 0
+    assert satchel("report", birds, *model, *QUICK, "--limit", 2, "--out", tmp_path / "b").code == 0
+    checked, unchecked = (store.open_report(tmp_path / name) for name in "ab")
+    assert (checked.manifest["checked"], unchecked.manifest["checked"]) == (True, False)
+    assert checked.manifest["pictures"] == 2
+    assert len(checked.effects()) > 0
+    assert len(unchecked.effects()) == 0
+
+
+def test_stopped_report_goes_on(satchel, model, birds, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    show = dashboard.cli_report._show
+
+    def stop_after_one(work):
+        next(work)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dashboard.cli_report, "_show", stop_after_one)
+    done = satchel("report", birds, *model, *QUICK, "--out", out)
+    assert done.code == 130
+    assert "same command again" in done.err
+    assert not (out / "manifest.json").exists()
+    monkeypatch.setattr(dashboard.cli_report, "_show", show)
+    assert satchel("report", birds, *model, *QUICK, "--out", out).code == 0
+    assert (out / "manifest.json").exists()
+    assert_told(satchel("report", birds, *model, *QUICK, "--seed", 1, "--out", out), "other settings")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "kind", "code"),
+    [("confirmed", "context", 1), ("confirmed", "object", 0), ("suspected", "context", 0)],
+)
+def test_fail_on_confirmed_shortcut(satchel, model, birds, tmp_path, monkeypatch, verdict, kind, code):
+    """Leaning on a beak is fine; only confirmed context is a shortcut."""
+    assert verdict in VERDICTS
+    opened = store.open_report
+
+    def with_one_finding(path: Path) -> store.Report:
+        report = opened(path)
+        entry = {**report.findings[0], "verdict": verdict, "kind": kind, "sentence": "It leans on the stamp."}
+        return store.Report(report.path, report.manifest, [entry])
+
+    monkeypatch.setattr(store, "open_report", with_one_finding)
+    words = ("report", birds, *model, *QUICK, "--out", tmp_path / "out")
+    done = satchel(*words, "--fail-on", "confirmed")
+    assert done.code == code
+    assert ("It leans on the stamp." in done.out) == (verdict == "confirmed")
+    assert satchel(*words).code == 0
+
+
+def test_unreadable_picture_is_named_and_left_out(satchel, model, birds, tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for path in birds.iterdir():
+        (folder / path.name).write_bytes(b"broken" if path.name == "3.png" else path.read_bytes())
+    done = satchel("report", folder, *model, *QUICK, "--out", tmp_path / "out")
+    assert done.code == 0
+    assert "3.png" in done.err
+    assert store.open_report(tmp_path / "out").manifest["pictures"] == 5
+
+
+def test_folders_that_are_none(satchel, model, birds, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert_told(satchel("report", tmp_path / "empty", *model, "--out", tmp_path / "out"), "no pictures")
+    assert_told(satchel("report", tmp_path / "missing", *model, "--out", tmp_path / "out"), "no folder")
+    (tmp_path / "file").write_text("keep me")
+    assert_told(satchel("report", birds, *model, *QUICK, "--out", tmp_path / "file"), "is a file")
+    assert (tmp_path / "file").read_text() == "keep me"
+
+
+@pytest.mark.parametrize(
+    ("option", "word"),
+    [
+        (("--explainer", "nothing"), "no explainer"),
+        (("--explainer", "gradient", "--context", "stmap"), "did you mean 'stamp'?"),
+        (("--explainer", "gradient", "--segments", "nowhere"), "nowhere"),
+        (("--explainer", "gradient", "--explainer", "gradient:reduction=signed"), "twice"),
+        (("--delta", "0"), "delta"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_options_that_do_not_fit(satchel, model, birds, tmp_path, option, word):
+    assert_told(satchel("report", birds, *model, "--no-check", *option, "--out", tmp_path / "out"), word)
+
+
+def test_mask_of_another_size_is_named_and_left_out(satchel, model, birds, tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for path in birds.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    Image.new("L", (10, 10), 1).save(folder / "2-mask.png")
+    done = satchel("report", folder, *model, *QUICK, "--out", tmp_path / "out")
+    assert done.code == 0
+    assert "10x10" in done.err
+    assert store.open_report(tmp_path / "out").manifest["pictures"] == 5
+
+
+@pytest.mark.data
+def test_real_cells_with_their_masks(satchel, data, tmp_path):
+    """White blood cells: a manifest with masks, five classes, and a classifier with their labels (untrained)."""
+    import torch
+    from safetensors.torch import save_file
+    from torchvision.models import squeezenet1_1
+
+    cells = data / "wbc"
+    with (cells / "manifest.csv").open(newline="") as handle:
+        labels = sorted({row["label"] for row in csv.DictReader(handle)})
+    torch.manual_seed(0)
+    save_file(squeezenet1_1(num_classes=len(labels)).state_dict(), tmp_path / "cells.safetensors")
+    (tmp_path / "labels.txt").write_text("\n".join(labels))
+    spec = f"torchvision:squeezenet1_1@{tmp_path / 'cells.safetensors'}"
+    words = ("--model", spec, "--labels", tmp_path / "labels.txt", *QUICK, "--limit", 6, "--out", tmp_path / "out")
+    done = satchel("report", cells, *words)
+    assert (done.code, done.err) == (0, "")
+    report = store.open_report(tmp_path / "out")
+    assert report.manifest["pictures"] == 6
+    assert {(e["segment"], e["kind"]) for e in report.findings} == {
+        ("background", "context"),
+        ("cytoplasm", "unset"),
+        ("nucleus", "unset"),
+    }

@@ -1,0 +1,91 @@
+"""Fixtures that every part shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision.models import SwinTransformer, VisionTransformer
+
+from core.classifier import Classifier
+from core.preprocessing import Preprocessing
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def shared_data() -> Path:
+    """Where the real weights and photos are, if they are anywhere."""
+    return Path(os.environ.get("SATCHEL_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real weights and photos; without it the test skips, except in CI, where it fails."""
+    folder = shared_data()
+    if not (folder / "weights").is_dir():
+        reason = f"no real test data in {folder}; set SATCHEL_TEST_DATA"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder
+
+
+class SmallCNN(nn.Module):
+    """Two convolutions, an in-place activation used twice, global pooling and a linear head."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.Conv2d(8, 12, 3, stride=2, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.relu = nn.ReLU(inplace=True)
+        self.head = nn.Linear(12, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.norm(self.first(x)))
+        x = self.relu(self.second(x))
+        return self.head(x.mean((2, 3)))
+
+
+def small_module(kind: str, classes: int = 4, frame: tuple[int, int] = (32, 32)) -> nn.Module:
+    """An untrained "cnn", "vit" (with a class token) or "swin" for tiny pictures, the same at every call."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        if kind == "cnn":
+            module: nn.Module = SmallCNN(classes)
+        elif kind == "swin":
+            module = SwinTransformer([4, 4], 24, [1, 1], [2, 2], [4, 4], num_classes=classes)
+        elif frame[0] == frame[1]:
+            module = VisionTransformer(frame[0], 8, 2, 2, 24, 32, num_classes=classes)
+        else:
+            from timm.models.vision_transformer import VisionTransformer as WideVisionTransformer
+
+            module = WideVisionTransformer(frame, 8, num_classes=classes, embed_dim=24, depth=2, num_heads=2)
+        # fresh heads are near zero (torchvision's ViT: exactly); these speak up
+        head = [part for part in module.modules() if isinstance(part, nn.Linear)][-1]
+        nn.init.normal_(head.weight, std=1.0)
+    return module
+
+
+def small_classifier(kind: str, classes: int = 4, frame: tuple[int, int] = (32, 32)) -> Classifier:
+    """`small_module` as a classifier on the CPU; one class makes it a one-logit model."""
+    preprocessing = Preprocessing(resize=frame, crop=frame)
+    module = small_module(kind, classes, frame)
+    return Classifier(module, preprocessing=preprocessing, name=f"small {kind}", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def small_cnn() -> Classifier:
+    return small_classifier("cnn")
+
+
+@pytest.fixture(scope="session")
+def small_vit() -> Classifier:
+    return small_classifier("vit")
+
+
+@pytest.fixture(scope="session")
+def small_swin() -> Classifier:
+    return small_classifier("swin")

@@ -1,0 +1,78 @@
+"""Classifiers and pictures that the explainers' tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from core.attribution import Explainer
+from core.classifier import Classifier
+from core.parameters import Parameters
+from core.runtime import chunks
+from core.runtime.chunks import ChunkTuner
+from tests.conftest import small_classifier
+
+KINDS = ("cnn", "vit", "swin")
+FRAMES = {"square": (32, 32), "wide": (32, 96)}
+LOGITS = {"softmax": 4, "one-logit": 1}
+
+
+@cache
+def classifier_of(kind: str, logits: str = "softmax", frame: str = "square") -> Classifier:
+    return small_classifier(kind, LOGITS[logits], FRAMES[frame])
+
+
+def pictures(count: int, frame: tuple[int, int], seed: int = 0) -> Tensor:
+    """[count, 3, H, W] in [0, 1]: smooth colour with some grain, different for each."""
+    generator = torch.Generator().manual_seed(seed)
+    smooth = F.interpolate(torch.rand(count, 3, 5, 5, generator=generator), frame, mode="bilinear")
+    return (smooth + 0.05 * torch.randn(count, 3, *frame, generator=generator)).clamp(0, 1)
+
+
+QUICK = {"samples": 6, "window": 0.4, "stride": 0.5}
+
+
+def quick(explainer: Explainer, **options: object) -> Parameters:
+    """Parameters that need few passes."""
+    names = {spec.name for spec in explainer.parameters.specs()}
+    return explainer.parameters.parse({**{k: v for k, v in QUICK.items() if k in names}, **options})
+
+
+def variants(explainer: Explainer) -> Iterator[Parameters]:
+    """Every choice, both sides of every switch and both ends of every bound but the dearest, one at a time."""
+    for spec in explainer.parameters.specs():
+        values = spec.choices or ((False, True) if spec.kind == "bool" else (spec.low, spec.high))
+        for value in values:
+            if (spec.name, value) != ("samples", spec.high):
+                yield quick(explainer, **{spec.name: value})
+
+
+def agree(a: Tensor, b: Tensor, relative: float = 1e-5) -> bool:
+    """Whether two maps are equal to a part of the largest value."""
+    return bool((a - b).abs().max() <= relative * max(float(a.abs().max()), float(b.abs().max())))
+
+
+class FixedChunk(ChunkTuner):
+    """Always proposes the same chunk."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size, size)
+        self.size = size
+
+    def propose(self) -> int:
+        return self.size
+
+
+@pytest.fixture
+def chunk_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Call it with a size: from then on chunks are of that size."""
+
+    def fix(size: int) -> None:
+        monkeypatch.setattr(chunks, "tuner_for", lambda *key: FixedChunk(size))
+
+    return fix

@@ -1,0 +1,320 @@
+"""What every registered explainer promises, on a CNN, a ViT and a Swin."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from core.attribution import Attribution, explainers
+from core.classifier import Classifier
+from core.errors import UserError
+from core.preprocessing import Preprocessing
+from tests.conftest import small_module
+from tests.explainers.conftest import FRAMES, KINDS, LOGITS, agree, classifier_of, pictures, quick, variants
+
+NAMES = list(explainers())
+CASES = list(product(KINDS, LOGITS, FRAMES))
+every_explainer = pytest.mark.parametrize("name", NAMES)
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def hooks(classifier: Classifier) -> int:
+    tables = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return sum(len(getattr(module, table)) for module in classifier.module.modules() for table in tables)
+
+
+def flags(module: nn.Module) -> list[object]:
+    parts = [(name, part.training, getattr(part, "inplace", None)) for name, part in module.named_modules()]
+    values = [(name, p.requires_grad, p.grad is None) for name, p in module.named_parameters()]
+    return [*parts, *values]
+
+
+def modes() -> tuple[bool, ...]:
+    return torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")
+
+
+def maps_of(result: list[Attribution]) -> torch.Tensor:
+    return torch.stack([one.values for one in result])
+
+
+@pytest.mark.parametrize(("kind", "logits", "frame"), CASES)
+@every_explainer
+def test_every_step(
+    name: str, kind: str, logits: str, frame: str, monkeypatch: pytest.MonkeyPatch, chunk_of: Callable[[int], None]
+) -> None:
+    """Shapes, signs, counts and a clean thread after each step, a flat picture among the others."""
+    explainer, classifier = explainers()[name], classifier_of(kind, logits, frame)
+    bound = explainer.bind(classifier)
+    chunk_of(4)
+    images = pictures(2, FRAMES[frame])
+    images[1] = 0.5
+    sent, through = 0, classifier.logits
+
+    def counted(batch: torch.Tensor) -> torch.Tensor:
+        nonlocal sent
+        sent += len(batch)
+        return through(batch)
+
+    monkeypatch.setattr(classifier, "logits", counted)
+    before, states = (modes(), flags(classifier.module)), (torch.get_rng_state(), random.getstate())
+    numpy_state = np.random.get_state()[1].copy()  # noqa: NPY002 - the global state is what is watched
+    steps = []
+    for maps in bound.steps(images, [1, 0], quick(explainer), seeds=[5, 6]):
+        steps.append(maps)
+        assert (modes(), flags(classifier.module)) == before
+        assert hooks(classifier) == 0
+        assert sum(one.forward_passes for one in maps) == sent
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert random.getstate() == states[1]
+    assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
+    assert [maps[0].partial for maps in steps] == [True] * (len(steps) - 1) + [False]
+    for one in (one for maps in steps for one in maps):
+        assert one.values.shape == FRAMES[frame]
+        assert one.values.dtype == torch.float32
+        assert one.values.device.type == "cpu"
+        assert torch.isfinite(one.values).all()
+        assert one.signed or (one.values >= 0).all()
+        assert one.seconds >= 0
+    for b, one in enumerate(steps[-1]):
+        assert (one.target, one.contrast, one.seed, one.method) == (1 - b, None, 5 + b, name)
+        assert one.backward_passes in (0, one.forward_passes)
+        assert one.standard_error is None or torch.isfinite(one.standard_error).all()
+    assert steps[-1][0].values.abs().max() > 0
+    earlier = steps[0][0].values.clone()
+    assert torch.equal(steps[0][0].values, earlier)
+
+
+@every_explainer
+def test_a_step_does_not_change_when_the_next_is_made(
+    name: str, small_cnn: Classifier, chunk_of: Callable[[int], None]
+) -> None:
+    explainer = explainers()[name]
+    chunk_of(1)
+    kept = [(maps, maps_of(maps).clone()) for maps in explainer.bind(small_cnn).steps(pictures(2, (32, 32)), [1])]
+    assert all(torch.equal(maps_of(maps), then) for maps, then in kept)
+
+
+@every_kind
+@every_explainer
+def test_same_seed_same_map_whatever_the_chunk_and_the_neighbours(
+    name: str, kind: str, chunk_of: Callable[[int], None]
+) -> None:
+    explainer, classifier = explainers()[name], classifier_of(kind)
+    bound, images, targets, seeds = explainer.bind(classifier), pictures(3, (32, 32)), [1, 2, 0], [7, 8, 9]
+    batches = []
+    for size in (1, 3, 8):
+        chunk_of(size)
+        batches.append(maps_of(bound.explain(images, targets, quick(explainer), seeds=seeds)))
+    alone = [
+        bound.explain(images[b : b + 1], targets[b : b + 1], quick(explainer), seeds=seeds[b : b + 1])[0].values
+        for b in range(3)
+    ]
+    for b in range(3):
+        for other in (batches[1][b], batches[2][b], alone[b]):
+            assert agree(batches[0][b], other)
+
+
+@every_explainer
+def test_seed_matters_only_where_the_explainer_says_so(name: str, small_cnn: Classifier) -> None:
+    explainer = explainers()[name]
+    bound, image = explainer.bind(small_cnn), pictures(1, (32, 32))
+    first, second = (bound.explain(image, [1], quick(explainer), seeds=[seed])[0] for seed in (0, 1))
+    assert agree(first.values, second.values) != explainer.random
+    if first.standard_error is not None:
+        assert explainer.random
+
+
+@every_explainer
+def test_target_matters_only_where_the_explainer_says_so(name: str, small_cnn: Classifier) -> None:
+    explainer = explainers()[name]
+    bound, image = explainer.bind(small_cnn), pictures(1, (32, 32))
+    first, second = (bound.explain(image, [target], quick(explainer))[0].values for target in (0, 1))
+    assert agree(first, second) != explainer.class_specific
+
+
+@every_kind
+@every_explainer
+def test_swapping_target_and_contrast_flips_the_sign_of_signed_maps(name: str, kind: str) -> None:
+    explainer = explainers()[name]
+    signed = [p for p in (explainer.parameters(), *variants(explainer)) if explainer.is_signed(p)]
+    if not signed:
+        assert name in {"random", "edges", "centre", "smoothgrad", "suppression"} & set(NAMES) or not explainer.signed
+        return
+    bound, image = explainer.bind(classifier_of(kind)), pictures(1, (32, 32))
+    for parameters in signed[:3]:
+        forth = bound.explain(image, [1], parameters, contrasts=[2])[0]
+        back = bound.explain(image, [2], parameters, contrasts=[1])[0]
+        assert agree(forth.values, -back.values, 1e-4)
+        assert (forth.target, forth.contrast) == (1, 2)
+        alone = [bound.explain(image, [target], parameters)[0].values for target in (1, 2)]
+        assert agree(forth.values, alone[0] - alone[1], 1e-4)
+
+
+@every_explainer
+def test_each_step_may_run_on_another_thread(name: str, small_cnn: Classifier, chunk_of: Callable[[int], None]) -> None:
+    explainer = explainers()[name]
+    bound, image = explainer.bind(small_cnn), pictures(1, (32, 32))
+    expected = bound.explain(image, [1], quick(explainer))[0].values
+    chunk_of(2)
+    steps, got = bound.steps(image, [1], quick(explainer)), []
+
+    def advance() -> None:
+        got.append((next(steps, None), modes()))
+
+    while not got or got[-1][0] is not None:
+        thread = threading.Thread(target=advance)
+        thread.start()
+        thread.join()
+        assert len(got) < 100
+    assert agree(got[-2][0][0].values, expected)
+    assert {mode for _, mode in got} == {(True, False, False)}
+
+
+@every_kind
+@every_explainer
+def test_closing_after_the_first_step_leaves_nothing(name: str, kind: str, chunk_of: Callable[[int], None]) -> None:
+    explainer, classifier = explainers()[name], classifier_of(kind)
+    chunk_of(1)
+    before = (flags(classifier.module), modes())
+    steps = explainer.bind(classifier).steps(pictures(2, (32, 32)), [1], quick(explainer))
+    next(steps)
+    steps.close()
+    assert hooks(classifier) == 0
+    assert (flags(classifier.module), modes()) == before
+    assert next(steps, None) is None
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@every_explainer
+def test_the_callers_mode_does_not_matter(name: str, mode: Callable[[], object], small_cnn: Classifier) -> None:
+    explainer = explainers()[name]
+    bound, parameters = explainer.bind(small_cnn), quick(explainer)
+    expected = bound.explain(pictures(1, (32, 32)), [1], parameters)[0].values
+    with mode():
+        before = modes()
+        got = bound.explain(pictures(1, (32, 32)), [1], parameters)[0].values
+        assert modes() == before
+    assert agree(got, expected)
+
+
+@every_kind
+@every_explainer
+def test_the_callers_module_is_never_touched(name: str, kind: str) -> None:
+    module = small_module(kind).train()
+    before, state = flags(module), {key: value.clone() for key, value in module.state_dict().items()}
+    preprocessing = Preprocessing(resize=(32, 32), crop=(32, 32))
+    classifier, explainer = Classifier(module, preprocessing=preprocessing, device="cpu"), explainers()[name]
+    explainer.bind(classifier).explain(pictures(1, (32, 32)), [1], quick(explainer))
+    assert flags(module) == before
+    assert all(torch.equal(value, state[key]) for key, value in module.state_dict().items())
+    assert not any(part._forward_hooks or part._backward_hooks for part in module.modules())
+
+
+@every_explainer
+def test_every_choice_works(name: str, small_cnn: Classifier) -> None:
+    explainer = explainers()[name]
+    bound, image = explainer.bind(small_cnn), pictures(1, (32, 32))
+    for parameters in variants(explainer):
+        (one,) = bound.explain(image, [1], parameters)
+        assert torch.isfinite(one.values).all()
+        assert one.signed == explainer.is_signed(parameters)
+        assert one.signed or (one.values >= 0).all()
+
+
+@every_explainer
+def test_a_refusal_is_raised_at_bind(name: str) -> None:
+    """A model without any map over the picture: whoever needs one says so in one sentence."""
+    module = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4))
+    classifier = Classifier(module, preprocessing=Preprocessing(resize=(8, 8), crop=(8, 8)), device="cpu")
+    explainer = explainers()[name]
+    reason = explainer.supports(classifier)
+    assert (reason is not None) == (explainer.family == "cam")
+    if reason is None:
+        (one,) = explainer.bind(classifier).explain(pictures(1, (8, 8)), [1], quick(explainer))
+        assert one.values.shape == (8, 8)
+    else:
+        assert reason.endswith(".")
+        with pytest.raises(UserError, match="needs a layer"):
+            explainer.bind(classifier)
+
+
+WRONG = {
+    "no batch": {"images": torch.zeros(3, 32, 32)},
+    "empty batch": {"images": torch.zeros(0, 3, 32, 32)},
+    "grey": {"images": torch.zeros(2, 1, 32, 32)},
+    "too many targets": {"targets": [0, 1, 2]},
+    "no such target": {"targets": [4]},
+    "negative target": {"targets": [-1]},
+    "target is contrast": {"contrasts": [1]},
+    "too many seeds": {"seeds": [1, 2, 3]},
+    "regions of another size": {"regions": torch.ones(2, 16, 16)},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@every_explainer
+def test_what_does_not_fit_is_refused_before_any_pass(
+    name: str, wrong: str, small_cnn: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound = explainers()[name].bind(small_cnn)
+    monkeypatch.setattr(small_cnn, "logits", lambda images: pytest.fail("a pass was made"))
+    arguments = {"images": torch.zeros(2, 3, 32, 32), "targets": [1], **WRONG[wrong]}
+    with pytest.raises(UserError):
+        bound.steps(**arguments)
+
+
+@every_explainer
+def test_parameters_of_another_explainer_are_refused(name: str, small_cnn: Classifier) -> None:
+    other = (
+        next(e for e in explainers().values() if not issubclass(e.parameters, explainers()[name].parameters))
+        if (explainers()[name].parameters.specs())
+        else None
+    )
+    if other is None:
+        assert explainers()[name].family == "control"
+        return
+    with pytest.raises(UserError, match="takes"):
+        explainers()[name].bind(small_cnn).steps(torch.zeros(1, 3, 32, 32), [1], other.parameters())
+
+
+@every_explainer
+def test_parameters_describe_themselves(name: str) -> None:
+    parameters = explainers()[name].parameters
+    for spec in parameters.specs():
+        assert spec.help
+        assert spec.kind in ("int", "float", "bool", "choice")
+        if spec.kind == "choice":
+            assert spec.default in (spec.choices or ())
+            with pytest.raises(UserError, match="one of"):
+                parameters.parse({spec.name: "no such choice"})
+        elif spec.kind != "bool":
+            assert spec.low is not None
+            assert spec.high is not None
+            assert spec.low <= spec.default <= spec.high
+            assert spec.step is not None
+            for outside in (spec.low - spec.step, spec.high + spec.step):
+                with pytest.raises(UserError, match="between"):
+                    parameters.parse({spec.name: outside})
+    with pytest.raises(UserError, match="no parameter"):
+        parameters.parse({"no_such_parameter": 1})
+    as_text = {key: str(value) for key, value in parameters().to_dict().items()}
+    assert parameters.parse(as_text) == parameters()
+
+
+def test_the_registry_names_what_a_person_needs() -> None:
+    families = {"gradient", "cam", "attention", "relevance", "removal", "learned", "control"}
+    for name, explainer in explainers().items():
+        assert (explainer.name, explainer.family in families) == (name, True)
+        assert explainer.title
+        assert explainer.summary.endswith(".")
+        assert explainer.is_signed(explainer.parameters()) == explainer.signed
+    chosen = {name for name, explainer in explainers().items() if explainer.default}
+    assert {"integrated-gradients", "smoothgrad", "suppression", "grad-cam", "occlusion"} <= chosen
+    assert not any(explainers()[name].family == "control" for name in chosen)

@@ -1,0 +1,367 @@
+"""Every form of spec string, with small networks and no network connection."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import urllib.error
+import urllib.request
+
+import pytest
+import timm
+import torch
+import torchvision
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from core.classifier import Classifier
+from core.errors import UserError
+from core.loading import known_models, load_classifier
+from core.loading import torchvision_models as tv
+from core.loading.download import download
+from core.paths import assets_dir
+from core.preprocessing import Preprocessing
+
+SHUFFLE = "shufflenet_v2_x0_5"
+TINY = Preprocessing(resize=(64, 64), crop=None, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+
+
+@pytest.fixture
+def tiny_file(tmp_path):
+    """A three-class ShuffleNet with labels and preprocessing in its metadata."""
+    path = tmp_path / "tiny.safetensors"
+    metadata = {"labels": json.dumps(["ant", "bee", "cat"]), "preprocessing": json.dumps(TINY.to_dict())}
+    save_file(tv.build(SHUFFLE, num_classes=3).state_dict(), path, metadata)
+    return path
+
+
+def load(spec: str, **options) -> Classifier:
+    return load_classifier(spec, device="cpu", **options)
+
+
+def says(spec: str, *words: str, **options) -> None:
+    with pytest.raises(UserError) as caught:
+        load(spec, **options)
+    assert "\n" not in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_metadata_gives_labels_and_preprocessing(tiny_file):
+    classifier = load(f"torchvision:{SHUFFLE}@{tiny_file}")
+    assert classifier.labels == ("ant", "bee", "cat")
+    assert classifier.preprocessing == TINY
+    assert classifier.output == "softmax"
+    assert classifier.name == f"torchvision:{SHUFFLE}@{tiny_file}"
+
+
+def test_weights_are_the_files_own(tmp_path):
+    module = tv.build(SHUFFLE, num_classes=3).eval()
+    torch.save({"state_dict": {f"module.{k}": v for k, v in module.state_dict().items()}}, tmp_path / "m.pth")
+    classifier = load(f"torchvision:{SHUFFLE}@{tmp_path / 'm.pth'}")
+    images = torch.rand(2, 3, 224, 224)
+    wanted = classifier.preprocessing
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (wanted.mean, wanted.std))
+    torch.testing.assert_close(classifier.logits(images), module((images - mean) / std), rtol=1e-4, atol=1e-5)
+    assert classifier.labels == ("class 0", "class 1", "class 2")
+    assert classifier.preprocessing == Preprocessing()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("squeezenet1_1", {}),
+        ("densenet121", {}),
+        ("mobilenet_v3_small", {}),
+        ("googlenet", {"aux_logits": True, "init_weights": False}),
+        ("googlenet", {"aux_logits": False, "init_weights": False}),
+        ("swin_t", {}),
+    ],
+)
+def test_the_number_of_classes_is_read_from_any_head(name, options):
+    state = tv.build(name, num_classes=7, **options).state_dict()
+    given = {k: v for k, v in options.items() if k == "aux_logits"}
+    assert tv._classes(name, {"init_weights": False, **given} if given else {}, state) == 7
+
+
+def test_a_transformer_of_any_size(tmp_path):
+    options = {"image_size": 32, "patch_size": 8, "num_layers": 1, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 32}
+    state = torchvision.models.VisionTransformer(**options, num_classes=4).state_dict()
+    path = tmp_path / "vit.safetensors"
+    save_file(state, path, {"architecture_options": json.dumps(options)})
+    classifier = load(f"torchvision:vision_transformer@{path}")
+    assert len(classifier.labels) == 4
+    assert classifier.input_size == (32, 32)
+    save_file(state, path, {"architecture_options": json.dumps({"patches": 8})})
+    says(f"torchvision:vision_transformer@{path}", "does not take the options")
+    save_file(state, path, {"architecture_options": "[1"})
+    says(f"torchvision:vision_transformer@{path}", "no JSON")
+
+
+@pytest.mark.parametrize("form", ["list", "object", "text"])
+def test_labels_files(tiny_file, tmp_path, form):
+    names = ["x", "y", "z"]
+    path = tmp_path / ("labels.txt" if form == "text" else "labels.json")
+    by_index = {str(i): name for i, name in enumerate(names)}
+    path.write_text("x\ny\nz\n" if form == "text" else json.dumps(names if form == "list" else by_index))
+    assert load(f"torchvision:{SHUFFLE}@{tiny_file}", labels=path).labels == ("x", "y", "z")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('["a", "b"]', "has 3 classes but 2 labels"),
+        ("a\nb\nc\nd", "has 3 classes but 4 labels"),
+        ('["a", 1, 2]', "list of labels"),
+        ('{"0": "a", "2": "b"}', "without a gap"),
+        ('{"a": "b"}', "class numbers"),
+        ("[1", "no JSON"),
+        ("", "empty"),
+    ],
+)
+def test_broken_labels_files(tiny_file, tmp_path, text, words):
+    (tmp_path / "l").write_text(text)
+    says(f"torchvision:{SHUFFLE}@{tiny_file}", words, labels=tmp_path / "l")
+    says(f"torchvision:{SHUFFLE}@{tiny_file}", "There is no labels file", labels=tmp_path / "none")
+
+
+def test_output_in_the_metadata(tmp_path):
+    state = tv.build(SHUFFLE, num_classes=3).state_dict()
+    save_file(state, tmp_path / "m.safetensors", {"output": "sigmoid"})
+    assert load(f"torchvision:{SHUFFLE}@{tmp_path / 'm.safetensors'}").output == "sigmoid"
+    save_file(state, tmp_path / "m.safetensors", {"output": "argmax"})
+    says(f"torchvision:{SHUFFLE}@{tmp_path / 'm.safetensors'}", "'argmax'", "softmax or sigmoid")
+    save_file(state, tmp_path / "m.safetensors", {"preprocessing": '{"size": 3}'})
+    says(f"torchvision:{SHUFFLE}@{tmp_path / 'm.safetensors'}", "cannot be used")
+
+
+def test_one_logit_takes_two_labels(tmp_path):
+    save_file(tv.build(SHUFFLE, num_classes=1).state_dict(), tmp_path / "m.safetensors")
+    (tmp_path / "labels.txt").write_text("healthy\nill\n")
+    classifier = load(f"torchvision:{SHUFFLE}@{tmp_path / 'm.safetensors'}", labels=tmp_path / "labels.txt")
+    assert classifier.labels == ("healthy", "ill")
+    assert classifier.output == "sigmoid"
+
+
+def test_unknown_names_come_with_the_nearest():
+    says("torchvison:resnet50", "did you mean 'torchvision'?")
+    says("resnet50", "torchvision:resnet50")
+    says("torchvision:", "lacks a name")
+    says("torchvision:resnet51", "did you mean 'resnet5")
+    says("timm:resnet51", "did you mean 'resnet")
+    says("demo:biassed", "did you mean 'biased'?")
+    says("torchvision:resnet50@", "after the @")
+    says("torchvision:vision_transformer", "@FILE")
+
+
+def test_files_that_do_not_fit(tiny_file, tmp_path):
+    says("torchvision:resnet18@/nowhere/m.pth", "There is no weights file")
+    says(f"torchvision:resnet18@{tiny_file}", "another architecture", "are missing")
+    says(f"torchvision:shufflenet_v2_x1_0@{tiny_file}", "another architecture", "of another shape")
+    says(f"torchvision:resnet18@{tmp_path}", "is a folder")
+
+
+def test_loading_leaves_the_random_state_alone(tiny_file):
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    load(f"torchvision:{SHUFFLE}@{tiny_file}")
+    assert torch.equal(before, torch.get_rng_state())
+
+
+# --- published weights -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["densenet121", "vit_b_16", SHUFFLE])
+def test_published_weights_of_any_vintage(monkeypatch, tmp_path, name):
+    """The download is replaced by weights of the right form; names, labels and preprocessing must come out right."""
+    state = tv.build(name).state_dict()
+    if name == "densenet121":  # as its published file names them
+        state = {
+            key.replace("norm1.", "norm.1.").replace("conv2.", "conv.2."): value
+            for key, value in state.items()
+            if "num_batches_tracked" not in key
+        }
+    torch.save(state, tmp_path / "m.pth")
+    monkeypatch.setattr(tv, "download", lambda *a: tmp_path / "m.pth")
+    classifier = load(f"torchvision:{name}")
+    assert classifier.labels[:2] == ("tench", "goldfish")
+    assert classifier.input_size == (224, 224)
+
+
+def test_offline_is_one_sentence(monkeypatch, tmp_path):
+    def refuse(*args, **kwargs):
+        raise urllib.error.URLError("no route")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    says(f"torchvision:{SHUFFLE}", "could not be downloaded", "no route", "NAME@FILE")
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_download_checks_reports_and_caches(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    (tmp_path / "source.bin").write_bytes(b"x" * 3_000_000)
+    url, seen = (tmp_path / "source.bin").as_uri(), []
+    with pytest.raises(UserError, match="hash is wrong"):
+        download(url, "it", sha256="00000000")
+    path = download(url, "it", lambda fraction, text: seen.append(fraction))
+    assert path.read_bytes() == b"x" * 3_000_000
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
+    (tmp_path / "source.bin").unlink()
+    assert download(url, "it") == path
+
+
+def test_published_preprocessing_is_the_weights_own():
+    weights = torchvision.models.EfficientNet_V2_S_Weights.IMAGENET1K_V1
+    found = tv.preprocessing_of(weights)
+    assert (found.resize, found.crop, found.interpolation) == (384, (384, 384), "bilinear")
+    weights = torchvision.models.ViT_H_14_Weights.IMAGENET1K_SWAG_E2E_V1
+    found = tv.preprocessing_of(weights)
+    assert (found.resize, found.crop, found.interpolation) == (518, (518, 518), "bicubic")
+
+
+# --- timm ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_resnet"])
+def test_timm_with_own_weights(tmp_path, name):
+    module = timm.create_model(name, num_classes=5).eval()
+    save_file(module.state_dict(), tmp_path / "m.safetensors", {"labels": json.dumps(list("abcde"))})
+    classifier = load(f"timm:{name}@{tmp_path / 'm.safetensors'}")
+    config = timm.data.resolve_model_data_config(module)
+    transform = timm.data.create_transform(**config, is_training=False)
+    picture = Image.effect_noise((301, 207), 80).convert("RGB")
+    found, expected = classifier.logits(classifier.prepare(picture).tensor[None]), module(transform(picture)[None])
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert classifier.labels == tuple("abcde")
+    says(f"timm:resnet18@{tmp_path / 'm.safetensors'}", "another architecture")
+
+
+def test_timm_offline_is_one_sentence(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError("no connection\nat all")
+
+    monkeypatch.setattr(timm, "create_model", refuse)
+    says("timm:resnet18", "could not be fetched", "no connection", "NAME@FILE")
+
+
+# --- Hugging Face ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def hf_folder(tmp_path_factory):
+    transformers = pytest.importorskip("transformers")
+    folder = tmp_path_factory.mktemp("hf")
+    config = transformers.ViTConfig(
+        image_size=32,
+        patch_size=8,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        id2label={0: "ant", 1: "bee", 2: "cat"},
+        label2id={"ant": 0, "bee": 1, "cat": 2},
+    )
+    torch.manual_seed(0)
+    transformers.ViTForImageClassification(config).save_pretrained(folder)
+    transformers.ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+def test_hugging_face_folder(hf_folder):
+    import transformers
+
+    classifier = load(f"hf:{hf_folder}")
+    assert classifier.labels == ("ant", "bee", "cat")
+    assert classifier.output == "softmax"
+    picture = Image.linear_gradient("L").convert("RGB").resize((75, 50))
+    processor = transformers.AutoImageProcessor.from_pretrained(hf_folder)
+    module = transformers.ViTForImageClassification.from_pretrained(hf_folder).eval()
+    expected = module(**processor(picture, return_tensors="pt")).logits
+    torch.testing.assert_close(classifier.logits(classifier.prepare(picture).tensor[None]), expected, rtol=0, atol=5e-3)
+
+
+def test_hugging_face_multi_label_is_sigmoid(hf_folder, tmp_path):
+    folder = shutil.copytree(hf_folder, tmp_path / "multi")
+    config = json.loads((folder / "config.json").read_text()) | {"problem_type": "multi_label_classification"}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert load(f"hf:{folder}").output == "sigmoid"
+    (folder / "model.safetensors").write_bytes(b"nothing")
+    says(f"hf:{folder}", "cannot be loaded")
+    (folder / "preprocessor_config.json").unlink()
+    says(f"hf:{folder}", "no preprocessor_config.json")
+    says(f"hf:{tmp_path / 'none'}", "no config.json")
+
+
+def test_hugging_face_weights_without_a_head(hf_folder, tmp_path):
+    folder = shutil.copytree(hf_folder, tmp_path / "headless")
+    state = {k: v for k, v in load_file(folder / "model.safetensors").items() if "classifier" not in k}
+    save_file(state, folder / "model.safetensors", {"format": "pt"})
+    says(f"hf:{folder}", "lack 2 of the model's tensors", "classifier.bias")
+
+
+def test_without_transformers_the_extra_is_named(monkeypatch, hf_folder):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    says(f"hf:{hf_folder}", "satchel[text]")
+
+
+# --- Python ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def factory(tmp_path, monkeypatch):
+    (tmp_path / "my_factory.py").write_text(
+        "import torchvision\n"
+        "from core.classifier import Classifier\n"
+        f"def build(): return torchvision.models.{SHUFFLE}(num_classes=3)\n"
+        "def finished(): return Classifier(build(), labels=['a', 'b', 'c'], device='cpu')\n"
+        "def number(): return 3\n"
+        "def needs(x): return x\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield "python:my_factory"
+    sys.modules.pop("my_factory", None)
+
+
+def test_python_factories(factory, tiny_file):
+    assert len(load(f"{factory}:build", allow_python=True).labels) == 3
+    assert load(f"{factory}:build@{tiny_file}", allow_python=True).labels == ("ant", "bee", "cat")
+    assert load(f"{factory}:finished", allow_python=True).labels == ("a", "b", "c")
+
+
+def test_python_factories_only_where_allowed(factory):
+    says(f"{factory}:build", "command line only")
+    assert "my_factory" not in sys.modules
+
+
+def test_python_factories_that_fail(factory, tiny_file):
+    says(f"{factory}:bild", "did you mean 'build'?", allow_python=True)
+    says(f"{factory}:number", "returned a int", allow_python=True)
+    says(f"{factory}:needs", "called without arguments", allow_python=True)
+    says(f"{factory}", "is not of the form", allow_python=True)
+    says("python:no_such_module_here:f", "no module 'no_such_module_here'", allow_python=True)
+    says(f"{factory}:finished@{tiny_file}", "leave out @FILE", allow_python=True)
+
+
+# --- the rest --------------------------------------------------------------------------------------------------------
+
+
+def test_known_models_can_be_listed():
+    entries = known_models()
+    assert all(entry.keys() == {"spec", "title", "needs"} and all(entry.values()) for entry in entries)
+    specs = [entry["spec"] for entry in entries]
+    assert len(specs) == len(set(specs))
+    assert {"demo:biased", "torchvision:resnet50", "timm:NAME@FILE", "hf:DIR"} <= set(specs)
+
+
+@pytest.mark.parametrize("name", ["biased", "repaired", "vit"])
+def test_demo_models(name):
+    if not (assets_dir() / f"demo_{name}.safetensors").is_file():
+        says(f"demo:{name}", "missing", "install Satchel again")
+        return
+    classifier = load(f"demo:{name}")
+    assert len(set(classifier.labels)) >= 8
+    assert classifier.prepare(Image.new("RGB", (300, 200))).tensor.shape[1:] == classifier.input_size
