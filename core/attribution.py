@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, ClassVar
@@ -164,7 +164,8 @@ class BoundExplainer:
         Raises:
             UserError: something does not fit; raised before the first chunk.
         """
-        job = self._job(images, targets, parameters, contrasts, seeds, regions)
+        with torch.inference_mode(False):
+            job = self._job(images, targets, parameters, contrasts, seeds, regions)
         return self._timed(job)
 
     def explain(self, *args: Any, **kwargs: Any) -> list[Attribution]:
@@ -180,7 +181,8 @@ class BoundExplainer:
         try:
             while True:
                 began = perf_counter()
-                estimate = next(work, None)
+                with torch.inference_mode(False):  # whatever the caller is in; over before the yield
+                    estimate = next(work, None)
                 if estimate is None:
                     return
                 values = estimate.values.detach().float().cpu()
@@ -189,7 +191,8 @@ class BoundExplainer:
                 seconds += perf_counter() - began
                 yield [self._attribution(job, estimate, values, error, b, seconds) for b in range(job.size)]
         finally:
-            work.close()  # ty: ignore[unresolved-attribute]
+            if isinstance(work, Generator):
+                work.close()
 
     def _attribution(
         self, job: Job, estimate: Estimate, values: Tensor, error: Tensor | None, b: int, seconds: float
@@ -213,6 +216,7 @@ class BoundExplainer:
         self, images: Tensor, targets: Any, parameters: Parameters | None, contrasts: Any, seeds: Any, regions: Any
     ) -> Job:
         device, classes = self.classifier.device, len(self.classifier.labels)
+        images = _ordinary(images)
         if images.dim() != 4 or images.shape[1] != 3 or images.shape[0] == 0:
             raise UserError(f"Expected pictures of shape [B, 3, H, W], got {list(images.shape)}.")
         wanted = self.explainer.parameters
@@ -220,8 +224,8 @@ class BoundExplainer:
         if not isinstance(parameters, wanted):
             raise UserError(f"{self.explainer.name} takes {wanted.__name__}, got {type(parameters).__name__}.")
         count = images.shape[0]
-        targets = expand_targets(targets, count, device)
-        contrasts = None if contrasts is None else expand_targets(contrasts, count, device)
+        targets = expand_targets(_ordinary(targets), count, device)
+        contrasts = None if contrasts is None else expand_targets(_ordinary(contrasts), count, device)
         seeds = tuple(int(seed) for seed in seeds)
         seeds = seeds * count if len(seeds) == 1 else seeds
         for what, given in (("targets", targets), ("contrasts", contrasts), ("seeds", seeds)):
@@ -237,8 +241,15 @@ class BoundExplainer:
                 raise UserError(
                     f"Expected regions [P, {images.shape[-2]}, {images.shape[-1]}], got {list(regions.shape)}."
                 )
-            regions = regions.to(device, torch.float32)
+            regions = _ordinary(regions).to(device, torch.float32)
         return Job(images.to(device, torch.float32), targets, contrasts, parameters, seeds, regions)
+
+
+def _ordinary(given: Any) -> Any:
+    """A tensor without its history; one made in inference mode, which no gradient may meet, as a copy."""
+    if not isinstance(given, Tensor):
+        return given
+    return given.clone() if given.is_inference() else given.detach()
 
 
 _registry: dict[str, Explainer] = {}

@@ -77,7 +77,7 @@ class Classifier:
         self.memory_format = (
             torch.channels_last if any(isinstance(m, nn.Conv2d) for m in module.modules()) else torch.contiguous_format
         )
-        self.module = module.to(self.device, memory_format=self.memory_format)
+        self.module: nn.Module = module.to(self.device).to(memory_format=self.memory_format)
         self._mean = torch.tensor(self.preprocessing.mean, device=self.device).view(1, 3, 1, 1)
         self._std = torch.tensor(self.preprocessing.std, device=self.device).view(1, 3, 1, 1)
         self._one_logit = False
@@ -163,7 +163,7 @@ class Classifier:
             return found[0]
         if len(found) > 1:
             raise UserError(f"{text!r} is the label of classes {', '.join(map(str, found))}; give the number instead.")
-        if text.isdigit() and int(text) < len(self.labels):
+        if text.isdecimal() and int(text) < len(self.labels):
             return int(text)
         raise UserError(f"{self.name} has no class {text!r}; {closest(text, list(self.labels))}")
 

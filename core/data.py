@@ -120,19 +120,24 @@ def open_dataset(source: str | Path, *, segments: str | Path | None = None, limi
 
 
 def _from_manifest(root: Path) -> Dataset:
-    with (root / "manifest.csv").open(newline="", encoding="utf-8-sig") as handle:
-        reader = csv.DictReader(handle)
-        fields = reader.fieldnames or []
-        if "image" not in fields:
-            raise UserError(f"{root / 'manifest.csv'} has no column 'image'; name the picture files there.")
-        rows = list(reader)
+    try:
+        with (root / "manifest.csv").open(newline="", encoding="utf-8-sig") as handle:
+            reader = csv.DictReader(handle)
+            fields = reader.fieldnames or []
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{root / 'manifest.csv'} is no CSV file in UTF-8 ({error}); save it as such.") from error
+    if "image" not in fields:
+        raise UserError(f"{root / 'manifest.csv'} has no column 'image'; name the picture files there.")
     if not rows:
         raise UserError(f"{root / 'manifest.csv'} lists no pictures; add a line a picture.")
     label_column = "label" if "label" in fields else "name" if "name" in fields else None
     names = read_names(root / "segments.json") if (root / "segments.json").is_file() else None
     items = []
-    for row in rows:
+    for line, row in enumerate(rows, start=2):
         relative, mask = row["image"], (row.get("mask") or "")
+        if not relative:
+            raise UserError(f"{root / 'manifest.csv'} names no picture for its entry in line {line}; fill in 'image'.")
         if mask and names is None:
             raise UserError(f"{root} has masks but no segments.json; write one that names the mask values.")
         items.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ READABLE = "PNG, JPEG, WebP, GIF, BMP or TIFF"
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 * 1024 * 1024
 EXIF_ORIENTATION = 0x0112
+# What Pillow's decoders raise on damaged files, found by damaging them.
+DAMAGE = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, struct.error, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def read_picture(source: str | Path | bytes, name: str | None = None, max_pixels
         raise _too_large(name, f"{image.width} x {image.height} pixels", max_pixels)
     try:
         image.load()
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except DAMAGE as error:
         raise UserError(f"{name} is damaged or cut off ({error}); export or download it again.") from error
     except MemoryError as error:
         raise _too_large(name, f"{image.width} x {image.height} pixels", max_pixels) from error
@@ -109,7 +112,7 @@ def _open(data: bytes, name: str) -> Image.Image:
         if head.startswith((b"<svg", b"<?xml")) or b"<svg" in head:
             raise UserError(f"{name} is an SVG drawing, which has no pixels; export it as PNG first.") from error
         raise UserError(f"{name} is not a picture that Satchel reads; save it as {READABLE}.") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except DAMAGE as error:
         raise UserError(f"{name} is damaged ({error}); export or download it again.") from error
 
 
@@ -119,12 +122,15 @@ def _too_large(name: str, size: str, limit: int) -> UserError:
 
 def _upright_rgb(image: Image.Image, name: str) -> Picture:
     notes: list[str] = []
-    frames = getattr(image, "n_frames", 1)
+    try:
+        frames = getattr(image, "n_frames", 1)
+    except DAMAGE:
+        frames = 1  # damage behind the first frame, which was read
     if frames > 1 and image.format != "MPO":
         notes.append(f"Only the first of its {frames} frames is used.")
     try:
         orientation = int(image.getexif().get(EXIF_ORIENTATION, 1))
-    except (ValueError, TypeError, SyntaxError, OSError, KeyError):
+    except DAMAGE:
         orientation = 1  # a broken EXIF block does not make a picture unreadable
     orientation = orientation if 1 <= orientation <= 8 else 1
     if orientation != 1:
@@ -159,7 +165,7 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
         return image.convert("RGB")
     if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
-        if rgba.getextrema()[3][0] < 255:
+        if rgba.getchannel("A").getextrema() != (255, 255):
             notes.append("Its transparent parts were laid over white.")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     return image.convert("RGB")
@@ -167,7 +173,11 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
 
 def _scaled_grey(image: Image.Image) -> Image.Image:
     """16-bit by its nominal range (so that pictures stay comparable); 32-bit and float by their own range."""
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
+    values = np.asarray(image, dtype=np.float64)
+    finite = values[np.isfinite(values)]
+    if finite.size == 0:
+        finite = np.zeros(1)
+    values = np.nan_to_num(values, nan=finite.min(), posinf=finite.max(), neginf=finite.min())
     if image.mode.startswith("I;16") or (image.mode == "I" and values.min() >= 0 and values.max() <= 65535):
         low, high = 0.0, 65535.0
     else:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from core.attribution import Attribution, explainers, get_explainer
+from core.attribution import Attribution, get_explainer
 from core.errors import UserError
 from core.parameters import Parameters
 from dashboard.overlays import scales
 from dashboard.page import Page
+from dashboard.palette import ordered
 from dashboard.panels import map_panel, picture_alone
 from dashboard.pictures import View
 from dashboard.plots import evidence_plot, evidence_rows, prediction_bars, segment_outlines
@@ -205,7 +206,7 @@ class Actions:
         options: dict[str, dict[str, Any]] = {}
         for (explainer, parameter), value in zip(self.w.controls, rest):
             options.setdefault(explainer, {})[parameter] = value
-        known = [name for name in explainers() if name in (chosen or ())]
+        known = [name for name in ordered() if name in (chosen or ())]
         against = None if contrast in (None, NO_CONTRAST) else int(contrast)
         return Settings(
             tuple(known), None if target is None else int(target), against, int(seed or 0),
@@ -230,7 +231,7 @@ class Actions:
         target = settings.target if keep_target and settings.target in order else likely[0]
         contrast = settings.contrast if keep_target and settings.contrast in order else None
         settings = Settings(**{**vars(settings), "target": target, "contrast": contrast})
-        refused = {name: e.supports(loaded.classifier) for name, e in explainers().items()}
+        refused = {name: e.supports(loaded.classifier) for name, e in ordered().items()}
         usable = [name for name in refused if refused[name] is None]
         chosen = tuple(name for name in settings.chosen if name in usable)
         settings = Settings(**{**vars(settings), "chosen": chosen})
@@ -286,17 +287,21 @@ class Actions:
         made = {name: self.page.runner.results.get(key) for name, key in keys.items()}
         maps = {name: attribution for name, attribution in made.items() if attribution is not None}
         scale = dict(zip(maps, scales(list(maps.values()), settings.linked)))
+        common = next((s.top for s in scale.values() if s and s.linked), None)
+        if common != session.common_scale:
+            changed_panels, session.common_scale = set(settings.chosen), common
+        else:
+            changed_panels = set(settings.chosen) if changed is None else changed
         updates: Updates = {}
         for name in settings.chosen:
-            # on a linked scale one map can change the colours of all; running ones follow with their own next frame
-            if changed is not None and name not in changed:
+            if name not in changed_panels:
                 continue
             updates[self.w.panels[name]] = map_panel(
                 get_explainer(name), view, maps.get(name), scale.get(name), opacity=settings.opacity,
                 dark=settings.dark, running=session.making(name, keys.get(name)) and not self._done(made.get(name)),
                 failed=failed.get(name),
             )  # fmt: skip
-        rows = evidence_rows(maps, view.segments, view.segment_geometry)
+        rows = evidence_rows(maps, view)
         updates[self.w.evidence] = evidence_plot(rows, view.segments) or self._no_evidence(maps)
         running = bool(session.runs())
         updates[self.w.status] = self._status(made, running)

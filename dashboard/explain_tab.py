@@ -8,11 +8,10 @@ from typing import Any
 
 import gradio as gr
 
-from core.attribution import explainers
 from core.parameters import ParameterSpec
 from dashboard.explain_actions import Actions
 from dashboard.page import Page
-from dashboard.palette import marker
+from dashboard.palette import marker, ordered
 
 PICK = """
 element.addEventListener('click', (event) => {
@@ -54,7 +53,7 @@ def build(page: Page) -> None:
 
 
 def _layout() -> Widgets:
-    known = explainers()
+    known = ordered()
     with gr.Row(elem_classes="sheet"):
         with gr.Column(scale=3, min_width=260, elem_classes="area"):
             _title("Pictures")
@@ -85,21 +84,20 @@ def _layout() -> Widgets:
     with gr.Row(elem_classes="sheet"):
         with gr.Column(scale=3, min_width=260, elem_classes="area"):
             picture = gr.HTML(elem_id="picture")
-        with gr.Column(scale=9, min_width=320, elem_classes="area"):
-            with gr.Row(elem_classes="maps"):
-                columns, panels, controls = {}, {}, {}
-                for name, explainer in known.items():
-                    with gr.Column(visible=explainer.default, min_width=0, elem_classes="panel") as columns[name]:
-                        panels[name] = gr.HTML()
-                        specs = explainer.parameters.specs()
-                        if specs:
-                            with gr.Accordion("Parameters", open=False, elem_id=f"parameters-{name}"):
-                                for spec in specs:
-                                    controls[name, spec.name] = _control(name, spec)
-            with gr.Row(elem_classes="toolbar"):
-                opacity = gr.Slider(0, 1, 0.75, step=0.05, label="Opacity", elem_id="opacity", min_width=160, scale=2)
-                linked = gr.Checkbox(True, label="One scale for all maps", elem_id="linked", min_width=160, scale=2)
+            with gr.Column(elem_classes="toolbar"):
+                opacity = gr.Slider(0, 1, 0.75, step=0.05, label="Opacity", elem_id="opacity")
+                linked = gr.Checkbox(True, label="One scale for all maps", elem_id="linked")
                 scale_note = gr.HTML(elem_classes="note", elem_id="scale-note")
+        with gr.Column(scale=9, min_width=320, elem_classes="area"), gr.Row(elem_classes="maps"):
+            columns, panels, controls = {}, {}, {}
+            for name, explainer in known.items():
+                with gr.Column(visible=explainer.default, min_width=0, elem_classes="panel") as columns[name]:
+                    panels[name] = gr.HTML()
+                    specs = explainer.parameters.specs()
+                    if specs:
+                        with gr.Accordion("Parameters", open=False, elem_id=f"parameters-{name}"):
+                            for spec in specs:
+                                controls[name, spec.name] = _control(name, spec)
     with gr.Row(elem_classes="sheet"), gr.Column(elem_classes="area"):
         _title("What the evidence lies on")
         evidence = gr.HTML(elem_id="evidence")
@@ -116,7 +114,7 @@ def _title(text: str) -> None:
 def _what_they_do() -> str:
     lines = "".join(
         f'<li><i class="mark {marker(name)}"></i><b>{escape(e.title)}</b> {escape(e.summary)}</li>'
-        for name, e in explainers().items()
+        for name, e in ordered().items()
     )
     return f"<details><summary>What each one does</summary><ul>{lines}</ul></details>"
 

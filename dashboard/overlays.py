@@ -18,6 +18,7 @@ from core.preprocessing import Geometry
 LONGEST_SIDE = 1024
 TOP_PERCENTILE = 99.5
 OUTSIDE = 0.38  # brightness of what the model did not see
+AT_ZERO = 0.55  # part of the opacity that is left where a map is zero
 FADED = 0.35  # part of its opacity that a value keeps where its error is larger than itself
 
 Condition = Literal["fine", "flat", "broken"]
@@ -92,8 +93,14 @@ def scales(attributions: Sequence[Attribution], linked: bool) -> list[Scale | No
         unit = float(magnitude.mean()) if linked else 1.0
         top = float(np.percentile(magnitude, TOP_PERCENTILE)) or float(magnitude.max())
         units.append((unit, top / unit))
-    highest = max((u[1] for u in units if u), default=1.0)
+    highest = _next_step(max((u[1] for u in units if u), default=1.0))
     return [None if u is None else Scale(u[0], highest if linked else u[1], linked) for u in units]
+
+
+def _next_step(value: float) -> float:
+    """The next larger of a few steps: the common scale rarely moves while maps sharpen."""
+    decade = 10.0 ** np.floor(np.log10(value))
+    return float(next(step * decade for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if step * decade >= value * 0.999))
 
 
 def display_size(size: tuple[int, int], longest: int = LONGEST_SIDE) -> tuple[int, int]:
@@ -138,7 +145,9 @@ def overlay(
         level = geometry.map_to_picture(attribution.values).numpy() / (scale.unit * scale.top)
         level = (np.clip(level, -1, 1) + 1) / 2 if attribution.signed else np.clip(np.abs(level), 0, 1)
         colour = table[(level * (len(table) - 1) + 0.5).astype(np.intp)].astype(np.float32)
-        strength = opacity * _certainty(attribution, geometry)
+        distance = np.abs(level * 2 - 1) if attribution.signed else level
+        # near zero more of the picture shows through, so that one sees what is not looked at
+        strength = opacity * (AT_ZERO + (1 - AT_ZERO) * distance) * _certainty(attribution, geometry)
         base += (colour - base) * strength[..., None]
     return dim_outside(base, geometry)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.attribution import explainers
+from core.attribution import Explainer, explainers
 
 # (light, dark), after Okabe and Ito: told apart with any colour vision, and the shape differs besides
 COLOURS = (
@@ -22,9 +22,14 @@ COLOURS = (
 SHAPES = ("circle", "square", "diamond", "triangle")
 
 
+def ordered() -> dict[str, Explainer]:
+    """Every explainer by name in the order of the page: defaults first, controls last."""
+    return dict(sorted(explainers().items(), key=lambda item: (not item[1].default, item[1].family == "control")))
+
+
 def marker(explainer: str) -> str:
     """CSS classes that give an explainer's colour and shape."""
-    index = list(explainers()).index(explainer)
+    index = list(ordered()).index(explainer)
     return f"x-{index % len(COLOURS)} s-{SHAPES[index % len(SHAPES)]}"
 
 

@@ -86,6 +86,7 @@ class View:
         image: [3, H, W] in [0, 1], the classifier's input.
         geometry: between the shown copy and the input.
         segments, segment_geometry: over a still smaller copy (masks are many), and from there to the input.
+        masks: [P, H, W] in [0, 1], the segments in the model's frame.
         predictions: the likeliest classes, likeliest first.
     """
 
@@ -95,6 +96,7 @@ class View:
     geometry: Geometry
     segments: Segments
     segment_geometry: Geometry
+    masks: Tensor
     predictions: list[Prediction]
 
     @property
@@ -147,7 +149,9 @@ class Pictures:
             predictions = classifier.predict(prepared.tensor[None])[0]
         geometry = shrunk(prepared.geometry, copy.size)
         cut = shrunk(prepared.geometry, segments.masks.shape[1:])
-        view = View(source, copy.array(), prepared.tensor, geometry, segments, cut, predictions)
+        view = View(
+            source, copy.array(), prepared.tensor, geometry, segments, cut, segments.to_model(cut), predictions
+        )  # fmt: skip
         return self._views.put((source.id, classifier.fingerprint), view)
 
     def _reread(self, source: Source) -> Picture:

@@ -12,11 +12,11 @@ import numpy as np
 
 from core.attribution import Attribution, get_explainer
 from core.classifier import Prediction
-from core.preprocessing import Geometry
-from core.sat.rows import segment_rows
+from core.sat.rows import rows_from_masks
 from core.segments import Segments
 from dashboard.overlays import condition
 from dashboard.palette import marker
+from dashboard.pictures import View
 
 ROWS_SHOWN = 8
 Z95 = 1.96
@@ -76,13 +76,13 @@ class Row:
         return self.median / self.coverage
 
 
-def evidence_rows(maps: Mapping[str, Attribution], segments: Segments, geometry: Geometry) -> list[Row]:
+def evidence_rows(maps: Mapping[str, Attribution], view: View) -> list[Row]:
     """What the evidence lies on, most first; flat and broken maps have none and are left out."""
     found: dict[tuple[str, int], list[tuple[Mark, dict[str, Any]]]] = {}
     for name, attribution in maps.items():
         if condition(attribution) != "fine":
             continue
-        for row in segment_rows(attribution, segments, geometry):
+        for row in rows_from_masks(attribution.values, view.masks, view.segments, view.segment_geometry):
             if row["share"] is None:
                 continue
             mark = Mark(name, row["share"], share_error(attribution, row["share"]))
@@ -148,17 +148,18 @@ def evidence_plot(rows: Sequence[Row], segments: Segments) -> str:
 
 def _evidence_row(row: Row, top: float) -> str:
     marks = []
-    for mark in row.marks:
+    for lane, mark in enumerate(row.marks):
+        height = f"top:{(lane + 1) / (len(row.marks) + 1) * 100:.0f}%"
         title = f"{get_explainer(mark.explainer).title}: {percent(mark.share)}"
         if mark.error is not None:
             low, high = max(0.0, mark.share - Z95 * mark.error), min(1.0, mark.share + Z95 * mark.error)
             title += f", at the widest {percent(low)} to {percent(high)}"
             marks.append(
-                f'<i class="whisker {marker(mark.explainer)}" style="left:{low / top * 100:.2f}%;'
+                f'<i class="whisker {marker(mark.explainer)}" style="{height};left:{low / top * 100:.2f}%;'
                 f'width:{(min(high, top) - low) / top * 100:.2f}%"></i>'
             )
         marks.append(
-            f'<i class="mark {marker(mark.explainer)}" style="left:{mark.share / top * 100:.2f}%" '
+            f'<i class="mark {marker(mark.explainer)}" style="{height};left:{mark.share / top * 100:.2f}%" '
             f'title="{escape(title)}"></i>'
         )
     tick = f'<i class="tick" style="left:{row.coverage / top * 100:.2f}%" title="covers {percent(row.coverage)}"></i>'

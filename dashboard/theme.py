@@ -25,8 +25,8 @@ ON_ACCENT = ("#ffffff", "#0d1b1e")
 def theme() -> gr.themes.Base:
     """Built on Gradio's base theme; the fonts (IBM Plex, Open Font License) are served by Gradio itself."""
     base = gr.themes.Base(
-        font=(LocalFont("IBM Plex Sans"), "system-ui", "sans-serif"),
-        font_mono=(LocalFont("IBM Plex Mono"), "ui-monospace", "monospace"),
+        font=(LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif"),
+        font_mono=(LocalFont("IBM Plex Mono", weights=(400, 700)), "ui-monospace", "monospace"),
         radius_size=gr.themes.sizes.radius_sm,
         spacing_size=gr.themes.sizes.spacing_sm,
         text_size=gr.themes.sizes.text_sm,
@@ -71,7 +71,13 @@ def theme() -> gr.themes.Base:
         values[name] = light
         if name != "color_accent":  # the one variable without a dark twin; the style sheet sets it
             values[f"{name}_dark"] = dark
-    return base.set(**values, block_border_width="0px", block_shadow="none", button_primary_border_color="transparent")
+    return base.set(
+        **values,
+        block_border_width="0px",
+        block_shadow="none",
+        input_border_width="1px",
+        button_primary_border_color="transparent",
+    )
 
 
 def style_sheet() -> str:

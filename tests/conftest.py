@@ -9,9 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torchvision.models import SwinTransformer, VisionTransformer
+from toy import toy_classifier, toy_options, write_toy
 
 from core.classifier import Classifier
+from core.data import open_dataset
 from core.preprocessing import Preprocessing
+from core.sat.report import build_report
+from core.sat.store import Report, open_report
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -89,3 +93,18 @@ def small_vit() -> Classifier:
 @pytest.fixture(scope="session")
 def small_swin() -> Classifier:
     return small_classifier("swin")
+
+
+@pytest.fixture(scope="session")
+def toy_data(tmp_path_factory) -> Path:
+    """A data set whose one shortcut is known; see tests/toy.py."""
+    return write_toy(tmp_path_factory.mktemp("toy") / "data", count=72)
+
+
+@pytest.fixture(scope="session")
+def toy_report(toy_data, tmp_path_factory) -> Report:
+    """The finished report on it, made once."""
+    out = tmp_path_factory.mktemp("toy-report") / "report"
+    for _ in build_report(open_dataset(toy_data), toy_classifier(), out, toy_options()):
+        pass
+    return open_report(out)

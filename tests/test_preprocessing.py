@@ -227,7 +227,7 @@ def test_several_masks_at_once_and_a_wrong_size():
     both = geometry.mask_to_model(masks)
     torch.testing.assert_close(both[1], geometry.mask_to_model(masks[1]))
     assert geometry.map_to_picture(both).shape == (2, 90, 110)
-    with pytest.raises(UserError, match="110x90 pixels .*90x110; make them equal"):
+    with pytest.raises(UserError, match=r"110x90 pixels .*90x110; make them equal"):
         geometry.mask_to_model(masks[0].T)
 
 

@@ -16,7 +16,7 @@ from core.attribution import Estimate, Explainer, Job, register
 from core.classifier import Classifier
 from core.explainers.layers import SpatialLayer, find_last_map
 from core.parameters import Parameters, parameter
-from core.runtime.capture import captured, recording_gradients
+from core.runtime.capture import captured
 from core.runtime.chunks import in_chunks
 
 
@@ -86,7 +86,7 @@ def _activation_and_gradient(
     """Two [K, C, h, w] float32: the layer's map of some pictures, and the gradient of their scores in it."""
     contrasts = None if job.contrasts is None else job.contrasts[rows]
     module = classifier.module.get_submodule(layer.name)
-    with recording_gradients():
+    with torch.enable_grad():
         with captured([(layer.name, module)]) as answers:
             logits = classifier.logits(job.images[rows].clone().requires_grad_(True))
         score = classifier.score(logits, job.targets[rows], contrasts)

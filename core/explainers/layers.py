@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from core.classifier import Classifier
 from core.errors import UserError
-from core.runtime.capture import captured, recording_gradients, tensors_in
+from core.runtime.capture import captured, tensors_in
 from core.runtime.randomness import normal, uniform
 
 Layout = Literal["channels first", "channels last", "tokens"]
@@ -68,8 +68,13 @@ def find_last_map(classifier: Classifier) -> SpatialLayer | None:
     Returns:
         None where the model keeps no such map.
     """
+    with torch.inference_mode(False), torch.enable_grad():
+        return _find(classifier)
+
+
+def _find(classifier: Classifier) -> SpatialLayer | None:
     probe = _probe(classifier)
-    with recording_gradients(), captured(classifier.module.named_modules()) as answers:
+    with captured(classifier.module.named_modules()) as answers:
         logits = classifier.logits(probe.requires_grad_(True))
         # a fixed direction with all classes in it: no dead class can hide a layer
         direction = normal(logits.shape[1:], (0,), (0,), probe.device, salt="direction")

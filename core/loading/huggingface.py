@@ -17,8 +17,6 @@ from core.preprocessing import RESAMPLING, Preprocessing
 
 # ConvNeXT's processors crop below this side and squash from it on.
 CONVNEXT_SQUASH_SIDE = 384
-# EfficientNet's processor divides by these once more where `include_top` is set.
-EFFICIENTNET_TOP_STD = (0.47853944, 0.4732864, 0.47434163)
 
 
 class ChannelFlip(nn.Module):
@@ -125,9 +123,9 @@ def _normalisation(processor: Mapping[str, Any]) -> tuple[tuple[float, float, fl
     normalise = processor.get("do_normalize", True)
     mean = processor["image_mean"] if normalise else (0.0, 0.0, 0.0)
     std = processor["image_std"] if normalise else (1.0, 1.0, 1.0)
-    top = EFFICIENTNET_TOP_STD if processor.get("include_top") else (1.0, 1.0, 1.0)
+    top = std if processor.get("include_top") else (1.0, 1.0, 1.0)  # EfficientNet's processor divides twice
     means = [(float(m) + offset) / factor for m in mean]
-    stds = [float(s) * t / factor for s, t in zip(std, top)]
+    stds = [float(s) * float(t) / factor for s, t in zip(std, top)]
     return (means[0], means[1], means[2]), (stds[0], stds[1], stds[2])
 
 

@@ -7,7 +7,6 @@ from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 
@@ -40,13 +39,6 @@ def captured(modules: Iterable[tuple[str, nn.Module]]) -> Generator[dict[str, An
     finally:
         for handle in handles:
             handle.remove()
-
-
-@contextmanager
-def recording_gradients() -> Generator[None]:
-    """Gradients are recorded inside, whatever mode the caller is in; only ever held within one chunk."""
-    with torch.inference_mode(False), torch.enable_grad():
-        yield
 
 
 def tensors_in(output: Any) -> list[Tensor]:

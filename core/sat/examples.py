@@ -43,7 +43,8 @@ def load_map(path: Path, scale: float) -> np.ndarray:
 def choose_examples(pictures: pd.DataFrame) -> dict[int, list[str]]:
     """Per target a few pictures, from the surest to the least sure."""
     chosen = {}
-    for target, part in pictures.groupby("target"):
+    for target in sorted(pictures["target"].unique()):
+        part = pictures[pictures["target"] == target]
         ranked = part.sort_values("probability", ascending=False)["image"].tolist()
         at = np.unique(np.linspace(0, len(ranked) - 1, min(PICTURES_A_TARGET, len(ranked))).round().astype(int))
         chosen[int(target)] = [ranked[i] for i in at]

@@ -109,7 +109,7 @@ class _Run:
         self.scene = lru_cache(maxsize=512)(self._scene)
 
     def stages(self) -> Iterator[Progress]:
-        runs = [(name, p, get_explainer(name).bind(self.classifier)) for name, p in self.options.explainers]
+        runs: list[Run] = [(name, p, get_explainer(name).bind(self.classifier)) for name, p in self.options.explainers]
         if store.begin(self.out, self.settings()):
             yield Progress("finished before", 1, 1)
             return
@@ -187,7 +187,7 @@ class _Run:
     # -- stage 2: pairs ----------------------------------------------------------------------------------------------
 
     def pairs(self, pictures: pd.DataFrame) -> list[Pair]:
-        shown = [
+        shown: list[dict[str, Any]] = [
             {
                 "id": line["image"],
                 "prediction": line["prediction"],
@@ -316,7 +316,9 @@ class _Run:
 def disagreements(table: pd.DataFrame, labels: Sequence[str]) -> list[str]:
     """Where explainers contradict each other about attention beyond the controls, one sentence each."""
     notes = []
-    for (target, segment), part in table.groupby(["target", "segment"]):
+    for cell in table[["target", "segment"]].drop_duplicates().to_dict("records"):
+        target, segment = cell["target"], cell["segment"]
+        part = table[(table["target"] == target) & (table["segment"] == segment)]
         flagged = part.loc[part["flagged"], "explainer"].tolist()
         if 0 < len(flagged) < len(part):
             others = ", ".join(sorted(set(part["explainer"]) - set(flagged)))

@@ -43,7 +43,7 @@ def rows_from_masks(values: Tensor, masks: Tensor, segments: Segments, geometry:
     ups = (weights @ flat.clamp(min=0)).tolist()
     scale = float(total) / flat.numel()
     instances = segments.instances
-    rows = []
+    rows: list[dict[str, Any]] = []
     for i, name in enumerate(segments.names):
         if float(area[i]) < MIN_MODEL_PIXELS:
             continue

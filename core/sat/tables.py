@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pandas as pd
 
 from core.sat.statistics import bootstrap_interval
@@ -50,7 +52,8 @@ def attribution_table(rows: pd.DataFrame, pictures: pd.DataFrame, seed: int = 0)
         return pd.DataFrame(columns=[*KEYS, "kind", "pictures", "presence", "density"])
     totals = pictures.groupby("target").size()
     out = []
-    for (target, segment, explainer), part in by_picture(rows).groupby(KEYS, sort=True):
+    for key, part in by_picture(rows).groupby(KEYS, sort=True):
+        target, segment, explainer = cast("tuple[int, str, str]", key)
         known = part.dropna(subset=["density"])
         density = bootstrap_interval(known["density"].tolist(), known["group"].tolist(), "median", seed=seed)
         share = bootstrap_interval(known["share"].tolist(), known["group"].tolist(), "median", seed=seed)

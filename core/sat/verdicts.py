@@ -192,12 +192,11 @@ def sentence(entry: dict[str, Any], necessity: Effect | None, sufficiency: Effec
     unset = " (nobody has said whether it is part of the object)" if entry["kind"] == "unset" else ""
     facts = []
     if sufficiency is not None:
-        verb = "giving other pictures its" if sufficiency.fill == "context swap" else "pasting it on other pictures"
-        what = f"{verb} {segment}" if sufficiency.fill == "context swap" else verb
-        facts.append(f"{what} adds {_number(sufficiency.margin)} to the log-odds of {target}")
+        what = f"giving other pictures its {segment}" if sufficiency.fill == "context swap" else "pasting it elsewhere"
+        facts.append(f"{what} {_change(sufficiency.margin, 'adds', 'takes')} the log-odds of {target}")
     if necessity is not None:
-        verb = "swapping it for another's" if necessity.fill == "context swap" else "removing it"
-        facts.append(f"{verb} takes {_number(necessity.margin)} away")
+        what = "swapping it for another class's" if necessity.fill == "context swap" else "removing it"
+        facts.append(f"{what} {_change(necessity.margin, 'takes', 'adds')} them")
     evidence = " and ".join(facts)
     evidence = evidence[:1].upper() + evidence[1:]
     verdict = entry["verdict"]
@@ -213,5 +212,10 @@ def sentence(entry: dict[str, Any], necessity: Effect | None, sufficiency: Effec
     return f"Nothing can be said yet about {segment} for {target}" + (f": {evidence}." if facts else ".")
 
 
-def _number(interval: Interval) -> str:
-    return f"{interval.estimate:.1f} [{interval.low:.1f}, {interval.high:.1f}]"
+def _change(interval: Interval, up: str, down: str) -> str:
+    """ "adds 3.1 [2.7, 3.5] to", with the verb that fits the estimate's sign."""
+    verb, sign = (up, 1.0) if interval.estimate >= 0 else (down, -1.0)
+    low, high = sorted((sign * interval.low, sign * interval.high))
+    # adding zero turns -0.0 into 0.0
+    numbers = [round(value, 1) + 0.0 for value in (sign * interval.estimate, low, high)]
+    return f"{verb} {numbers[0]:.1f} [{numbers[1]:.1f}, {numbers[2]:.1f}] {'to' if verb == 'adds' else 'from'}"

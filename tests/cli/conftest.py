@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 
 from dashboard.cli import app
 
+SIDE = 64
 CLASSES = ("finch", "kingfisher", "bee-eater")
 
 
@@ -41,10 +43,11 @@ def satchel() -> Callable[..., Outcome]:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """Options that name an untrained SqueezeNet with three classes."""
+    """Options that name an untrained SqueezeNet with three classes for pictures of 64 x 64 pixels."""
     folder = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)
-    save_file(squeezenet1_1(num_classes=len(CLASSES)).state_dict(), folder / "tiny.safetensors")
+    small = {"preprocessing": json.dumps({"resize": SIDE, "crop": [SIDE, SIDE]})}
+    save_file(squeezenet1_1(num_classes=len(CLASSES)).state_dict(), folder / "tiny.safetensors", small)
     (folder / "labels.txt").write_text("\n".join(CLASSES) + "\n")
     return (
         "--model",

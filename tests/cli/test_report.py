@@ -171,7 +171,8 @@ def test_real_cells_with_their_masks(satchel, data, tmp_path):
     with (cells / "manifest.csv").open(newline="") as handle:
         labels = sorted({row["label"] for row in csv.DictReader(handle)})
     torch.manual_seed(0)
-    save_file(squeezenet1_1(num_classes=len(labels)).state_dict(), tmp_path / "cells.safetensors")
+    small = {"preprocessing": json.dumps({"resize": 64, "crop": [64, 64]})}
+    save_file(squeezenet1_1(num_classes=len(labels)).state_dict(), tmp_path / "cells.safetensors", small)
     (tmp_path / "labels.txt").write_text("\n".join(labels))
     spec = f"torchvision:squeezenet1_1@{tmp_path / 'cells.safetensors'}"
     words = ("--model", spec, "--labels", tmp_path / "labels.txt", *QUICK, "--limit", 6, "--out", tmp_path / "out")

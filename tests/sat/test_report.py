@@ -1,0 +1,154 @@
+"""The whole chain on a world whose truth is known."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+import torch
+from toy import toy_classifier, toy_options, write_toy
+
+from core.data import open_dataset
+from core.errors import UserError
+from core.sat.report import build_report
+from core.sat.store import open_report
+from core.sat.verdicts import is_shortcut
+
+KEYS = {
+    "target", "segment", "kind", "explainer", "pictures", "presence", "share", "coverage", "density", "density_low",
+    "density_high", "necessity", "necessity_low", "necessity_high", "sufficiency", "sufficiency_low",
+    "sufficiency_high", "fills", "p", "q", "verdict", "sentence",
+}  # fmt: skip
+
+
+def finding(report, target, segment):
+    (entry,) = [f for f in report.findings if (f["target"], f["segment"]) == (target, segment)]
+    return entry
+
+
+def test_the_planted_mark_is_the_one_shortcut(toy_report):
+    shortcuts = [(f["target"], f["segment"]) for f in toy_report.findings if is_shortcut(f)]
+    assert shortcuts == [("stamped", "mark")]
+    assert toy_report.manifest["shortcuts"] == 1
+    mark = finding(toy_report, "stamped", "mark")
+    assert "mark" in mark["sentence"]
+    assert mark["sufficiency_low"] > 0.5
+    assert all(low > 0.5 for _, low, _ in mark["fills"].values())
+
+
+def test_relying_on_the_object_is_confirmed_but_no_shortcut(toy_report):
+    entry = finding(toy_report, "plain", "object")
+    assert entry["verdict"] == "confirmed"
+    assert not is_shortcut(entry)
+
+
+@pytest.mark.parametrize(("target", "segment"), [("plain", "sky"), ("stamped", "sky"), ("stamped", "corner")])
+def test_what_the_model_cannot_see_is_cleared(toy_report, target, segment):
+    entry = finding(toy_report, target, segment)
+    assert entry["verdict"] == "cleared"
+    assert set(entry["fills"]) == ({"context swap"} if segment == "sky" else {"inpaint", "mean"})
+
+
+def test_effects_equal_the_known_margin_of_the_mark(toy_report):
+    """The mark adds a fixed amount of blue: 48 pixels of 2304 at gain 60 times its blueness (0.98 - 0.24)."""
+    effects = toy_report.effects(1, "mark")
+    removals = effects[(effects["test"] == "necessity") & (effects["fill"] == "mean")]
+    assert removals["effect"].mean() == pytest.approx(60 * (250 - 60) / 255 * 48 / 2304, rel=0.02)
+    assert (effects["effect"] - (effects["placebo"] - effects["after"]).abs()).abs().max() < 1e-5
+
+
+def test_findings_have_steady_keys_and_everything_is_on_disk(toy_report):
+    assert all(set(entry) >= KEYS for entry in toy_report.findings)
+    written = json.loads((toy_report.path / "findings.json").read_text())
+    assert written == toy_report.findings
+    assert toy_report.manifest["accuracy"] == 1.0
+    assert toy_report.manifest["pictures"] == 72
+    assert sum(toy_report.manifest["verdicts"].values()) == len(toy_report.table)
+    rows = toy_report.rows(segment="mark")
+    assert set(rows["image"]) == {f"images/{i:03d}.png" for i in range(1, 72, 2)}
+    for entry in [*toy_report.examples["removals"], *toy_report.examples["pastes"]]:
+        assert (toy_report.path / "examples" / entry["file"]).is_file()
+
+
+def test_a_killed_run_resumes_and_gives_the_same_rows(toy_data, toy_report, tmp_path):
+    data, classifier, out = open_dataset(toy_data), toy_classifier(), tmp_path / "report"
+    run = build_report(data, classifier, out, toy_options())
+    for step in run:
+        if step.stage == "explaining" and step.done >= 40:
+            break
+    run.close()
+    with pytest.raises(UserError, match="half written"):
+        open_report(out)
+    kept = {p.name: p.stat().st_mtime_ns for p in (out / "pictures").glob("*.parquet")}
+    assert kept
+    for _ in build_report(data, classifier, out, toy_options()):
+        pass
+    assert {name: (out / "pictures" / name).stat().st_mtime_ns for name in kept} == kept
+    again = open_report(out)
+    assert again.findings == toy_report.findings
+    pd.testing.assert_frame_equal(again.rows(), toy_report.rows())
+    steps = list(build_report(data, classifier, out, toy_options()))
+    assert [s.stage for s in steps] == ["finished before"]
+    with pytest.raises(UserError, match="other settings"):
+        list(build_report(data, classifier, out, toy_options(seed=1)))
+
+
+def test_without_tests_nothing_is_confirmed_or_cleared(toy_data, tmp_path):
+    data = open_dataset(toy_data, limit=48)
+    for _ in build_report(data, toy_classifier(), tmp_path / "r", toy_options(check=False)):
+        pass
+    verdicts = {f["verdict"] for f in open_report(tmp_path / "r").findings}
+    assert verdicts <= {"suspected", "inconclusive"}
+    assert all(f["sufficiency"] is None and f["q"] is None for f in open_report(tmp_path / "r").findings)
+
+
+def test_a_bad_picture_is_noted_and_left_out(tmp_path):
+    folder = write_toy(tmp_path / "data", count=44)
+    (folder / "images" / "003.png").write_bytes(b"no picture")
+    for _ in build_report(open_dataset(folder), toy_classifier(), tmp_path / "r", toy_options(check=False)):
+        pass
+    manifest = open_report(tmp_path / "r").manifest
+    assert manifest["pictures"] == 43
+    assert [p["image"] for p in manifest["problems"]] == ["images/003.png"]
+
+
+def test_few_pictures_give_no_verdict(toy_data, tmp_path):
+    data = open_dataset(toy_data, limit=20)
+    for _ in build_report(data, toy_classifier(), tmp_path / "r", toy_options(recipients=8)):
+        pass
+    assert {f["verdict"] for f in open_report(tmp_path / "r").findings} == {"too few"}
+
+
+def test_user_mistakes_end_in_a_sentence(toy_data, tmp_path):
+    data, classifier = open_dataset(toy_data, limit=8), toy_classifier()
+    with pytest.raises(UserError, match="No segment is called 'marc'; did you mean 'mark'"):
+        list(build_report(data, classifier, tmp_path / "a", toy_options(context=("marc",))))
+    with pytest.raises(UserError, match="at least one explainer"):
+        toy_options(explainers=())
+    with pytest.raises(UserError, match="delta"):
+        toy_options(delta=0.0)
+    with pytest.raises(UserError, match="two fills"):
+        toy_options(fills=("mean",))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "note.txt").write_text("mine")
+    with pytest.raises(UserError, match="not empty"):
+        list(build_report(data, classifier, tmp_path / "full", toy_options()))
+    bare = tmp_path / "bare"
+    shutil.copytree(toy_data / "images", bare / "plain")
+    with pytest.raises(UserError, match="no masks"):
+        list(build_report(open_dataset(bare), classifier, tmp_path / "b", toy_options()))
+    with pytest.raises(UserError, match="no report folder"):
+        open_report(tmp_path / "nowhere")
+
+
+def test_randomised_weights_keep_the_architecture_and_change_the_answers():
+    from core.metrics.sanity import randomised
+
+    classifier = toy_classifier()
+    images = torch.rand(4, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    twin = randomised(classifier, images, seed=1)
+    assert sorted(twin.module.meter.weight.flatten()) == sorted(classifier.module.meter.weight.flatten())
+    assert not torch.allclose(twin.logits(images), classifier.logits(images))
+    assert twin.fingerprint != classifier.fingerprint

@@ -1,0 +1,285 @@
+"""The one reader of untrusted pictures: what is a picture is handled right, what is not says so."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from core.errors import UserError
+from core.images import EXIF_ORIENTATION, Picture, read_picture, turn_upright
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+
+def encoded(image: Image.Image, form: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def smooth(size: tuple[int, int] = (48, 32)) -> Image.Image:
+    y, x = np.mgrid[: size[1], : size[0]]
+    values = np.stack([x * 255 // size[0], y * 255 // size[1], (x + y) * 255 // sum(size)], -1)
+    return Image.fromarray(values.astype(np.uint8))
+
+
+def pixel(picture: Picture, x: int, y: int) -> tuple[int, ...]:
+    return tuple(int(v) for v in picture.array()[y, x])
+
+
+def refused(source, *words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read_picture(source)
+    assert "\n" not in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def png(width: int, height: int, colour_type: int, depth: int, rows: bytes) -> bytes:
+    """A PNG by hand, for what Pillow cannot write."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    compressed = zlib.compress(rows, 9)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", compressed) + chunk(b"IEND", b"")
+
+
+# --- pictures --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "GIF", "JPEG", "WEBP"])
+def test_every_format(form, tmp_path):
+    image = smooth()
+    (tmp_path / "p").write_bytes(encoded(image, form))
+    picture = read_picture(tmp_path / "p")
+    assert picture.size == (32, 48)
+    assert picture.image.mode == "RGB"
+    assert picture.name == "p"
+    assert picture.orientation == 1
+    difference = np.abs(picture.array().astype(int) - np.asarray(image)).mean()
+    assert difference == 0 if form in ("PNG", "BMP", "TIFF") else difference < 12
+
+
+def test_the_digest_is_the_pixels_own():
+    image = smooth()
+    one, other = read_picture(encoded(image, "PNG")), read_picture(encoded(image, "BMP"), name="other")
+    assert one.digest == other.digest
+    assert read_picture(encoded(turn_upright(image, 2), "PNG")).digest != one.digest
+
+
+def test_sixteen_bit_grey_keeps_its_scale():
+    values = np.linspace(0, 65535, 256).astype(np.uint16)[None].repeat(4, 0)
+    for form in ("PNG", "TIFF"):
+        picture = read_picture(encoded(Image.fromarray(values), form))
+        assert np.abs(picture.array()[0, :, 0].astype(int) - np.arange(256)).max() <= 1
+        assert "8 bit" in picture.notes[0]
+    dark = read_picture(encoded(Image.fromarray(values // 4), "PNG"))
+    assert int(dark.array().max()) == 64  # its nominal range, not its own
+
+
+def test_sixteen_bit_colour():
+    rows = b"".join(b"\x00" + struct.pack(">6H", 65535, 0, 0, 0, 32768, 65535) for _ in range(2))
+    picture = read_picture(png(2, 2, 2, 16, rows))
+    assert pixel(picture, 0, 0) == RED
+    assert pixel(picture, 1, 1)[2] == 255
+    assert pixel(picture, 1, 1)[1] == pytest.approx(128, abs=1)
+
+
+def test_float_tiff_is_scaled_by_its_own_range():
+    values = np.linspace(-2.0, 3.0, 64, dtype=np.float32).reshape(8, 8)
+    picture = read_picture(encoded(Image.fromarray(values), "TIFF"))
+    assert pixel(picture, 0, 0) == (0, 0, 0)
+    assert pixel(picture, 7, 7) == (255, 255, 255)
+    values[0, 0] = np.nan
+    assert read_picture(encoded(Image.fromarray(values), "TIFF")).size == (8, 8)
+    values[0, 1] = np.inf
+    holed = read_picture(encoded(Image.fromarray(values), "TIFF"))
+    assert pixel(holed, 1, 0) == pixel(holed, 7, 7) == (255, 255, 255)
+    assert 100 < pixel(holed, 0, 4)[0] < 160  # the rest keeps its scale
+    flat = read_picture(encoded(Image.fromarray(np.full((4, 4), 7.5, np.float32)), "TIFF"))
+    assert int(flat.array().max()) == 0
+
+
+def test_cmyk_jpeg():
+    picture = read_picture(encoded(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=95))
+    red, green, blue = pixel(picture, 8, 8)
+    assert red > 240
+    assert max(green, blue) < 15
+    assert "CMYK" in picture.notes[0]
+
+
+def test_transparency_is_laid_over_white():
+    rgba = Image.new("RGBA", (2, 1), (0, 0, 255, 255))
+    rgba.putpixel((0, 0), (255, 0, 0, 0))
+    for data in (encoded(rgba, "PNG"), encoded(rgba, "WEBP", lossless=True, exact=True), encoded(rgba, "TIFF")):
+        picture = read_picture(data)
+        assert pixel(picture, 0, 0) == (255, 255, 255)
+        assert pixel(picture, 1, 0) == BLUE
+        assert "over white" in picture.notes[0]
+    half = read_picture(encoded(Image.new("LA", (2, 2), (0, 128)), "PNG"))
+    assert pixel(half, 0, 0) == (127, 127, 127)
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([*RED, *BLUE])
+    palette.putpixel((1, 0), 1)
+    picture = read_picture(encoded(palette, "PNG", transparency=0))
+    assert (pixel(picture, 0, 0), pixel(picture, 1, 0)) == ((255, 255, 255), BLUE)
+    opaque = read_picture(encoded(Image.new("RGBA", (2, 2), (*GREEN, 255)), "PNG"))
+    assert (pixel(opaque, 0, 0), opaque.notes) == (GREEN, ())
+
+
+def test_one_bit_and_palette():
+    image = Image.new("1", (2, 1))
+    image.putpixel((1, 0), 1)
+    picture = read_picture(encoded(image, "PNG"))
+    assert (pixel(picture, 0, 0), pixel(picture, 1, 0)) == ((0, 0, 0), (255, 255, 255))
+    palette = smooth().quantize(16)
+    expected = np.asarray(palette.convert("RGB"))
+    assert np.array_equal(read_picture(encoded(palette, "PNG")).array(), expected)
+
+
+@pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_animations_give_their_first_frame(form):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in (RED, BLUE, GREEN)]
+    options = {"lossless": True} if form == "WEBP" else {}
+    picture = read_picture(encoded(frames[0], form, save_all=True, append_images=frames[1:], **options))
+    assert pixel(picture, 4, 4) == RED
+    assert "first of its 3 frames" in picture.notes[0]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_turned_upright(orientation, form):
+    """Stored so that, turned as its tag says, red is top left, green top right and blue bottom left."""
+    upright = Image.new("RGB", (64, 32), "white")
+    for colour, corner in ((RED, (0, 0)), (GREEN, (48, 0)), (BLUE, (0, 16))):
+        upright.paste(colour, (*corner, corner[0] + 16, corner[1] + 16))
+    inverse = {6: 8, 8: 6}.get(orientation, orientation)
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = orientation
+    options = {"quality": 95, "subsampling": 0} if form == "JPEG" else {"lossless": True} if form == "WEBP" else {}
+    picture = read_picture(encoded(turn_upright(upright, inverse), form, exif=exif, **options))
+    assert picture.size == (32, 64)
+    assert picture.orientation == orientation
+    assert bool(picture.notes) == (orientation != 1)
+    for colour, point in ((RED, (8, 8)), (GREEN, (56, 8)), (BLUE, (8, 24))):
+        assert np.abs(np.subtract(pixel(picture, *point), colour)).max() < 12
+
+
+@pytest.mark.parametrize("value", [0, 9, 65535])
+def test_an_impossible_orientation_is_left_alone(value):
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = value
+    assert read_picture(encoded(smooth(), "JPEG", exif=exif)).orientation == 1
+
+
+@pytest.mark.parametrize(
+    "block", [b"", b"Exif\x00\x00", b"Exif\x00\x00II*\x00\xff\xff\xff\xff", b"Exif\x00\x00MM\x00*junk" * 9]
+)
+def test_a_broken_exif_block_is_passed_over(block):
+    data = encoded(smooth(), "JPEG")
+    broken = data[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + data[2:]
+    picture = read_picture(broken)
+    assert (picture.size, picture.orientation) == ((32, 48), 1)
+
+
+def test_a_colour_profile_does_not_hinder():
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for icc in (profile, b"no profile at all"):
+        assert pixel(read_picture(encoded(Image.new("RGB", (4, 4), RED), "PNG", icc_profile=icc)), 1, 1) == RED
+
+
+def test_a_wrong_extension_does_not_matter(tmp_path):
+    (tmp_path / "really.jpg").write_bytes(encoded(smooth(), "PNG"))
+    assert np.array_equal(read_picture(tmp_path / "really.jpg").array(), np.asarray(smooth()))
+
+
+def test_one_pixel_and_a_long_strip():
+    assert read_picture(encoded(Image.new("RGB", (1, 1), GREEN), "PNG")).size == (1, 1)
+    assert read_picture(encoded(Image.new("RGB", (1, 20_000), RED), "PNG")).size == (20_000, 1)
+
+
+# --- no pictures -----------------------------------------------------------------------------------------------------
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked():
+    rows = zlib.compress(b"\x00" * (20_000 * 2_501), 9)  # 1-bit rows
+    data = png(20_000, 20_000, 0, 1, b"\x00" * (20_000 * 2_501))
+    assert len(rows) < 100_000 > len(data)
+    refused(data, "megapixels", "smaller copy")
+    liar = png(200_000, 200_000, 2, 8, b"\x00" * 10)
+    refused(liar, "pixels", "smaller copy")
+    with pytest.raises(UserError, match="limit is"):
+        read_picture(encoded(Image.new("L", (2000, 1001)), "PNG"), max_pixels=2_000_000)
+
+
+def test_what_is_no_picture(tmp_path):
+    cases = {
+        "empty.jpg": (b"", "0 bytes"),
+        "text.png": (b"hello, I am a text", "not a picture that Satchel reads"),
+        "page.jpg": (b"<html><body>404</body></html>", "not a picture"),
+        "drawing.svg": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG drawing"),
+        "drawing2.png": (b'<?xml version="1.0"?>\n<!-- -->\n<svg/>', "SVG drawing"),
+        "vector.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not a picture"),
+        "paper.pdf": (b"%PDF-1.7\n", "not a picture"),
+        "zeros.png": (bytes(1000), "not a picture"),
+    }
+    for name, (content, words) in cases.items():
+        (tmp_path / name).write_bytes(content)
+        refused(tmp_path / name, name, words)
+    refused(tmp_path / "missing.png", "There is no file")
+    refused(tmp_path, "is a folder")
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_cut_off(form):
+    data = encoded(smooth((200, 150)), form)
+    refused(data[: len(data) // 2], "picture")
+    refused(data[:40], "picture")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_no_permission(tmp_path):
+    (tmp_path / "p.png").write_bytes(encoded(smooth(), "PNG"))
+    (tmp_path / "p.png").chmod(0)
+    refused(tmp_path / "p.png", "permissions")
+
+
+def test_no_permission_is_said(tmp_path, monkeypatch):
+    def deny(self):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "p.png").write_bytes(encoded(smooth(), "PNG"))
+    monkeypatch.setattr("pathlib.Path.read_bytes", deny)
+    refused(tmp_path / "p.png", "Permission denied", "check its permissions")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
+def test_damaged_files_give_a_picture_or_a_sentence(form):
+    chance = random.Random(form)
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = 6
+    data = encoded(smooth(), form, **({"exif": exif} if form in ("JPEG", "PNG", "WEBP") else {}))
+    outcomes = set()
+    for turn in range(200):
+        bad = bytearray(data if turn % 2 else data[: chance.randrange(1, len(data))])
+        for _ in range(chance.choice((1, 2, 8))):
+            # headers are where the trouble lies
+            place = chance.randrange(min(len(bad), 80) if chance.random() < 0.6 else len(bad))
+            bad[place] = chance.randrange(256)
+        try:
+            picture = read_picture(bytes(bad))
+            outcomes.add("picture")
+            assert picture.image.mode == "RGB"
+        except UserError as error:
+            outcomes.add("sentence" if "\n" not in str(error) else f"broken line: {error}")
+    assert outcomes == {"picture", "sentence"}
