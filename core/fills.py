@@ -44,5 +44,5 @@ def _blur(images: Tensor, sigma: float) -> Tensor:
     reach = int(3 * sigma / reduce)
     # reflection needs a picture wider than the kernel reaches
     reach = max(1, min(reach, min(small.shape[-2:]) - 1))
-    blurred = gaussian_blur(small, [2 * reach + 1], [sigma / reduce]) if min(small.shape[-2:]) > 1 else small
+    blurred = gaussian_blur(small, [2 * reach + 1] * 2, [sigma / reduce] * 2) if min(small.shape[-2:]) > 1 else small
     return torch.nn.functional.interpolate(blurred, (height, width), mode="bilinear", align_corners=False)

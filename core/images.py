@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ READABLE = "PNG, JPEG, WebP, GIF, BMP or TIFF"
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 * 1024 * 1024
 EXIF_ORIENTATION = 0x0112
+# Pillow warns of odd tags and of large pictures; what matters of that is said in an error or a note.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 # What Pillow's decoders raise on damaged files, found by damaging them.
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, struct.error, OverflowError)
 

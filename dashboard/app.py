@@ -11,14 +11,14 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is i
 import gradio as gr
 
 from core.images import MAX_BYTES
-from dashboard import explain_tab, header
+from dashboard import explain_tab, header, report_tab
 from dashboard.classifiers import Classifiers
 from dashboard.page import Page
 from dashboard.sessions import Sessions
 from dashboard.theme import script, style_sheet, theme
 
 # (title, module with `build(page)`), in the order they stand
-TABS = (("Explain", explain_tab),)
+TABS = (("Explain", explain_tab), ("Report", report_tab))
 
 
 def build(page: Page) -> gr.Blocks:

@@ -13,7 +13,7 @@ import gradio as gr
 from core.attribution import Attribution, get_explainer
 from core.errors import UserError
 from core.parameters import Parameters
-from dashboard.overlays import scales
+from dashboard.overlays import scale_of
 from dashboard.page import Page
 from dashboard.palette import ordered
 from dashboard.panels import map_panel, picture_alone
@@ -286,15 +286,9 @@ class Actions:
                 failed[name] = str(error)
         made = {name: self.page.runner.results.get(key) for name, key in keys.items()}
         maps = {name: attribution for name, attribution in made.items() if attribution is not None}
-        scale = dict(zip(maps, scales(list(maps.values()), settings.linked)))
-        common = next((s.top for s in scale.values() if s and s.linked), None)
-        if common != session.common_scale:
-            changed_panels, session.common_scale = set(settings.chosen), common
-        else:
-            changed_panels = set(settings.chosen) if changed is None else changed
         updates: Updates = {}
         for name in settings.chosen:
-            if name not in changed_panels:
+            if changed is not None and name not in changed:
                 continue
             updates[self.w.panels[name]] = map_panel(
                 get_explainer(name), view, maps.get(name), scale.get(name), opacity=settings.opacity,

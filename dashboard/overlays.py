@@ -17,6 +17,7 @@ from core.preprocessing import Geometry
 
 LONGEST_SIDE = 1024
 TOP_PERCENTILE = 99.5
+LINKED_TOP = 8.0  # times the map's average
 OUTSIDE = 0.38  # brightness of what the model did not see
 AT_ZERO = 0.55  # part of the opacity that is left where a map is zero
 FADED = 0.35  # part of its opacity that a value keeps where its error is larger than itself
@@ -60,7 +61,7 @@ class Scale:
     Attributes:
         unit: what one is, in the map's own numbers.
         top: where the colours end, in units.
-        linked: the unit is the map's own average, and top is the same for all maps side by side.
+        linked: the unit is the map's own average, and top is the same for all maps.
     """
 
     unit: float
@@ -77,30 +78,20 @@ def condition(attribution: Attribution) -> Condition:
     return "flat" if span <= 1e-6 * float(values.abs().max()) else "fine"
 
 
-def scales(attributions: Sequence[Attribution], linked: bool) -> list[Scale | None]:
-    """One scale a map; None where there is nothing to colour.
+def scale_of(attribution: Attribution, linked: bool) -> Scale | None:
+    """The scale of one map; None where there is nothing to colour.
 
     Explainers answer in different units, so raw values cannot share one scale. Linked maps are divided by their own
-    mean absolute value (1 = the map's average evidence) and share the range of the one that reaches highest. Unlinked
-    ones run to their own 99.5th percentile, in their own units.
+    mean absolute value (1 = the map's average evidence) and all run to LINKED_TOP, so that one colour means the same
+    multiple in every map, of every picture, finished or not. Unlinked ones run to their own 99.5th percentile, in
+    their own units.
     """
-    units: list[tuple[float, float] | None] = []
-    for attribution in attributions:
-        if condition(attribution) != "fine":
-            units.append(None)
-            continue
-        magnitude = attribution.values.abs().numpy()
-        unit = float(magnitude.mean()) if linked else 1.0
-        top = float(np.percentile(magnitude, TOP_PERCENTILE)) or float(magnitude.max())
-        units.append((unit, top / unit))
-    highest = _next_step(max((u[1] for u in units if u), default=1.0))
-    return [None if u is None else Scale(u[0], highest if linked else u[1], linked) for u in units]
-
-
-def _next_step(value: float) -> float:
-    """The next larger of a few steps: the common scale rarely moves while maps sharpen."""
-    decade = 10.0 ** np.floor(np.log10(value))
-    return float(next(step * decade for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if step * decade >= value * 0.999))
+    if condition(attribution) != "fine":
+        return None
+    magnitude = attribution.values.abs().numpy()
+    if linked:
+        return Scale(float(magnitude.mean()), LINKED_TOP, True)
+    return Scale(1.0, float(np.percentile(magnitude, TOP_PERCENTILE)) or float(magnitude.max()), False)
 
 
 def display_size(size: tuple[int, int], longest: int = LONGEST_SIDE) -> tuple[int, int]:

@@ -86,7 +86,7 @@ class View:
         image: [3, H, W] in [0, 1], the classifier's input.
         geometry: between the shown copy and the input.
         segments, segment_geometry: over a still smaller copy (masks are many), and from there to the input.
-        masks: [P, H, W] in [0, 1], the segments in the model's frame.
+        masks, coverage: [P, H, W] in [0, 1], the segments in the model's frame; the part of it each covers.
         predictions: the likeliest classes, likeliest first.
     """
 
@@ -97,6 +97,7 @@ class View:
     segments: Segments
     segment_geometry: Geometry
     masks: Tensor
+    coverage: tuple[float, ...]
     predictions: list[Prediction]
 
     @property
@@ -149,8 +150,10 @@ class Pictures:
             predictions = classifier.predict(prepared.tensor[None])[0]
         geometry = shrunk(prepared.geometry, copy.size)
         cut = shrunk(prepared.geometry, segments.masks.shape[1:])
+        masks = segments.to_model(cut)
+        coverage = tuple(masks.mean((1, 2)).tolist())
         view = View(
-            source, copy.array(), prepared.tensor, geometry, segments, cut, segments.to_model(cut), predictions
+            source, copy.array(), prepared.tensor, geometry, segments, cut, masks, coverage, predictions
         )  # fmt: skip
         return self._views.put((source.id, classifier.fingerprint), view)
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
 
 import cv2
 import numpy as np
 
 from core.attribution import Attribution, get_explainer
 from core.classifier import Prediction
-from core.sat.rows import rows_from_masks
+from core.sat.rows import MIN_MODEL_PIXELS, shares_from_masks
 from core.segments import Segments
 from dashboard.overlays import condition
 from dashboard.palette import marker
@@ -78,20 +77,18 @@ class Row:
 
 def evidence_rows(maps: Mapping[str, Attribution], view: View) -> list[Row]:
     """What the evidence lies on, most first; flat and broken maps have none and are left out."""
-    found: dict[tuple[str, int], list[tuple[Mark, dict[str, Any]]]] = {}
+    segments = view.segments
+    marks: list[list[Mark]] = [[] for _ in range(len(segments))]
     for name, attribution in maps.items():
-        if condition(attribution) != "fine":
-            continue
-        for row in rows_from_masks(attribution.values, view.masks, view.segments, view.segment_geometry):
-            if row["share"] is None:
-                continue
-            mark = Mark(name, row["share"], share_error(attribution, row["share"]))
-            found.setdefault((row["segment"], row["instance"]), []).append((mark, row))
-    rows = []
-    for (name, instance), marks in found.items():
-        first = marks[0][1]
-        title = f"{name} {instance + 1}" if instance else name
-        rows.append(Row(title, first["kind"], first["coverage"], tuple(mark for mark, _ in marks)))
+        shares = shares_from_masks(attribution.values, view.masks) if condition(attribution) == "fine" else None
+        for i, share in enumerate(shares or ()):
+            marks[i].append(Mark(name, share, share_error(attribution, share)))
+    titles = [f"{name} {n + 1}" if n else name for name, n in zip(segments.names, segments.instances)]
+    rows = [
+        Row(title, kind, coverage, tuple(found))
+        for title, kind, coverage, found in zip(titles, segments.kinds, view.coverage, marks)
+        if found and coverage * view.masks[0].numel() >= MIN_MODEL_PIXELS
+    ]
     return sorted(rows, key=lambda row: -row.median)
 
 

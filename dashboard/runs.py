@@ -162,7 +162,7 @@ class Runner:
         waiting = deque(name for name, key in run.keys.items() if not self._finished(key))
         steps: dict[str, Iterator[list[Attribution]]] = {}
         changed: set[str] = set()
-        shown = float("-inf")
+        due = float("-inf")
         try:
             while waiting:
                 name = waiting.popleft()
@@ -173,9 +173,11 @@ class Runner:
                 changed.add(name)
                 if going_on:
                     waiting.append(name)
-                if monotonic() - shown >= FRAME_SECONDS or not waiting:
+                if monotonic() >= due or not waiting:
+                    began = monotonic()
                     yield changed
-                    changed, shown = set(), monotonic()
+                    # where drawing is slow, draw less often: a quarter of the time at most
+                    changed, due = set(), monotonic() + max(FRAME_SECONDS, 3 * (monotonic() - began))
             if changed:
                 yield changed
         finally:

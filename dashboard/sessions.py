@@ -26,7 +26,6 @@ class Session:
     run: Run | None = None  # the last press of Explain
     retouches: dict[str, Run] = field(default_factory=dict)  # by explainer: the last move of one of its sliders
     failed: dict[str, str] = field(default_factory=dict)
-    common_scale: float | None = None  # of the maps as they were drawn last
     values: Mapping[str, Any] = field(default_factory=dict)  # what the controls said last
 
     def add(self, source: Source) -> None:

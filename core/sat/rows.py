@@ -78,3 +78,17 @@ def merged_masks(segments: Segments, masks: Tensor) -> dict[str, Tensor]:
     for name, mask in zip(segments.names, masks):
         out[name] = torch.maximum(out[name], mask) if name in out else mask
     return {name: mask for name, mask in out.items() if float(mask.sum()) >= MIN_MODEL_PIXELS}
+
+
+def shares_from_masks(values: Tensor, masks: Tensor) -> list[float] | None:
+    """Only the shares of `rows_from_masks`, cheap enough for every frame of a map that is still sharpening.
+
+    Args:
+        values: [H, W]; masks: [P, H, W] in [0, 1].
+
+    Returns:
+        One a mask, in [0, 1]; None on a flat zero map.
+    """
+    absolute = values.abs().flatten()
+    total = float(absolute.sum())
+    return ((masks.flatten(1) @ absolute) / total).tolist() if total > 0 else None

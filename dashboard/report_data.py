@@ -1,0 +1,237 @@
+"""A finished report as the page needs it: one cell a (target, segment), checked once when it is opened."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from core.errors import UserError
+from core.paths import assets_dir
+from core.sat.interventions import LARGE
+from core.sat.statistics import Interval
+from core.sat.store import Report, open_report
+from core.sat.verdicts import VERDICTS, is_shortcut
+from dashboard.pictures import Recent
+
+KINDS = ("context", "object", "unset")
+KEPT_REPORTS = 4
+NEEDED = (
+    "model", "data", "labels", "pictures", "accuracy", "explainers", "verdicts", "shortcuts", "checked", "delta",
+    "fills", "blind_spots", "notes", "problems", "problem_count",
+)  # fmt: skip
+
+Key = tuple[int, str]  # target's index, segment
+
+
+@dataclass(frozen=True)
+class Cell:
+    """All that is known of one target and one segment.
+
+    Attributes:
+        target, label: the class by index and by name.
+        necessity, sufficiency: None where there was no test. fills: necessity under each fill.
+        density: by explainer, with its interval; 1 means no more attribution than its size.
+        share: by explainer, median part of the absolute attribution.
+        swapped: too large to be removed, so contexts were swapped between pictures instead.
+        rank: place in the report's own order, strongest first.
+    """
+
+    target: int
+    label: str
+    segment: str
+    kind: str
+    verdict: str
+    shortcut: bool
+    sentence: str
+    pictures: int
+    presence: float
+    coverage: float
+    pairs: int
+    p: float | None
+    q: float | None
+    necessity: Interval | None
+    sufficiency: Interval | None
+    fills: Mapping[str, Interval]
+    density: Mapping[str, Interval]
+    share: Mapping[str, float | None]
+    swapped: bool
+    rank: int
+
+    @property
+    def key(self) -> Key:
+        return self.target, self.segment
+
+    @property
+    def id(self) -> str:
+        """As it stands in the page's HTML."""
+        return f"{self.target}/{self.segment}"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """An opened report."""
+
+    report: Report
+    cells: Mapping[Key, Cell]  # strongest first
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        return self.report.manifest
+
+    @property
+    def labels(self) -> list[str]:
+        return self.report.manifest["labels"]
+
+    @cached_property
+    def explainers(self) -> dict[str, str]:
+        """Titles by name, in the report's order: the first one leads."""
+        return {entry["name"]: entry["title"] for entry in self.manifest["explainers"]}
+
+    def find(self, cell_id: str | None) -> Cell | None:
+        """A cell by what the page calls it."""
+        target, _, segment = (cell_id or "").partition("/")
+        return self.cells.get((int(target), segment)) if target.isdecimal() else None
+
+    @cached_property
+    def downloads(self) -> tuple[Path, Path]:
+        """Copies of the findings as JSON and of the table as CSV, where the page may hand files out from."""
+        folder = Path(tempfile.mkdtemp(prefix="satchel-"))
+        found, table = folder / "findings.json", folder / "table.csv"
+        found.write_text(json.dumps(self.report.findings, indent=1, ensure_ascii=False), encoding="utf-8")
+        named = self.report.table.assign(target=[self.labels[t] for t in self.report.table["target"]])
+        named.to_csv(table, index=False)
+        return found, table
+
+
+class Reports:
+    """Opened reports, shared by all visitors."""
+
+    def __init__(self) -> None:
+        self._kept: Recent[tuple[str, int], Finished] = Recent(KEPT_REPORTS)
+
+    def get(self, path: str | Path) -> Finished:
+        """Open a report, or find it; one that was made again since is read again.
+
+        Raises:
+            UserError: there is none, it is half written, or damaged.
+        """
+        text = str(path).strip()
+        if not text:
+            raise UserError("No folder was named; type the folder that `satchel report` wrote.")
+        folder = Path(text).expanduser()
+        manifest = folder / "manifest.json"
+        key = (str(folder), manifest.stat().st_mtime_ns if manifest.is_file() else 0)
+        return self._kept.get(key) or self._kept.put(key, open_finished(folder))
+
+
+def shipped_reports() -> dict[str, Path]:
+    """The finished reports that come with Satchel, by name."""
+    found = sorted(path.parent for path in (assets_dir() / "reports").glob("*/manifest.json"))
+    return {path.name: path for path in found}
+
+
+def open_finished(folder: Path) -> Finished:
+    """Open a report and join its findings to its table.
+
+    Raises:
+        UserError: it does not open, or what it holds is not what a report holds.
+    """
+    report = open_report(folder)
+    lacking = [name for name in NEEDED if name not in report.manifest]
+    if lacking:
+        raise UserError(f"The report in {folder} is damaged (its manifest lacks {lacking[0]}); make it again.")
+    try:
+        _check_examples(report)
+        return Finished(report, {cell.key: cell for cell in _cells(report)})
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OSError) as error:  # Parquet errors are these
+        what = f"it lacks {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
+        raise UserError(f"The report in {folder} is damaged ({what}); make it again.") from error
+
+
+def _check_examples(report: Report) -> None:
+    for entry in report.examples["pictures"].values():
+        entry["file"], entry["target"], entry["maps"]
+    numbers = ("file", "image", "target", "segment", "test", "fill", "effect", "before_probability",
+               "after_probability", "placebo_probability")  # fmt: skip
+    for record in (*report.examples["removals"], *report.examples["pastes"]):
+        for name in numbers:
+            record[name]
+    for name in ("image", "target", "label", "correct", "probability"):
+        report.pictures[name]
+
+
+def _cells(report: Report) -> Iterable[Cell]:
+    labels: list[str] = report.manifest["labels"]
+    lines: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for line in report.table.to_dict("records"):
+        lines.setdefault((labels[line["target"]], line["segment"], line["explainer"]), []).append(line)
+    grouped: dict[Key, list[dict[str, Any]]] = {}
+    for entry in report.findings:
+        if entry["verdict"] not in VERDICTS or entry["kind"] not in KINDS:
+            raise ValueError(f"{entry['verdict']} or {entry['kind']} is not known")
+        # findings name the class; two classes may share a name, and then the numbers tell them apart
+        same = lines[entry["target"], entry["segment"], entry["explainer"]]
+        line = next((x for x in same if (x["pictures"], x["share"]) == (entry["pictures"], entry["share"])), same[0])
+        grouped.setdefault((int(line["target"]), entry["segment"]), []).append(entry)
+    for rank, ((target, segment), entries) in enumerate(grouped.items()):
+        first = entries[0]
+        yield Cell(
+            target=target,
+            label=labels[target],
+            segment=segment,
+            kind=first["kind"],
+            verdict=first["verdict"],
+            shortcut=is_shortcut(first),
+            sentence=first["sentence"],
+            pictures=max(e["pictures"] for e in entries),
+            presence=first["presence"],
+            coverage=first["coverage"],
+            pairs=first["pairs"],
+            p=first["p"],
+            q=first["q"],
+            necessity=_interval(first, "necessity"),
+            sufficiency=_interval(first, "sufficiency"),
+            fills={name: Interval(*map(_number, bounds), 0) for name, bounds in first["fills"].items()},
+            density={e["explainer"]: i for e in entries if (i := _interval(e, "density")) is not None},
+            share={e["explainer"]: e["share"] for e in entries},
+            swapped=first["coverage"] > LARGE,
+            rank=rank,
+        )
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _interval(entry: dict[str, Any], name: str) -> Interval | None:
+    if entry[name] is None:
+        return None
+    return Interval(*(_number(entry[f"{name}{suffix}"]) for suffix in ("", "_low", "_high")), entry["pictures"])
+
+
+def counted_effects(finished: Finished, cell: Cell) -> pd.DataFrame:
+    """The effect records that count for a cell: removals and transplants, or swaps where it is large."""
+    records = finished.report.effects(cell.target, cell.segment)
+    if records.empty:
+        return records
+    return records[(records["fill"] == "context swap") == cell.swapped]
+
+
+def accuracy_interval(finished: Finished) -> tuple[float, float, float] | None:
+    """Part of the labelled pictures that the model gets right, with Wilson's 95 % interval; None without labels."""
+    known = finished.report.pictures["correct"].dropna().astype(float)
+    n = len(known)
+    if n == 0:
+        return None
+    part, z = float(known.mean()), 1.96
+    centre = (part + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(part * (1 - part) / n + z * z / (4 * n * n))
+    return part, max(0.0, centre - half), min(1.0, centre + half)

@@ -1,0 +1,138 @@
+"""Colours say what the numbers say."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from core.preprocessing import Preprocessing
+from dashboard.overlays import (
+    OUTSIDE,
+    Scale,
+    colour_table,
+    condition,
+    dim_outside,
+    display_size,
+    jpeg,
+    overlay,
+    scales,
+    shrunk,
+)
+from tests.dashboard.conftest import attribution
+
+SQUARE = Preprocessing(resize=(8, 8), crop=None).geometry(8, 8)
+BLACK = np.zeros((8, 8, 3), np.uint8)
+
+
+@pytest.mark.parametrize("value", [0.0, 3.5])
+def test_a_flat_map_has_no_evidence_and_is_no_white_square(value: float) -> None:
+    flat = attribution(torch.full((8, 8), value))
+    assert condition(flat) == "flat"
+    assert scales([flat], linked=True) == [None]
+    grey = np.full((8, 8, 3), 90, np.uint8)
+    assert np.abs(overlay(grey, flat, SQUARE, None, 1.0).astype(int) - 90).max() <= 1
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_map_that_is_not_finite_is_said_to_be_broken(bad: float) -> None:
+    values = torch.rand(8, 8)
+    values[3, 3] = bad
+    assert condition(attribution(values)) == "broken"
+    assert scales([attribution(values), attribution(torch.rand(8, 8))], linked=True)[0] is None
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_signed_zero_is_neutral_and_sides_are_blue_and_red(dark: bool) -> None:
+    table = colour_table(signed=True, dark=dark).astype(int)
+    middle = table[len(table) // 2]
+    assert middle.max() - middle.min() <= 6
+    against, support = table[len(table) // 4], table[3 * len(table) // 4]
+    assert against[2] > against[0]
+    assert support[0] > support[2]
+    values = torch.zeros(8, 8)
+    values[0, 0], values[7, 7] = 1.0, -1.0
+    shown = overlay(BLACK, attribution(values, signed=True), SQUARE, Scale(1.0, 1.0, False), 1.0, dark).astype(int)
+    assert shown[0, 0, 0] > shown[0, 0, 2]
+    assert shown[7, 7, 2] > shown[7, 7, 0]
+    assert shown[4, 4].max() - shown[4, 4].min() <= 6
+
+
+def test_the_sequential_map_gets_steadily_lighter() -> None:
+    light = colour_table(signed=False) @ np.array([0.2126, 0.7152, 0.0722])
+    assert (np.diff(light) >= -0.3).all()
+
+
+def test_linked_maps_are_in_multiples_of_their_own_average_with_one_top() -> None:
+    values = torch.rand(8, 8) + 0.1
+    one, two = scales([attribution(values), attribution(values * 1000)], linked=True)
+    assert one is not None
+    assert two is not None
+    assert one.top == two.top
+    assert two.unit == pytest.approx(one.unit * 1000, rel=1e-5)
+    picture = np.full((8, 8, 3), 120, np.uint8)
+    first = overlay(picture, attribution(values), SQUARE, one, 0.8)
+    second = overlay(picture, attribution(values * 1000), SQUARE, two, 0.8)
+    assert np.abs(first.astype(int) - second).max() <= 2
+
+
+def test_unlinked_maps_run_to_their_own_percentile() -> None:
+    values = torch.linspace(0, 10, 64).view(8, 8)
+    (scale,) = scales([attribution(values)], linked=False)
+    assert scale is not None
+    assert scale.unit == 1.0
+    assert scale.top == pytest.approx(np.percentile(values.numpy(), 99.5))
+
+
+def test_values_fade_where_their_error_is_larger() -> None:
+    values = torch.ones(8, 8)
+    values[0] = 0.5
+    error = torch.zeros(8, 8)
+    error[:, 4:] = 2.0
+    shown = overlay(BLACK, attribution(values, error=error), SQUARE, Scale(1.0, 1.0, False), 1.0).astype(int)
+    assert shown[4, 0].sum() > 2 * shown[4, 7].sum() > 0
+
+
+def test_no_opacity_shows_the_picture() -> None:
+    grey = np.full((8, 8, 3), 90, np.uint8)
+    shown = overlay(grey, attribution(torch.rand(8, 8)), SQUARE, Scale(1.0, 1.0, False), 0.0)
+    assert np.abs(shown.astype(int) - 90).max() <= 1
+
+
+def test_what_the_model_does_not_see_is_dimmed_and_keeps_its_place() -> None:
+    geometry = Preprocessing(resize=8, crop=(8, 8)).geometry(8, 24)
+    shown = dim_outside(np.full((8, 24, 3), 200, np.float32), geometry)
+    assert (shown[:, 8:16] == 200).all()
+    assert np.abs(shown[:, :8].astype(int) - 200 * OUTSIDE).max() <= 1
+    assert np.abs(shown[:, 16:].astype(int) - 200 * OUTSIDE).max() <= 1
+
+
+def test_a_map_lies_where_it_belongs_on_a_copy_of_another_size() -> None:
+    """The brightest point of the map, laid over the picture and over a half-size copy of it, is the same point."""
+    geometry = Preprocessing(resize=16, crop=(16, 16)).geometry(64, 120)
+    values = torch.zeros(16, 16)
+    values[4, 11] = 1.0
+    full = geometry.map_to_picture(values)
+    half = shrunk(geometry, (32, 60)).map_to_picture(values)
+    where = np.array(np.unravel_index(int(full.argmax()), full.shape))
+    where_half = np.array(np.unravel_index(int(half.argmax()), half.shape))
+    assert np.abs(where - 2 * where_half).max() <= 2
+    top, left, bottom, right = geometry.seen_box()
+    assert np.allclose(shrunk(geometry, (32, 60)).seen_box(), np.array([top, left, bottom, right]) / 2, atol=1)
+
+
+def test_pictures_on_the_page_are_whole_and_at_most_so_large() -> None:
+    assert display_size((300, 200)) == (300, 200)
+    assert display_size((4000, 3000)) == (1024, 768)
+    assert display_size((1, 9000)) == (1, 1024)
+
+
+def test_pictures_travel_as_jpeg() -> None:
+    address = jpeg(np.full((5, 7, 3), 200, np.uint8))
+    head, data = address.split(",")
+    image = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert (head, image.format, image.size) == ("data:image/jpeg;base64", "JPEG", (7, 5))
