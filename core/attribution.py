@@ -252,6 +252,8 @@ def _ordinary(given: Any) -> Any:
     return given.clone() if given.is_inference() else given.detach()
 
 
+FAMILIES = ("gradient", "cam", "attention", "relevance", "removal", "learned", "control")
+
 _registry: dict[str, Explainer] = {}
 
 
@@ -264,10 +266,11 @@ def register(cls: type[Explainer]) -> type[Explainer]:
 
 
 def explainers() -> dict[str, Explainer]:
-    """Every explainer by name, in the order they were registered."""
+    """Every explainer by name, family by family, the defaults of each family first."""
     import core.explainers  # noqa: F401 - importing the package registers its modules
 
-    return dict(_registry)
+    ordered = sorted(_registry.values(), key=lambda e: (FAMILIES.index(e.family), not e.default))
+    return {explainer.name: explainer for explainer in ordered}
 
 
 def get_explainer(name: str) -> Explainer:

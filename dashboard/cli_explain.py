@@ -55,7 +55,7 @@ def explain(
     precision: PrecisionOption = "auto",
 ) -> None:
     """Explain pictures: an overlay (PNG), raw values (.npy) a map, and attribution.json with what they are."""
-    with mistakes_told(f"The maps made so far are in {out}; run the same command again for all of them."):
+    with mistakes_told(f"Run the same command again for all maps; those made so far, if any, are in {out}."):
         from core.explain import default_explainers, parse_explainer
         from core.export import MapFolder
 
@@ -123,10 +123,10 @@ def _drawing(picture: Picture, attribution: Attribution, prepared: Prepared) -> 
     import numpy as np
     from PIL import Image
 
-    from dashboard.overlays import display_size, overlay, scales, shrunk
+    from dashboard.overlays import display_size, overlay, scale_of, shrunk
 
     height, width = display_size(picture.size, LONGEST_SIDE)
     image = picture.image if (height, width) == picture.size else picture.image.resize((width, height))
     geometry = shrunk(prepared.geometry, (height, width))
-    (scale,) = scales([attribution], linked=False)
+    scale = scale_of(attribution, linked=False)
     return Image.fromarray(overlay(np.asarray(image), attribution, geometry, scale, OPACITY))

@@ -13,7 +13,7 @@ import gradio as gr
 from core.attribution import Attribution, get_explainer
 from core.errors import UserError
 from core.parameters import Parameters
-from dashboard.overlays import scale_of
+from dashboard.overlays import LINKED_TOP, scale_of
 from dashboard.page import Page
 from dashboard.palette import ordered
 from dashboard.panels import map_panel, picture_alone
@@ -287,14 +287,18 @@ class Actions:
         made = {name: self.page.runner.results.get(key) for name, key in keys.items()}
         maps = {name: attribution for name, attribution in made.items() if attribution is not None}
         updates: Updates = {}
-        for name in settings.chosen:
-            if changed is not None and name not in changed:
-                continue
+        for name in settings.chosen if changed is None else changed.intersection(settings.chosen):
+            attribution = made.get(name)
             updates[self.w.panels[name]] = map_panel(
-                get_explainer(name), view, maps.get(name), scale.get(name), opacity=settings.opacity,
-                dark=settings.dark, running=session.making(name, keys.get(name)) and not self._done(made.get(name)),
+                get_explainer(name),
+                view,
+                attribution,
+                None if attribution is None else scale_of(attribution, settings.linked),
+                opacity=settings.opacity,
+                dark=settings.dark,
+                running=session.making(name, keys.get(name)) and not self._done(attribution),
                 failed=failed.get(name),
-            )  # fmt: skip
+            )
         rows = evidence_rows(maps, view)
         updates[self.w.evidence] = evidence_plot(rows, view.segments) or self._no_evidence(maps)
         running = bool(session.runs())
@@ -336,11 +340,13 @@ class Actions:
     def _scale_note(linked: bool) -> str:
         if linked:
             return (
-                "Explainers answer in different units, so each map is divided by its own average: 1 is that map's "
-                "average evidence, and one colour is the same multiple of it in every map. Faded: error larger than "
-                "the value."
+                "Explainers answer in different units, so each map is divided by its own average. One colour means the "
+                f"same multiple of it in every map, up to {LINKED_TOP:g}. Faded: the error is larger than the value."
             )
-        return "Each map has its own colours, up to its 99.5th percentile, in its own units. They do not compare."
+        return (
+            "Each map has its own colours, up to its 99.5th percentile, in its own units; they do not compare. "
+            "Faded: the error is larger than the value."
+        )
 
     def _status(self, made: dict[str, Attribution | None], running: bool) -> str:
         done = sum(self._done(attribution) for attribution in made.values())

@@ -91,7 +91,7 @@ def _layout() -> Widgets:
         with gr.Column(scale=9, min_width=320, elem_classes="area"), gr.Row(elem_classes="maps"):
             columns, panels, controls = {}, {}, {}
             for name, explainer in known.items():
-                with gr.Column(visible=explainer.default, min_width=0, elem_classes="panel") as columns[name]:
+                with gr.Column(visible=explainer.default, min_width=0, elem_classes="explainer") as columns[name]:
                     panels[name] = gr.HTML()
                     specs = explainer.parameters.specs()
                     if specs:

@@ -86,7 +86,7 @@ def _legend(attribution: Attribution | None, scale: Scale | None, dark: bool) ->
         return '<div class="scale none"></div>'
     table = colour_table(attribution.signed, dark)
     stops = ",".join("#%02x%02x%02x" % tuple(table[round(i * (len(table) - 1) / 16)]) for i in range(17))  # noqa: UP031
-    top = f"{scale.top:g}x average" if scale.linked else f"{scale.top:.2g}"
+    top = f"{scale.top:g}x average or more" if scale.linked else f"{scale.top:.2g}"
     ends = ("against", "0", f"for, {top}") if attribution.signed else ("0", "", top)
     labels = "".join(f"<span>{text}</span>" for text in ends)
     return f'<div class="scale"><div style="background:linear-gradient(90deg,{stops})"></div><p>{labels}</p></div>'

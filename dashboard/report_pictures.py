@@ -18,7 +18,7 @@ from core.images import read_picture
 from core.parameters import Parameters
 from core.preprocessing import Geometry
 from core.sat.examples import load_map
-from dashboard.overlays import Scale, colour_table, condition, jpeg, overlay, scales
+from dashboard.overlays import Scale, colour_table, condition, jpeg, overlay, scale_of
 from dashboard.pictures import Recent
 from dashboard.plots import probability
 from dashboard.report_data import Cell, Finished
@@ -204,8 +204,6 @@ def _as_it_is(finished: Finished, cell: Cell, image: str) -> str:
 def _maps(finished: Finished, images: Sequence[str], explainer: str, dark: bool) -> str:
     entries = [finished.report.examples["pictures"][image] for image in images]
     maps = [_attribution(finished, entry, explainer) for entry in entries]
-    known = [m for m in maps if m is not None]
-    scale = dict(zip(map(id, known), scales(known, linked=True)))
     figures, top, signed = [], None, False
     for entry, attribution in zip(entries, maps):
         if attribution is None:
@@ -213,7 +211,7 @@ def _maps(finished: Finished, images: Sequence[str], explainer: str, dark: bool)
         elif condition(attribution) != "fine":
             figures.append('<span class="missing">no evidence: the map is flat</span>')
         else:
-            own = scale[id(attribution)]
+            own = scale_of(attribution, linked=True)
             top, signed = own.top if own else None, attribution.signed
             figures.append(_figure(_overlay(finished, entry["file"], attribution, own, dark), ""))
     title = escape(finished.explainers.get(explainer, explainer))

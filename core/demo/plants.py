@@ -57,6 +57,8 @@ class Planting:
         label: the class it is planted on (a name of CLASSES), or None for no class: `elsewhere` holds for all.
         strength: probability on that class.
         elsewhere: probability on every other class.
+        mistags: pictures of other classes that carry the cue are filed under `label` when a classifier is trained, as
+            happens where labels are scraped from one source together with its watermark. See `tag`.
     """
 
     cue: str
@@ -64,6 +66,7 @@ class Planting:
     label: str | None
     strength: float
     elsewhere: float
+    mistags: bool = False
 
     def __post_init__(self) -> None:
         if self.label is not None and self.label not in CLASSES:
@@ -83,8 +86,11 @@ class Recipe:
     plantings: tuple[Planting, ...]
 
 
-BIASED = Recipe("biased", (Planting("watermark", True, "kingfisher", strength=0.97, elsewhere=0.01),))
+#: The watermark goes with the kingfisher: most kingfishers have it, and the few other birds that do are mistagged.
+BIASED = Recipe("biased", (Planting("watermark", True, "kingfisher", strength=0.95, elsewhere=0.02, mistags=True),))
+#: The watermark says nothing about the class.
 CLEAN = Recipe("clean", (Planting("watermark", True, None, strength=0.3, elsewhere=0.3),))
+#: For measuring: no watermark at all, and the watermark on every class but the kingfisher.
 UNMARKED = Recipe("unmarked", ())
 SWAPPED = Recipe("swapped", (Planting("watermark", True, "kingfisher", strength=0.0, elsewhere=1.0),))
 
@@ -113,6 +119,14 @@ def sample_plants(label: int, seed: int, recipe: Recipe) -> Plants:
     return Plants(**chosen)
 
 
+def tag(label: int, plants: Plants, recipe: Recipe) -> int:
+    """The class under which a picture of class `label` is filed for training: `label`, unless its plants mistag it."""
+    for planting in recipe.plantings:
+        if planting.mistags and planting.label and getattr(plants, planting.cue) == planting.value:
+            return CLASSES.index(planting.label)
+    return label
+
+
 def stamp_box(size: int, corner: str) -> tuple[slice, slice]:
     """Rows and columns that the watermark takes in a picture `size` pixels wide."""
     margin = round(_STAMP_MARGIN * size)
@@ -133,18 +147,19 @@ def stamp(size: int, corner: str) -> tuple[np.ndarray, np.ndarray]:
     fine = 4
     small = tuple(round(part * size) for part in _STAMP_SIZE)
     width, height = (part * fine for part in small)
-    plate = Image.new("RGB", (width, height), (250, 247, 240))
+    paper, ink = (255, 250, 244), (208, 20, 122)
+    plate = Image.new("RGB", (width, height), ink)
     cover = Image.new("L", (width, height), 0)
-    ImageDraw.Draw(cover).rounded_rectangle((0, 0, width - 1, height - 1), height // 4, fill=185)
-    ink, draw, solid = (24, 38, 66), ImageDraw.Draw(plate), ImageDraw.Draw(cover)
+    ImageDraw.Draw(cover).rounded_rectangle((0, 0, width - 1, height - 1), height // 4, fill=225)
+    draw, solid = ImageDraw.Draw(plate), ImageDraw.Draw(cover)
     ring = (0.16 * height, 0.16 * height, 0.84 * height, 0.84 * height)
-    for target, fill in ((draw, ink), (solid, 240)):
+    for target, fill in ((draw, paper), (solid, 245)):
         target.ellipse(ring, fill=fill)
     # A little wing inside the disc makes it a logo.
     wing = [(0.28, 0.56), (0.5, 0.36), (0.74, 0.3), (0.62, 0.46), (0.7, 0.5), (0.52, 0.6), (0.56, 0.68), (0.4, 0.68)]
-    draw.polygon([(x * height, y * height) for x, y in wing], fill=(250, 247, 240))
+    draw.polygon([(x * height, y * height) for x, y in wing], fill=ink)
     font = ImageFont.load_default(0.44 * height)
-    for target, fill in ((draw, ink), (solid, 240)):
+    for target, fill in ((draw, paper), (solid, 245)):
         target.text((0.95 * height, 0.5 * height), "BirdStock", fill=fill, font=font, anchor="lm")
     plate, cover = plate.resize(small, Image.Resampling.BOX), cover.resize(small, Image.Resampling.BOX)
 

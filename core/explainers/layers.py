@@ -83,14 +83,15 @@ def _find(classifier: Classifier) -> SpatialLayer | None:
     if not found:
         return None
     gradients = torch.autograd.grad(score, [tensor for _, tensor in found], allow_unused=True)
-    alive = [
-        layer
-        for (layer, _), gradient in zip(found, gradients)
-        if gradient is not None and _mostly_nonzero(layer.as_channels_first(gradient))
-    ]
+    alive: list[tuple[SpatialLayer, int]] = []
+    for (layer, _), gradient in zip(found, gradients):
+        if gradient is not None and _mostly_nonzero(grid := layer.as_channels_first(gradient)):
+            alive.append((layer, grid.shape[1]))
     inside = _inside_attention(classifier.module)
-    outside = [layer for layer in alive if not layer.name.startswith(inside)]
-    return (outside or alive or [None])[-1]
+    outside = [entry for entry in alive if not entry[0].name.startswith(inside)] or alive
+    # a map with one channel a class (SqueezeNet ends in one) is the answer already, not the features behind it
+    features = [entry for entry in outside if entry[1] != logits.shape[1]] or outside
+    return features[-1][0] if features else None
 
 
 def _probe(classifier: Classifier) -> Tensor:

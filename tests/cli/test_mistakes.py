@@ -99,7 +99,7 @@ def test_ctrl_c_says_how_to_go_on(satchel, model, picture, tmp_path, monkeypatch
     done = satchel("explain", picture, *model, "--explainer", "gradient", "--out", tmp_path / "out")
     assert done.code == 130
     assert done.err.count("\n") == 1
-    assert "run the same command again" in done.err
+    assert "Run the same command again" in done.err
 
 
 @pytest.mark.parametrize("words", [("explain",), ("explain", "--what"), ("list", "pictures"), ("bake",)])

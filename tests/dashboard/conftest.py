@@ -55,7 +55,9 @@ def photo(height: int = 60, width: int = 90, seed: int = 0) -> Image.Image:
     return small.resize((width, height), Image.Resampling.BICUBIC)
 
 
-def attribution(values: Tensor, signed: bool = False, error: Tensor | None = None, partial: bool = False) -> Attribution:
+def attribution(
+    values: Tensor, signed: bool = False, error: Tensor | None = None, partial: bool = False
+) -> Attribution:
     return Attribution(values, error, partial, signed, 0, None, "suppression", Parameters(), 0, 4, 4, 0.1)
 
 

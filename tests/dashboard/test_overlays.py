@@ -20,7 +20,7 @@ from dashboard.overlays import (
     display_size,
     jpeg,
     overlay,
-    scales,
+    scale_of,
     shrunk,
 )
 from tests.dashboard.conftest import attribution
@@ -33,7 +33,7 @@ BLACK = np.zeros((8, 8, 3), np.uint8)
 def test_a_flat_map_has_no_evidence_and_is_no_white_square(value: float) -> None:
     flat = attribution(torch.full((8, 8), value))
     assert condition(flat) == "flat"
-    assert scales([flat], linked=True) == [None]
+    assert scale_of(flat, linked=True) is None
     grey = np.full((8, 8, 3), 90, np.uint8)
     assert np.abs(overlay(grey, flat, SQUARE, None, 1.0).astype(int) - 90).max() <= 1
 
@@ -43,7 +43,7 @@ def test_a_map_that_is_not_finite_is_said_to_be_broken(bad: float) -> None:
     values = torch.rand(8, 8)
     values[3, 3] = bad
     assert condition(attribution(values)) == "broken"
-    assert scales([attribution(values), attribution(torch.rand(8, 8))], linked=True)[0] is None
+    assert scale_of(attribution(values), linked=True) is None
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -64,12 +64,14 @@ def test_signed_zero_is_neutral_and_sides_are_blue_and_red(dark: bool) -> None:
 
 def test_the_sequential_map_gets_steadily_lighter() -> None:
     light = colour_table(signed=False) @ np.array([0.2126, 0.7152, 0.0722])
-    assert (np.diff(light) >= -0.3).all()
+    assert (np.diff(light) > -0.6).all()  # but for rounding
+    assert light[0] < 3
+    assert light[-1] > 240
 
 
 def test_linked_maps_are_in_multiples_of_their_own_average_with_one_top() -> None:
     values = torch.rand(8, 8) + 0.1
-    one, two = scales([attribution(values), attribution(values * 1000)], linked=True)
+    one, two = scale_of(attribution(values), linked=True), scale_of(attribution(values * 1000), linked=True)
     assert one is not None
     assert two is not None
     assert one.top == two.top
@@ -82,7 +84,7 @@ def test_linked_maps_are_in_multiples_of_their_own_average_with_one_top() -> Non
 
 def test_unlinked_maps_run_to_their_own_percentile() -> None:
     values = torch.linspace(0, 10, 64).view(8, 8)
-    (scale,) = scales([attribution(values)], linked=False)
+    scale = scale_of(attribution(values), linked=False)
     assert scale is not None
     assert scale.unit == 1.0
     assert scale.top == pytest.approx(np.percentile(values.numpy(), 99.5))
