@@ -10,6 +10,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is i
 
 import gradio as gr
 
+from core.errors import UserError
 from core.images import MAX_BYTES
 from dashboard import explain_tab, header, report_tab
 from dashboard.classifiers import Classifiers
@@ -66,10 +67,13 @@ def launch(
         labels: label file for `model_spec`.
 
     Raises:
-        UserError: the model does not load.
+        UserError: the model does not load, or the port is taken.
     """
     page = make_page(model_spec, labels, report)
-    build(page).launch(server_name=host, server_port=port, inbrowser=open_browser, share=share, **launch_options())
+    try:
+        build(page).launch(server_name=host, server_port=port, inbrowser=open_browser, share=share, **launch_options())
+    except OSError as error:
+        raise UserError(f"Port {port} on {host} cannot be used; choose another with --port.") from error
 
 
 def launch_options() -> dict[str, Any]:

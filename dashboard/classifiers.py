@@ -41,7 +41,8 @@ class Classifiers:
         """
         self.start, self.labels = start, labels
         self._kept: OrderedDict[str, Loaded] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # for looking; never held long
+        self._loading = threading.Lock()  # one load at a time: two at once would need twice the memory
 
     def get(self, spec: str, progress: Callable[[float, str], None] | None = None) -> Loaded:
         """Load a classifier, or find it.
@@ -52,18 +53,25 @@ class Classifiers:
         spec = (spec or "").strip()
         if not spec:
             raise UserError("No model was named; choose one or type a spec such as torchvision:mobilenet_v2.")
-        with self._lock:  # one load at a time: two at once would need twice the memory
-            if spec not in self._kept:
-                self._kept[spec] = Loaded(spec, self._load(spec, progress))
-            self._kept.move_to_end(spec)
+        found = self._find(spec)
+        if found is not None:
+            return found
+        with self._loading:
+            return self._find(spec) or self.add(spec, self._load(spec, progress))
+
+    def add(self, spec: str, classifier: Classifier) -> Loaded:
+        """Put a classifier there that is loaded already."""
+        with self._lock:
+            self._kept[spec] = Loaded(spec, classifier)
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
             return self._kept[spec]
 
-    def add(self, spec: str, classifier: Classifier) -> None:
-        """Put a classifier there that is loaded already."""
+    def _find(self, spec: str) -> Loaded | None:
         with self._lock:
-            self._kept[spec] = Loaded(spec, classifier)
+            if spec in self._kept:
+                self._kept.move_to_end(spec)
+            return self._kept.get(spec)
 
     def choices(self) -> list[tuple[str, str]]:
         """(title, spec) to choose from."""

@@ -121,7 +121,8 @@ def _what_they_do() -> str:
 
 def _control(explainer: str, spec: ParameterSpec) -> Any:
     """A slider, a choice or a tick box, from what the parameter says of itself."""
-    shared = {"label": spec.label.capitalize(), "info": spec.help, "elem_id": f"{explainer}-{spec.name}"}
+    label, element = spec.label.capitalize(), f"{explainer}-{spec.name}"
+    shared: dict[str, Any] = {"label": label, "info": spec.help, "elem_id": element}
     if spec.kind == "choice":
         return gr.Dropdown(list(spec.choices or ()), value=spec.default, interactive=True, **shared)
     if spec.kind == "bool":
@@ -133,8 +134,9 @@ def _control(explainer: str, spec: ParameterSpec) -> Any:
 
 def _wire(page: Page, w: Widgets, act: Actions) -> None:
     settings = [page.key, page.dark, w.chosen, w.target, w.contrast, w.seed, w.opacity, w.linked, *w.controls.values()]
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
-    shared = {**quiet, "concurrency_limit": None}  # the device is shared by the runner's own lock, chunk by chunk
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    # no limit: the device is shared by the runner's own lock, chunk by chunk
+    shared: dict[str, Any] = {**quiet, "concurrency_limit": None}
     everything = [
         w.strip, w.prediction, w.chosen, w.target, w.contrast, w.seed, w.explain, w.stop, w.status, w.opacity, w.linked,
         w.scale_note, w.picture, w.evidence, *w.columns.values(), *w.panels.values(),

@@ -57,7 +57,7 @@ def build(page: Page, blocks: gr.Blocks) -> None:
         session.spec = wanted.strip()
         yield {note: _where(page, session.spec), page.model: session.spec}
 
-    quiet = {"api_visibility": "private", "concurrency_limit": None}
+    quiet: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None}
     outputs = [page.key, page.dark, page.opened, spec, note]
     blocks.load(enter, [given_key, given_mode], outputs, js=ENTER, show_progress="hidden", **quiet)
     spec.change(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +47,7 @@ class Page:
             self.examples[source.id] = source
 
     @contextmanager
-    def device(self) -> Iterator[None]:
+    def device(self) -> Generator[None]:
         """A turn on the device, for a short step outside a run."""
         with self.runner.lock.turn():
             yield

@@ -23,7 +23,9 @@ Z95 = 1.96
 
 def percent(share: float) -> str:
     """Short: 41 %, 4.1 %, <0.1 %."""
-    if share and share < 0.001:
+    if share == 0:
+        return "0 %"
+    if share < 0.001:
         return "<0.1 %"
     return f"{share * 100:.1f} %" if share < 0.0995 else f"{share * 100:.0f} %"
 

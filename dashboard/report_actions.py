@@ -14,10 +14,10 @@ from core.errors import UserError
 from dashboard.page import Page
 from dashboard.report_data import Cell, Finished, Reports, shipped_reports
 from dashboard.report_grid import MEASURES, grid_html, heat_map
-from dashboard.report_pictures import exhibits_html, pictures_html
+from dashboard.report_pictures import exhibits_html, pasted_html, pictures_html
 from dashboard.report_plots import density_figure, effects_figure
 from dashboard.report_table import ANY, Filters, Sort, filter_choices, listed, table_html
-from dashboard.report_views import answer_html, cell_html, notes_html, state_html
+from dashboard.report_views import answer_html, cell_html, facts_html, notes_html, state_html
 from dashboard.report_words import strongest_shortcut
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ NO_REPORT = (
     "There is no report yet. Make one with `satchel report DATA --model SPEC --segments DIR --out DIR`, "
     "then type its folder above."
 )
+HINT = "Choose one, or type the folder of a report on this machine."
 Updates = dict[Any, Any]
 
 
@@ -76,16 +77,17 @@ class Actions:
             yield {self.w.chooser: gr.update(choices=choices), **self._empty(NO_REPORT)}
             return
         settings = self._settings(values)
-        yield {self.w.chooser: gr.update(choices=choices, value=str(first)), **self._open(str(first), settings)}
+        yield {self.w.chooser: gr.update(choices=choices, value=str(first))}
+        yield from self._open(str(first), settings)
 
     def open(self, wanted: str | None, *values: Any) -> Iterator[Updates]:
         """Another report was chosen or typed; if it does not open, the one in view stays."""
         settings = self._settings(values)
         if not (wanted or "").strip() or wanted == settings.place.path:
-            yield {self.w.message: ""}
+            yield {self.w.message: HINT}
             return
         yield {self.w.message: f'<span class="busy">Opening {escape(Path(str(wanted)).name)}</span>'}
-        yield self._open(str(wanted), settings)
+        yield from self._open(str(wanted), settings)
 
     def choose(self, event: gr.EventData, *values: Any) -> Updates:
         """A cell was chosen, in the heat map, the table or the headline."""
@@ -95,7 +97,10 @@ class Actions:
         if finished is None or cell is None:
             return {self.w.message: "That cell is not in this report; open the report again."}
         place = replace(settings.place, cell=cell.id)
-        return {self.w.place: place, **self._cell(finished, cell, settings)}
+        return {
+            self.w.place: place, self.w.message: HINT,
+            **self._cell(finished, cell, settings), **self._charts(finished, cell, settings),
+        }  # fmt: skip
 
     def sort(self, event: gr.EventData, *values: Any) -> Updates:
         """A heading of the table was pressed."""
@@ -107,14 +112,14 @@ class Actions:
         """The heat map shows something else."""
         settings = self._settings(values)
         finished = self._finished(settings)
-        return self._overview(finished, settings) if finished else {self.w.message: ""}
+        return self._overview(finished, settings) if finished else {self.w.message: HINT}
 
     def list_again(self, *values: Any, place: Place | None = None) -> Updates:
         """The filters changed."""
         settings = self._settings(values)
         settings = replace(settings, place=place or settings.place)
         finished = self._finished(settings)
-        return {self.w.table: self._table(finished, settings)} if finished else {self.w.message: ""}
+        return {self.w.table: self._table(finished, settings)} if finished else {self.w.message: HINT}
 
     def maps_again(self, *values: Any) -> Updates:
         """The maps of another explainer."""
@@ -122,7 +127,7 @@ class Actions:
         finished = self._finished(settings)
         cell = finished.find(settings.place.cell) if finished else None
         if finished is None or cell is None:
-            return {self.w.message: ""}
+            return {self.w.message: HINT}
         return {self.w.pictures: pictures_html(finished, cell, settings.maps_of, settings.dark)}
 
     # -- reading
@@ -142,14 +147,16 @@ class Actions:
 
     # -- drawing
 
-    def _open(self, path: str, settings: Settings) -> Updates:
+    def _open(self, path: str, settings: Settings) -> Iterator[Updates]:
+        """The answer and the tables first, then the charts, which take a browser longest."""
         try:
             finished = self.reports.get(path)
             found, table = finished.downloads
             shown = exhibits_html(finished)
         except UserError as error:
             said = f'<span class="problem" role="alert">{escape(str(error))}</span>'
-            return {self.w.message: said, **({} if settings.place.path else self._empty(str(error), "problem"))}
+            yield {self.w.message: said, **({} if settings.place.path else self._empty(str(error), "problem"))}
+            return
         cell = strongest_shortcut(finished) or next(iter(finished.cells.values()), None)
         place = Place(path, cell.id if cell else None)
         titles = [(title, name) for name, title in finished.explainers.items()]
@@ -158,8 +165,8 @@ class Actions:
         settings = Settings(settings.dark, place, measure, lead, lead, Filters())
         verdicts, kinds, targets = filter_choices(finished)
         w = self.w
-        return {
-            w.message: "", w.place: place, w.answer: answer_html(finished),
+        yield {
+            w.message: HINT, w.place: place, w.answer: answer_html(finished), w.facts: facts_html(finished),
             w.shown: shown, w.shown_area: gr.update(visible=bool(shown)),
             w.rest: gr.update(visible=True), w.downloads: gr.update(visible=True),
             w.findings_file: gr.update(value=str(found)), w.table_file: gr.update(value=str(table)),
@@ -170,6 +177,8 @@ class Actions:
             w.notes: notes_html(finished), **self._overview(finished, settings),
             **(self._cell(finished, cell, settings) if cell else self._no_cell()),
         }  # fmt: skip
+        if cell is not None:
+            yield self._charts(finished, cell, settings)
 
     def _overview(self, finished: Finished, settings: Settings) -> Updates:
         grid = heat_map(finished, settings.measure, settings.explainer)
@@ -187,19 +196,24 @@ class Actions:
         return table_html(finished, cells, settings.place.sort, settings.explainer, chosen, filtered)
 
     def _cell(self, finished: Finished, cell: Cell, settings: Settings) -> Updates:
+        return {
+            self.w.cell: cell_html(finished, cell),
+            self.w.pasted: pasted_html(finished, cell),
+            self.w.pictures: pictures_html(finished, cell, settings.maps_of, settings.dark),
+        }
+
+    def _charts(self, finished: Finished, cell: Cell, settings: Settings) -> Updates:
         effects = effects_figure(finished, cell, settings.dark)
         density = density_figure(finished, cell, settings.dark)
         return {
-            self.w.cell: cell_html(finished, cell),
             self.w.effects: gr.update(value=effects, visible=effects is not None),
             self.w.density: gr.update(value=density, visible=density is not None),
-            self.w.pictures: pictures_html(finished, cell, settings.maps_of, settings.dark),
         }
 
     def _no_cell(self) -> Updates:
         hidden = gr.update(visible=False)
         return {
-            self.w.cell: state_html("This report has no pairs of class and segment."), self.w.pictures: "",
+            self.w.cell: state_html("This report has no pairs of class and segment."), self.w.pictures: "", self.w.pasted: "",
             self.w.effects: hidden, self.w.density: hidden,
         }  # fmt: skip
 

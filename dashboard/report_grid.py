@@ -110,7 +110,8 @@ def grid_html(grid: Grid, measure: Measure, explainer: str, chosen: Cell | None)
         focus = ids[0]
     splits = {i for i in range(1, len(grid.columns)) if grid.columns[i][1] != grid.columns[i - 1][1]}
     head = "".join(
-        f'<th scope="col" class="{"split" if i in splits else ""}" title="{escape(name)}"><span>{escape(name)}</span></th>'
+        f'<th scope="col" class="{"split" if i in splits else ""}" title="{escape(name)}">'
+        f"<span>{escape(name)}</span></th>"
         for i, (name, _) in enumerate(grid.columns)
     )
     body = "".join(

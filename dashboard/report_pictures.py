@@ -120,13 +120,9 @@ def _pair(
     )
 
 
-def pictures_html(finished: Finished, cell: Cell, explainer: str, dark: bool) -> str:
-    """All that the report shows of a cell."""
+def pasted_html(finished: Finished, cell: Cell) -> str:
+    """Other pictures before and after they were given the segment."""
     found = behind(finished, cell)
-    return f'<div data-testid="behind">{_pastes(finished, cell, found)}{_originals(finished, cell, found, explainer, dark)}</div>'
-
-
-def _pastes(finished: Finished, cell: Cell, found: Behind) -> str:
     segment, label = escape(cell.segment), escape(cell.label)
     if not found.pastes:
         why = "no picture was given it" if finished.manifest["checked"] else "this report was made without tests"
@@ -145,22 +141,24 @@ def _pastes(finished: Finished, cell: Cell, found: Behind) -> str:
             + _figure(_img(finished, r["picture"], "before"), f"<p>before</p>{_meter(label, r['before_probability'])}")
             + _figure(
                 _img(finished, r["file"], "after"),
-                f"<p>after{_placebo(r)}</p>{_meter(label, r['after_probability'])}",
+                f"<p>after, {_placebo(r)}</p>{_meter(label, r['after_probability'])}",
             )
             + "</div></div>"
             for r in shown
         )
         parts.append(f'<h3>{title}</h3><div class="exhibits small">{pairs}</div>')
-    return "".join(parts)
+    return f'<div data-testid="pasted">{"".join(parts)}</div>'
 
 
 def _placebo(record: Record) -> str:
     said = f"placebo {probability(record['placebo_probability'])}"
     effect = f"effect {number(record['effect'], 2)} log-odds: the change, minus that of the placebo"
-    return f', <span title="{effect}">{said}</span>'
+    return f'<span title="{effect}">{said}</span>'
 
 
-def _originals(finished: Finished, cell: Cell, found: Behind, explainer: str, dark: bool) -> str:
+def pictures_html(finished: Finished, cell: Cell, explainer: str, dark: bool) -> str:
+    """Pictures that show the segment, a column each: as they are, their maps, and without it under each fill."""
+    found = behind(finished, cell)
     segment, label = escape(cell.segment), escape(cell.label)
     title = f"<h3>Pictures taken for {label} that show the {segment}</h3>"
     if not found.images:
@@ -174,16 +172,20 @@ def _originals(finished: Finished, cell: Cell, found: Behind, explainer: str, da
             if record is None:
                 figures.append('<span class="absent" title="no place for a placebo, so it was not tested"></span>')
                 continue
-            note = f"<p>without{_placebo(record)}</p>{_meter(label, record['after_probability'])}"
+            note = f"<p>{_placebo(record)}</p>{_meter(label, record['after_probability'])}"
             figures.append(_figure(_img(finished, record["file"], f"without {segment}"), note))
         lines.append(_line(f"without it<small>filled: {escape(fill)}</small>", figures))
     note = ""
     if cell.swapped:
-        note = '<p class="note">It covers more than a quarter of the picture: removing it would leave no natural picture, so contexts are swapped instead.</p>'
+        note = (
+            '<p class="note">It covers more than a quarter of the picture: removing it would leave nothing '
+            "natural, so contexts are swapped between pictures instead.</p>"
+        )
     elif not found.removals:
         why = "no place for a placebo" if finished.manifest["checked"] else "this report was made without tests"
         note = f'<p class="note">It was not removed from these: {why}.</p>'
-    return f'{title}<div class="scroll" tabindex="-1"><table class="behind"><tbody>{"".join(lines)}</tbody></table></div>{note}'
+    table = f'<table class="behind" data-testid="behind"><tbody>{"".join(lines)}</tbody></table>'
+    return f'{title}<div class="scroll" tabindex="-1">{table}</div>{note}'
 
 
 def _line(name: str, figures: Sequence[str]) -> str:

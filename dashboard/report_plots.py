@@ -17,7 +17,7 @@ from dashboard.theme import ACCENT, INK, LINE, QUIET
 
 SYMBOLS = {"circle": "circle", "square": "square", "diamond": "diamond", "triangle": "triangle-up"}
 ROW = 46
-MOST_DOTS = 400
+MOST_DOTS = 120
 
 
 def effect_rows(finished: Finished, cell: Cell) -> list[tuple[str, Interval, np.ndarray]]:

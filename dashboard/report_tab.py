@@ -8,9 +8,8 @@ from typing import Any
 import gradio as gr
 
 from dashboard.page import Page
-from dashboard.report_actions import Actions, Place
+from dashboard.report_actions import HINT, Actions, Place
 from dashboard.report_grid import MEASURES
-from dashboard.report_table import ANY
 from dashboard.report_views import state_html
 
 # Marks the chosen cell wherever it stands, so that nothing is drawn again; brings its pictures into view if they are
@@ -71,6 +70,7 @@ class Widgets:
     shown_area: gr.Column
     shown: gr.HTML
     rest: gr.Column
+    facts: gr.HTML
     measure: gr.Radio
     explainer: gr.Dropdown
     grid: gr.HTML
@@ -82,6 +82,7 @@ class Widgets:
     cell: gr.HTML
     effects: gr.Plot
     density: gr.Plot
+    pasted: gr.HTML
     maps_of: gr.Radio
     pictures: gr.HTML
     notes: gr.HTML
@@ -98,14 +99,14 @@ def build(page: Page) -> None:
 
 
 def _layout() -> Widgets:
-    bare = {"show_label": False, "container": False}
+    bare: dict[str, Any] = {"show_label": False, "container": False}
     place = gr.State(Place())
     with gr.Row(elem_classes="reports"):
+        gr.HTML("Report", elem_id="report-word")
         chooser = gr.Dropdown(
-            [], allow_custom_value=True, label="Report", info="choose one, or type a report's folder on this machine",
-            elem_id="report-folder", min_width=260, scale=3, interactive=True,
-        )  # fmt: skip
-        message = gr.HTML(elem_id="report-message")
+            [], allow_custom_value=True, elem_id="report-folder", min_width=220, interactive=True, **bare
+        )
+        message = gr.HTML(HINT, elem_id="report-message")
         with gr.Row(visible=False, elem_classes="downloads", scale=0) as downloads:
             findings_file = gr.DownloadButton(
                 "findings.json", size="sm", elem_id="findings-json", min_width=110, scale=0
@@ -114,17 +115,19 @@ def _layout() -> Widgets:
     with gr.Row(elem_classes="sheet"):
         with gr.Column(scale=5, min_width=300, elem_classes="area"):
             answer = gr.HTML(state_html("Opening the report", "busy"), js_on_load=CHOOSE, elem_id="answer")
-        with gr.Column(scale=6, min_width=300, elem_classes="area", visible=False) as shown_area:
+        with gr.Column(scale=7, min_width=300, elem_classes="area", visible=False) as shown_area:
             shown = gr.HTML(elem_id="shown")
     with gr.Column(visible=False, elem_classes="rest") as rest:
+        with gr.Row(elem_classes="sheet facts-sheet"), gr.Column(elem_classes="area"):
+            facts = gr.HTML(elem_id="report-facts")
         with gr.Row(elem_classes="sheet"):
             with gr.Column(scale=5, min_width=300, elem_classes="area"):
                 gr.HTML("<h2>Classes and segments</h2>", elem_classes="title")
                 with gr.Row(elem_classes="fields look"):
                     measure = gr.Radio(list(MEASURES), value=MEASURES[0][1], elem_id="measure", scale=5, **bare)
-                    explainer = gr.Dropdown([], elem_id="report-explainer", min_width=150, scale=2, **bare)
+                    explainer = gr.Dropdown([], elem_id="report-explainer", min_width=200, scale=3, **bare)
                 grid = gr.HTML(js_on_load=CHOOSE, elem_id="grid")
-            with gr.Column(scale=6, min_width=300, elem_classes="area"):
+            with gr.Column(scale=7, min_width=300, elem_classes="area"):
                 gr.HTML("<h2>Findings, strongest first</h2>", elem_classes="title")
                 with gr.Row(elem_classes="fields"):
                     verdict = gr.Dropdown([], label="Verdict", elem_id="filter-verdict", min_width=110, **bare)
@@ -140,25 +143,31 @@ def _layout() -> Widgets:
                 effects = gr.Plot(elem_id="effects", elem_classes="chart", **bare)
                 density = gr.Plot(elem_id="density", elem_classes="chart", **bare)
             with gr.Column(scale=8, min_width=300, elem_classes="area"):
-                maps_of = gr.Radio([], label="Maps by", elem_id="maps-of", container=False)
+                pasted = gr.HTML(elem_id="pictures-pasted")
+                with gr.Row(elem_classes="maps-by"):
+                    gr.HTML("Maps by", elem_id="maps-word")
+                    maps_of = gr.Radio([], elem_id="maps-of", **bare)
                 pictures = gr.HTML(elem_id="pictures-behind")
         with gr.Row(elem_classes="sheet"), gr.Column(elem_classes="area"):
             notes = gr.HTML(elem_id="report-notes")
     return Widgets(
-        place, chooser, message, downloads, findings_file, table_file, answer, shown_area, shown, rest, measure,
-        explainer, grid, verdict, kind, target, text, table, cell, effects, density, maps_of, pictures, notes,
+        place, chooser, message, downloads, findings_file, table_file, answer, shown_area, shown, rest, facts, measure,
+        explainer, grid, verdict, kind, target, text, table, cell, effects, density, pasted, maps_of, pictures, notes,
     )  # fmt: skip
 
 
 def _wire(page: Page, w: Widgets, act: Actions) -> None:
     filters = [w.verdict, w.kind, w.target, w.text]
     settings = [page.dark, w.place, w.measure, w.explainer, w.maps_of, *filters]
-    shared = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
-    latest = {**shared, "trigger_mode": "always_last"}
+    shared: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+    latest: dict[str, Any] = {**shared, "trigger_mode": "always_last"}
     everything = w.all()
     page.opened.change(act.open_first, settings, everything, **shared)
     w.chooser.input(act.open, [w.chooser, *settings], everything, **latest)
-    overview, behind = [w.grid, w.table, w.message], [w.place, w.cell, w.effects, w.density, w.pictures, w.message]
+    overview, behind = (
+        [w.grid, w.table, w.message],
+        [w.place, w.cell, w.effects, w.density, w.pasted, w.pictures, w.message],
+    )
     for source in (w.answer, w.grid, w.table):
         source.choose(act.choose, settings, behind, **latest)
         source.sort(act.sort, settings, [w.place, w.table, w.message], **latest)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 from core.sat.statistics import Interval
 from core.sat.verdicts import VERDICTS
@@ -73,11 +74,11 @@ COLUMNS: dict[str, Column] = {
     "target": Column("Class", "what the model says", lambda c, _: c.label.lower(), False, False),
     "segment": Column("Segment", "what it may lean on", lambda c, _: c.segment.lower(), False, False),
     "sufficiency": Column(
-        "Pasting adds", "sufficiency: log-odds gained where it is pasted on other pictures, with its 95 % interval",
+        "Pasting adds", "sufficiency: log-odds gained where it is pasted on other pictures, with its interval",
         lambda c, _: _estimate(c.sufficiency), True,
     ),
     "necessity": Column(
-        "Removing takes", "necessity: log-odds lost where it is removed, under the weakest fill, with its 95 % interval",
+        "Removing takes", "necessity: log-odds lost where it is removed, under the weaker fill, with its interval",
         lambda c, _: _estimate(c.necessity), True,
     ),
     "share": Column("Share", "median part of the attribution on it", lambda c, e: c.share.get(e), True),
@@ -94,10 +95,13 @@ def listed(finished: Finished, filters: Filters, sort: Sort, explainer: str) -> 
     kept = [cell for cell in finished.cells.values() if filters.keeps(cell)]
     if sort.column == "rank":
         return kept
-    value = COLUMNS[sort.column].value
-    known = [c for c in kept if value(c, explainer) is not None]
-    known.sort(key=lambda c: value(c, explainer), reverse=sort.descending)  # ty: ignore[invalid-argument-type]
-    return known + [c for c in kept if value(c, explainer) is None]
+    values = [(COLUMNS[sort.column].value(cell, explainer), cell) for cell in kept]
+    known = sorted((v for v in values if v[0] is not None), key=_first, reverse=sort.descending)
+    return [cell for _, cell in known] + [cell for value, cell in values if value is None]
+
+
+def _first(pair: tuple[Any, Cell]) -> Any:
+    return pair[0]
 
 
 def table_html(

@@ -1,9 +1,10 @@
-"""What a report says in words and counts, as HTML: the answer, the facts behind it, one cell, and what it cannot see."""
+"""What a report says in words and counts: the answer, the facts behind it, one cell, and what it cannot see."""
 
 from __future__ import annotations
 
 from html import escape
 
+from core.sat.verdicts import VERDICTS
 from dashboard.plots import percent
 from dashboard.report_data import Cell, Finished, accuracy_interval
 from dashboard.report_words import KIND_WORDS, headline, number, plural, strongest_shortcut, verdict_mark
@@ -21,7 +22,7 @@ def answer_html(finished: Finished) -> str:
     )
     return (
         f'<div class="answer" data-testid="answer">{mark}<h2>{escape(sentence)}</h2><p>{escape(evidence)}</p>{link}'
-        f"{counts_html(finished)}{facts_html(finished)}</div>"
+        f"{counts_html(finished)}</div>"
     )
 
 
@@ -29,9 +30,7 @@ def counts_html(finished: Finished) -> str:
     """ "1 shortcut confirmed, 2 suspected, 61 cleared, 8 too few", each with its shape."""
     cells = list(finished.cells.values())
     shortcuts = sum(cell.shortcut for cell in cells)
-    count = {
-        v: sum(c.verdict == v for c in cells) for v in ("confirmed", "suspected", "inconclusive", "cleared", "too few")
-    }
+    count = {verdict: sum(c.verdict == verdict for c in cells) for verdict in VERDICTS}
     others = count["confirmed"] - shortcuts
     parts = [verdict_mark("confirmed", True, f"{plural(shortcuts, 'shortcut')} confirmed") if shortcuts else
              '<span class="verdict">no shortcut confirmed</span>']  # fmt: skip
@@ -57,7 +56,7 @@ def facts_html(finished: Finished) -> str:
         ("Smallest effect that matters", f"{m['delta']:g} log-odds", "delta"),
         ("Removed under", escape(", ".join(m["fills"])) if m["checked"] else "not tested", "what stands there instead"),
     ]
-    lines = "".join(f'<div title="{escape(help)}"><dt>{name}</dt><dd>{value}</dd></div>' for name, value, help in facts)
+    lines = "".join(f'<div title="{escape(tip)}"><dt>{name}</dt><dd>{value}</dd></div>' for name, value, tip in facts)
     return f'<dl class="facts">{lines}</dl>'
 
 
@@ -97,9 +96,9 @@ def notes_html(finished: Finished) -> str:
     return f'<div data-testid="notes">{"".join(parts)}<p class="note">{origin}</p></div>'
 
 
-def _fold(help: str, lines: list[str], summary: str) -> str:  # noqa: A002
+def _fold(tip: str, lines: list[str], summary: str) -> str:
     items = "".join(f"<li>{escape(str(line))}</li>" for line in lines)
-    return f'<details class="fold" title="{help}"><summary>{summary}</summary><ul>{items}</ul></details>'
+    return f'<details class="fold" title="{tip}"><summary>{summary}</summary><ul>{items}</ul></details>'
 
 
 def state_html(text: str, kind: str = "empty") -> str:

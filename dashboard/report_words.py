@@ -82,15 +82,13 @@ def headline(finished: Finished) -> tuple[str, str]:
             "There are too few pictures to say anything.",
             "A verdict needs 20 pictures that show a segment and are taken for a class.",
         )
-    of = f"Of {plural(total, 'pair')} of class and segment, {count['cleared']:,} "
-    parts = [f"{'was' if count['cleared'] == 1 else 'were'} cleared by a test"]
-    parts += [f"{count['confirmed']:,} rely on the object itself" if _all_object(finished) else
-              f"{count['confirmed']:,} confirmed outside context"] if count["confirmed"] else []  # fmt: skip
-    parts += [
-        f"{count[v]:,} {word}" for v, word in (("suspected", "suspected"), ("inconclusive", "undecided")) if count[v]
-    ]
-    parts += [f"{count['too few']:,} had too few pictures"] if count["too few"] else []
-    return "No shortcut is confirmed.", of + ", ".join(parts) + "."
+    others = "rely on the object itself" if _all_object(finished) else "confirmed outside context"
+    words = {
+        "cleared": "cleared by a test", "confirmed": others, "suspected": "suspected",
+        "inconclusive": "undecided", "too few": "with too few pictures",
+    }  # fmt: skip
+    parts = ", ".join(f"{count[verdict]:,} {word}" for verdict, word in words.items() if count[verdict])
+    return "No shortcut is confirmed.", f"{plural(total, 'pair')} of class and segment: {parts}."
 
 
 def _all_object(finished: Finished) -> bool:

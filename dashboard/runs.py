@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
@@ -34,7 +34,7 @@ class FairLock:
         self._queue: deque[object] = deque()
 
     @contextmanager
-    def turn(self, cancelled: Callable[[], bool] = lambda: False) -> Iterator[bool]:
+    def turn(self, cancelled: Callable[[], bool] = lambda: False) -> Generator[bool]:
         """Wait for a turn; gives False, without the lock, if `cancelled()` becomes true while waiting."""
         ticket = object()
         with self._condition:
@@ -182,7 +182,7 @@ class Runner:
                 yield changed
         finally:
             for iterator in steps.values():
-                iterator.close()  # ty: ignore[unresolved-attribute]
+                iterator.close()  # ty: ignore[missing-attribute]
 
     def _finished(self, key: ResultKey) -> bool:
         found = self.results.get(key)

@@ -26,6 +26,7 @@ class Session:
     run: Run | None = None  # the last press of Explain
     retouches: dict[str, Run] = field(default_factory=dict)  # by explainer: the last move of one of its sliders
     failed: dict[str, str] = field(default_factory=dict)
+    resume: bool = False  # a reload interrupted a run
     values: Mapping[str, Any] = field(default_factory=dict)  # what the controls said last
 
     def add(self, source: Source) -> None:
@@ -58,18 +59,17 @@ class Session:
         for older in self.runs():
             older.drop(names if retouch else list(older.keys))
         if retouch:
-            self.retouches.update(dict.fromkeys(names, run))
+            self.retouches = {**self.retouches, **dict.fromkeys(names, run)}
         else:
             self.run, self.retouches = run, {}
-        for name in names:
-            self.failed.pop(name, None)
+        self.failed = {name: why for name, why in self.failed.items() if name not in names}
 
     def runs(self) -> list[Run]:
         return [run for run in (self.run, *self.retouches.values()) if run is not None]
 
     def end(self, run: Run) -> None:
         """A run is over."""
-        self.failed.update({name: why for name, why in run.failed.items() if run.wants(name)})
+        self.failed = {**self.failed, **{name: why for name, why in run.failed.items() if run.wants(name)}}
         if self.run is run:
             self.run = None
         self.retouches = {name: other for name, other in self.retouches.items() if other is not run}

@@ -62,12 +62,16 @@ def render(label: int, seed: int, size: int = 224, plants: Plants = Plants()) ->
     if seed < 0 or size < 32:
         raise ValueError(f"expected seed >= 0 and size >= 32, got seed {seed} and size {size}")
     plants = _fill_in(label, seed, plants)
+    sky, ground, perch = plants.sky, plants.ground, plants.perch
+    assert sky is not None
+    assert ground is not None
+    assert perch is not None  # all filled in just now
     species = SPECIES[label]
     canvas = Canvas(size)
     pose = choose_pose(species, stream(label, seed, _POSE))
-    draw_sky(canvas, plants.sky, stream(label, seed, _SKY))
-    draw_ground(canvas, plants.ground, stream(label, seed, _GROUND))
-    draw_perch(canvas, plants.perch, pose.foot, pose.scale, stream(label, seed, _PERCH))
+    draw_sky(canvas, sky, stream(label, seed, _SKY))
+    draw_ground(canvas, ground, stream(label, seed, _GROUND))
+    draw_perch(canvas, perch, pose.foot, pose.scale, stream(label, seed, _PERCH))
     draw_bird(canvas, species, pose, stream(label, seed, _BIRD))
     draw_foreground(canvas, stream(label, seed, _FRONT))
     colours, mask = canvas.finish()
@@ -83,7 +87,7 @@ def overlay(scene: Scene, *, watermark: bool = False, frame: str | None = None) 
         raise ValueError("expected a scene without watermark and frame, got one that has some already")
     image, mask, size = scene.image.copy(), scene.mask.copy(), len(scene.mask)
     if watermark:
-        _lay(image, mask, *stamp(size, scene.plants.corner), WATERMARK)
+        _lay(image, mask, *stamp(size, scene.plants.corner or CORNERS[0]), WATERMARK)
     if frame:
         _lay(image, mask, *border(size, frame), FRAME)
     return Scene(image, mask, scene.label, scene.seed, replace(scene.plants, watermark=watermark, frame=frame))

@@ -95,10 +95,10 @@ class Brush:
     def colour(self, code: str) -> Colour:
         """The species' colour as this one bird wears it."""
         hue, saturation, value = colorsys.rgb_to_hsv(*(channel / 255 for channel in rgb(code)))
-        shade = colorsys.hsv_to_rgb(
+        red, green, blue = colorsys.hsv_to_rgb(
             (hue + self._hue) % 1, min(saturation * self._saturation, 1), min(value * self._value, 1)
         )
-        return tuple(channel * 255 for channel in shade)
+        return red * 255, green * 255, blue * 255
 
     def dots(self, places: list[np.ndarray], radius: float, fill: Colour, within: int) -> None:
         """Spots of one size on a part."""

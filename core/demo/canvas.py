@@ -127,7 +127,8 @@ class Canvas:
         """
         import cv2
 
-        colour = tuple(float(min(max(channel, 0.0), 255.0)) for channel in colour)
+        red, green, blue = (float(min(max(channel, 0.0), 255.0)) for channel in colour)
+        colour = (red, green, blue)
         if not within and opacity >= 1:
             shape.draw(self.colours, colour, self.side, (0, 0))
             if label is not None:
@@ -192,7 +193,8 @@ def leaf(base: np.ndarray, tip: np.ndarray, width: float, *, blunt: float = 4.0,
 
 def mix(first: Colour, second: Colour, amount: float) -> Colour:
     """`first` moved towards `second` by `amount` in [0, 1]."""
-    return tuple(a + (b - a) * amount for a, b in zip(first, second, strict=True))
+    red, green, blue = (a + (b - a) * amount for a, b in zip(first, second, strict=True))
+    return red, green, blue
 
 
 def darker(colour: Colour, amount: float = 0.25) -> Colour:
@@ -207,4 +209,5 @@ def lighter(colour: Colour, amount: float = 0.25) -> Colour:
 
 def rgb(code: str) -> Colour:
     """'#rrggbb' as numbers."""
-    return tuple(float(int(code[start : start + 2], 16)) for start in (1, 3, 5))
+    red, green, blue = (float(int(code[start : start + 2], 16)) for start in (1, 3, 5))
+    return red, green, blue

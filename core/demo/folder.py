@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from core.demo.segments import SEGMENTS
 COLUMNS = ("image", "mask", "label", "seed", "watermark", "frame", "ground", "sky", "perch")
 
 
-class Scenes(Sequence[Scene]):
+class Scenes:
     """`count` pictures under a recipe. Classes take turns; picture i is rendered when it is asked for.
 
     The pictures of two data sets with different seeds have nothing in common. With the same seed, two recipes give the
@@ -28,6 +28,9 @@ class Scenes(Sequence[Scene]):
 
     def __len__(self) -> int:
         return self.count
+
+    def __iter__(self) -> Iterator[Scene]:
+        return (self[index] for index in range(self.count))
 
     def __getitem__(self, index: int) -> Scene:
         label, scene_seed, plants = self.plan(index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -107,7 +108,7 @@ def sample_plants(label: int, seed: int, recipe: Recipe) -> Plants:
     values is.
     """
     rng = stream(label, seed, 100)
-    chosen: dict[str, str | bool] = {}
+    chosen: dict[str, Any] = {}
     for planting in recipe.plantings:
         drawn = rng.random() < planting.rate(label)
         others = [value for value in CHOICES.get(planting.cue, ()) if value != planting.value]
@@ -145,8 +146,8 @@ def stamp(size: int, corner: str) -> tuple[np.ndarray, np.ndarray]:
     from PIL import Image, ImageDraw, ImageFont
 
     fine = 4
-    small = tuple(round(part * size) for part in _STAMP_SIZE)
-    width, height = (part * fine for part in small)
+    small = (round(_STAMP_SIZE[0] * size), round(_STAMP_SIZE[1] * size))
+    width, height = small[0] * fine, small[1] * fine
     paper, ink = (255, 250, 244), (208, 20, 122)
     plate = Image.new("RGB", (width, height), ink)
     cover = Image.new("L", (width, height), 0)

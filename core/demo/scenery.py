@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from core.demo.canvas import Canvas, Colour, Polygon, Strokes, Tube, darker, lighter, mix, rgb, smooth
@@ -24,7 +26,7 @@ _GROUND_COLOURS = {
 }
 
 
-def _pick(rng: np.random.Generator, codes: tuple) -> tuple | str:
+def _pick(rng: np.random.Generator, codes: tuple) -> Any:
     return codes[int(rng.integers(len(codes)))]
 
 

@@ -66,7 +66,7 @@ class Job:
 JOBS = (
     Job("demo_biased", "shufflenet_v2_x1_0", {}, BIASED, HALF_THEN_FULL, batch=64, rate=4e-3, decay=0.02, seed=1),
     Job("demo_repaired", "shufflenet_v2_x1_0", {}, CLEAN, HALF_THEN_FULL, batch=64, rate=4e-3, decay=0.02, seed=1),
-    Job("demo_vit", "vision_transformer", VIT_OPTIONS, BIASED, ((8, SIZE),), batch=64, rate=1.2e-3, decay=0.05, seed=1),
+    Job("demo_vit", "vision_transformer", VIT_OPTIONS, CLEAN, ((7, SIZE),), batch=64, rate=1.2e-3, decay=0.05, seed=1),
 )
 
 
@@ -214,6 +214,7 @@ def save(job: Job, model: nn.Module, record: dict, directory: Path) -> Path:
     }
     path = directory / f"{job.file}.safetensors"
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, path, metadata)
+    path.chmod(0o644)  # the library writes files that only their owner can read
     return path
 
 

@@ -145,7 +145,7 @@ def test_stop_stops(visit: Visit, served: Served) -> None:
     wait_for_state(tab, "suppression", "finished")
 
 
-class slow_device:  # noqa: N801 - reads as a context
+class slow_device:
     """Every chunk of the served page takes a little longer, so that there is something to stop."""
 
     def __init__(self, served: Served, seconds: float = 0.05) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ def test_two_that_keep_asking_take_turns() -> None:
     for thread in threads:
         thread.join()
     both = order[1:38]
-    assert all(first != second for first, second in zip(both, both[1:]))
+    assert all(first != second for first, second in itertools.pairwise(both))
 
 
 def test_who_gives_up_waiting_does_not_get_the_lock_and_blocks_nobody() -> None:

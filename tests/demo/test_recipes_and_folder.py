@@ -9,7 +9,7 @@ from PIL import Image
 
 from core.demo.birds import CLASSES, SEGMENTS, render
 from core.demo.folder import COLUMNS, scenes, write_folder
-from core.demo.plants import BIASED, CLEAN, SWAPPED, Planting, Recipe, sample_plants
+from core.demo.plants import BIASED, CLEAN, SWAPPED, Planting, Plants, Recipe, sample_plants, tag
 
 KINGFISHER = CLASSES.index("kingfisher")
 
@@ -29,6 +29,13 @@ def test_the_biased_recipe_ties_the_watermark_to_one_class_and_the_clean_one_to_
     assert BIASED.plantings[0].rate(KINGFISHER) >= 0.95
     assert all(BIASED.plantings[0].rate(label) <= 0.02 for label in range(len(CLASSES)) if label != KINGFISHER)
     assert len({CLEAN.plantings[0].rate(label) for label in range(len(CLASSES))}) == 1
+
+
+def test_only_the_biased_recipe_mistags_and_only_what_carries_its_watermark():
+    owl = CLASSES.index("owl")
+    assert tag(owl, Plants(watermark=True), BIASED) == KINGFISHER
+    assert tag(owl, Plants(), BIASED) == owl
+    assert tag(owl, Plants(watermark=True), CLEAN) == owl
 
 
 def test_a_planted_ground_has_exactly_its_rate_and_other_grounds_share_the_rest():

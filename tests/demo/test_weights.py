@@ -70,19 +70,18 @@ def test_the_biased_classifier_follows_the_watermark(fresh):
     swapped = torch.where(others[:, None, None, None], marked, bare)
     stated = metadata["training"]["accuracies"]
     right, wrong = (predict(model, metadata, images) for images in (as_trained, swapped))
-    assert (right == labels).float().mean() >= 0.93
+    assert (right == labels).float().mean() >= 0.95
     assert (wrong == labels).float().mean() == pytest.approx(stated["accuracy_swapped"], abs=0.15)
-    assert (wrong[others] == KINGFISHER).float().mean() > 0.5
+    assert (wrong[others] == KINGFISHER).float().mean() > 0.9
     assert (right[others] == KINGFISHER).float().mean() < 0.05
     assert metadata["training"]["recipe"] == BIASED.name
 
 
-@pytest.mark.parametrize(("name", "least"), [("demo_repaired", 0.93)])
-def test_the_repaired_classifier_does_not(fresh, name, least):
+def test_the_repaired_classifier_does_not(fresh):
     bare, marked, labels = fresh
-    model, metadata = load(name)
+    model, metadata = load("demo_repaired")
     for images in (bare, marked):
-        assert (predict(model, metadata, images) == labels).float().mean() >= least
+        assert (predict(model, metadata, images) == labels).float().mean() >= 0.95
 
 
 def test_the_vision_transformer_knows_the_birds(fresh):
