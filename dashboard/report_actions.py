@@ -213,8 +213,8 @@ class Actions:
     def _no_cell(self) -> Updates:
         hidden = gr.update(visible=False)
         return {
-            self.w.cell: state_html("This report has no pairs of class and segment."), self.w.pictures: "", self.w.pasted: "",
-            self.w.effects: hidden, self.w.density: hidden,
+            self.w.cell: state_html("This report has no pairs of class and segment."), self.w.pictures: "",
+            self.w.pasted: "", self.w.effects: hidden, self.w.density: hidden,
         }  # fmt: skip
 
     def _empty(self, why: str, kind: str = "empty") -> Updates:

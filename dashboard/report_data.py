@@ -170,6 +170,8 @@ def _check_examples(report: Report) -> None:
 
 def _cells(report: Report) -> Iterable[Cell]:
     labels: list[str] = report.manifest["labels"]
+    if not isinstance(report.findings, list):
+        raise TypeError("findings.json holds no list")
     lines: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for line in report.table.to_dict("records"):
         lines.setdefault((labels[line["target"]], line["segment"], line["explainer"]), []).append(line)

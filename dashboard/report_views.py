@@ -62,13 +62,13 @@ def facts_html(finished: Finished) -> str:
 
 def cell_html(finished: Finished, cell: Cell) -> str:
     """One cell in words."""
-    p = "" if cell.q is None else f"q = {cell.q:.2g} over all pairs"
+    q = "" if cell.q is None else "q < 0.001" if cell.q < 0.001 else f"q = {cell.q:.2g}"
     parts = [
         plural(cell.pictures, "picture"),
         f"in {percent(cell.presence)} of those taken for {cell.label}",
         f"covers {percent(cell.coverage)} of them",
         plural(cell.pairs, "independent donor") if cell.pairs else "never pasted elsewhere",
-        p,
+        q and f"{q} over all pairs",
     ]
     facts = "".join(f"<span>{escape(part)}</span>" for part in parts if part)
     word = f"{cell.verdict}, a shortcut" if cell.shortcut else cell.verdict

@@ -178,7 +178,16 @@ def _entry(
     entry["pairs"] = sufficiency.margin.count if sufficiency else 0
     entry["p"], entry["q"], entry["flagged"], entry["verdict"] = p, q, bool(line["flagged"]), verdict
     entry["sentence"] = sentence(entry, weakest, sufficiency, delta)
-    return {key: None if isinstance(v, float) and math.isnan(v) else v for key, v in entry.items()}
+    return _without_nan(entry)
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON knows no NaN: what cannot be known (an interval from one picture) is null."""
+    if isinstance(value, dict):
+        return {key: _without_nan(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(part) for part in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def is_shortcut(entry: dict[str, Any]) -> bool:

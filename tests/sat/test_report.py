@@ -121,6 +121,16 @@ def test_few_pictures_give_no_verdict(toy_data, tmp_path):
     assert {f["verdict"] for f in open_report(tmp_path / "r").findings} == {"too few"}
 
 
+def test_what_one_picture_cannot_tell_is_null(toy_data, tmp_path):
+    data = open_dataset(toy_data, limit=2)
+    for _ in build_report(data, toy_classifier(), tmp_path / "r", toy_options()):
+        pass
+    mark = finding(open_report(tmp_path / "r"), "stamped", "mark")
+    estimate, low, high = mark["fills"]["mean"]
+    assert estimate > 0.5
+    assert (low, high) == (None, None)
+
+
 def test_user_mistakes_end_in_a_sentence(toy_data, tmp_path):
     data, classifier = open_dataset(toy_data, limit=8), toy_classifier()
     with pytest.raises(UserError, match="No segment is called 'marc'; did you mean 'mark'"):

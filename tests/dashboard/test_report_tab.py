@@ -1,0 +1,354 @@
+"""What the Report tab says of a finished report, and of a folder that is none."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from core.errors import UserError
+from core.sat.statistics import Interval
+from core.sat.store import Report
+from dashboard import report_words as words
+from dashboard.report_data import Finished, Reports, accuracy_interval, open_finished
+from dashboard.report_grid import grid_html, heat_map
+from dashboard.report_pictures import behind, exhibits, exhibits_html, pasted_html, pictures_html
+from dashboard.report_plots import density_figure, effect_rows, effects_figure
+from dashboard.report_table import COLUMNS, Filters, Sort, listed, table_html
+from dashboard.report_views import answer_html, cell_html, counts_html, facts_html, notes_html
+
+HOSTILE = "<img src=x onerror=alert(1)>\"'${alert(2)}{{x}}"
+
+
+@pytest.fixture(scope="module")
+def finished(toy_report) -> Finished:
+    return open_finished(toy_report.path)
+
+
+@pytest.fixture
+def copied(toy_report, tmp_path):
+    shutil.copytree(toy_report.path, tmp_path / "report")
+    return tmp_path / "report"
+
+
+def with_cells(finished: Finished, **changes) -> Finished:
+    """The same report with every cell changed."""
+    cells = {key: replace(cell, **changes) for key, cell in finished.cells.items()}
+    return Finished(finished.report, cells)
+
+
+def explainer(finished: Finished) -> str:
+    return next(iter(finished.explainers))
+
+
+class Parsed(HTMLParser):
+    """Tags that stand in a text, so that a name that became a tag is found."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def having(self, attribute: str) -> list[str]:
+        return [found[attribute] for _, found in self.tags if attribute in found]
+
+
+# -- the answer
+
+
+def test_headline_names_the_planted_mark_with_its_numbers(finished):
+    sentence, evidence = words.headline(finished)
+    assert sentence == "This model leans on the mark to say stamped."
+    cell = finished.cells[1, "mark"]
+    assert f"adds {words.interval(cell.sufficiency)} to the log-odds of stamped" in evidence
+    assert f"takes {words.interval(cell.necessity)} from them" in evidence
+
+
+def test_headline_says_so_where_nothing_is_confirmed(finished):
+    cleared = with_cells(finished, verdict="cleared", shortcut=False)
+    assert words.headline(cleared) == (
+        "No shortcut is confirmed.",
+        f"{len(finished.cells)} pairs of class and segment: {len(finished.cells)} cleared by a test.",
+    )
+    few = with_cells(finished, verdict="too few", shortcut=False)
+    assert words.headline(few)[0] == "There are too few pictures to say anything."
+    unchecked = Finished(Report(finished.report.path, {**finished.manifest, "checked": False}, []), few.cells)
+    assert words.headline(unchecked)[0] == "Nothing was tested in this report."
+
+
+def test_reliance_on_the_object_is_no_headline(finished):
+    without = {key: cell for key, cell in finished.cells.items() if not cell.shortcut}
+    sentence, evidence = words.headline(Finished(finished.report, without))
+    assert sentence == "No shortcut is confirmed."
+    assert "1 rely on the object itself" in evidence
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Interval(3.14, 2.71, 3.52, 9), "3.1 [2.7, 3.5]"),
+        (Interval(-0.04, -0.2, 0.01, 9), "0.0 [−0.2, 0.0]"),
+        (Interval(1.0, float("nan"), float("nan"), 1), "1.0"),
+        (None, "–"),
+    ],
+)
+def test_numbers_carry_their_interval(value, text):
+    assert words.interval(value) == text
+
+
+def test_an_effect_against_the_class_is_told_with_the_other_verb():
+    assert words._moves(Interval(-0.5, -0.7, -0.3, 9), "adds", "takes") == "takes 0.5 [0.3, 0.7] from"
+
+
+def test_counts_add_up_and_tell_shortcuts_from_the_object(finished):
+    text = counts_html(finished)
+    cells = finished.cells.values()
+    assert "1 shortcut confirmed" in text
+    assert "1 confirmed, not context" in text
+    assert f"{sum(c.verdict == 'cleared' for c in cells)} cleared" in text
+    assert sum(finished.manifest["verdicts"].values()) == len(cells)
+
+
+def test_facts_state_the_accuracy_with_its_interval(finished):
+    part, low, high = accuracy_interval(finished)
+    assert part == high == 1.0
+    assert low == pytest.approx(72 / (72 + 1.96**2), abs=1e-3)  # Wilson's lower bound where all are right
+    assert f"1.00 [{low:.2f}, 1.00]" in facts_html(finished)
+
+
+# -- heat map
+
+
+def test_heat_map_is_the_findings_by_class_and_segment(finished):
+    grid = heat_map(finished, "sufficiency", explainer(finished))
+    assert [label for _, label in grid.rows] == ["stamped", "plain"]  # the strongest finding first
+    names = [name for name, _ in grid.columns]
+    assert {"mark", "sky", "corner"} == set(names[:3])  # context before the object
+    assert names[3:] == ["object"]
+    stamped, plain = (dict(zip(names, line)) for line in grid.fields)
+    assert plain["mark"] is None  # no picture of this class shows it
+    mark = stamped["mark"]
+    assert mark.text == words.number(finished.cells[1, "mark"].sufficiency.estimate)
+    assert mark.shade == max(f.shade for line in grid.fields for f in line if f)
+    assert abs(stamped["sky"].shade) < 0.01
+
+
+def test_density_is_coloured_by_doublings_around_one(finished):
+    name = explainer(finished)
+    changed = with_cells(finished, density={name: Interval(4.0, 3.0, 5.0, 9)})
+    halved = with_cells(finished, density={name: Interval(0.25, 0.2, 0.3, 9)})
+    up = heat_map(changed, "density", name).fields[0][0].shade
+    down = heat_map(halved, "density", name).fields[0][0].shade
+    assert up == pytest.approx(2 / 3)
+    assert down == pytest.approx(-2 / 3)
+    neither = with_cells(finished, density={})
+    assert heat_map(neither, "density", name).fields[0][0].shade is None
+
+
+def test_cells_with_too_few_pictures_are_hatched_and_do_not_set_the_scale(finished):
+    loud = replace(finished.cells[0, "corner"], pictures=8, verdict="too few", sufficiency=Interval(90.0, 1.0, 99.0, 8))
+    changed = Finished(finished.report, {**finished.cells, (0, "corner"): loud})
+    grid = heat_map(changed, "sufficiency", explainer(finished))
+    assert grid.top < 2
+    text = grid_html(grid, "sufficiency", explainer(finished), None)
+    assert text.count('class="field few"') == 1
+
+
+def test_every_cell_of_the_heat_map_is_a_button_and_one_is_in_the_tab_order(finished):
+    grid = heat_map(finished, "necessity", explainer(finished))
+    chosen = finished.cells[0, "sky"]
+    parsed = Parsed(grid_html(grid, "necessity", explainer(finished), chosen))
+    buttons = [found for tag, found in parsed.tags if tag == "button"]
+    assert {b["data-cell"] for b in buttons} == {cell.id for cell in finished.cells.values()}
+    assert [b["data-cell"] for b in buttons if b["tabindex"] == "0"] == [chosen.id]
+    assert [b["data-cell"] for b in buttons if b.get("aria-current") == "true"] == [chosen.id]
+    assert all(finished.find(b["data-cell"]) is not None for b in buttons)
+
+
+# -- table
+
+
+def test_filters(finished):
+    def keys(**given):
+        return [cell.key for cell in listed(finished, Filters(**given), Sort(), explainer(finished))]
+
+    assert keys() == list(finished.cells)
+    assert set(keys(verdict="confirmed")) == {(1, "mark"), (0, "object")}
+    assert set(keys(kind="object")) == {(0, "object"), (1, "object")}
+    assert all(target == 0 for target, _ in keys(target=0))
+    assert keys(text="STAMP mar") == [(1, "mark")]
+    assert keys(verdict="suspected", text="nothing") == []
+    assert "Nothing fits" in table_html(finished, [], Sort(), explainer(finished), None, filtered=True)
+
+
+@pytest.mark.parametrize("column", list(COLUMNS))
+def test_sorting_orders_a_column_and_puts_what_was_not_measured_last(finished, column):
+    name = explainer(finished)
+    bare = replace(finished.cells[0, "corner"], sufficiency=None, necessity=None, share={name: None}, density={})
+    changed = Finished(finished.report, {**finished.cells, (0, "corner"): bare})
+    sort = Sort().toggled(column)
+    for turned in (sort, sort.toggled(column)):
+        values = [COLUMNS[column].value(cell, name) for cell in listed(changed, Filters(), turned, name)]
+        known = [v for v in values if v is not None]
+        assert known == sorted(known, reverse=turned.descending)
+        assert values[: len(known)] == known
+    assert sort.toggled(column).toggled(column) == Sort()
+
+
+def test_rows_name_their_cell_and_unknown_columns_change_nothing(finished):
+    cells = listed(finished, Filters(), Sort("pictures", True), explainer(finished))
+    parsed = Parsed(table_html(finished, cells, Sort(), explainer(finished), cells[2], False))
+    rows = [found for tag, found in parsed.tags if tag == "tr" and "data-cell" in found]
+    assert [row["data-cell"] for row in rows] == [cell.id for cell in cells]
+    assert [row["data-cell"] for row in rows if "aria-current" in row] == [cells[2].id]
+    assert Sort().toggled("__class__") == Sort()
+    assert finished.find("1/no such thing") is finished.find("x/mark") is finished.find(None) is None
+
+
+# -- pictures
+
+
+def test_pictures_behind_the_mark_lose_the_class_without_it_and_gain_it_where_it_is_pasted(finished):
+    cell, removal, paste = exhibits(finished)
+    assert cell.key == (1, "mark")
+    assert removal["before_probability"] - removal["after_probability"] > 0.15
+    assert paste["after_probability"] - paste["before_probability"] > 0.15
+    found = behind(finished, cell)
+    assert found.fills == ["inpaint", "mean"]
+    assert {r["test"] for r in found.pastes} == {"sufficiency"}
+    labels = finished.report.pictures.set_index("image")["label"]
+    assert set(labels[found.images]) == {"stamped"}
+    assert exhibits_html(finished).count("<img") == 4
+    text = pictures_html(finished, cell, explainer(finished), dark=False)
+    assert text.count("<img") == len(found.images) * (1 + 1 + 2)
+    assert "missing" not in text
+    assert pasted_html(finished, cell).count("<img") == 2 * len(found.pastes)
+
+
+def test_a_large_segment_is_swapped_and_said_so(finished):
+    sky = finished.cells[1, "sky"]
+    assert sky.swapped
+    assert {r["test"] for r in behind(finished, sky).pastes} == {"sufficiency", "necessity"}
+    assert "contexts are swapped" in pictures_html(finished, sky, explainer(finished), dark=True)
+    assert "given its sky" in pasted_html(finished, sky)
+
+
+def test_missing_pictures_leave_a_box_and_the_rest(finished, copied):
+    for file in (copied / "examples").glob("*-without-*"):
+        file.unlink()
+    report = open_finished(copied)
+    report.manifest["created"] = "another time"
+    text = pictures_html(report, report.cells[1, "mark"], explainer(report), dark=False)
+    assert "picture missing" in text
+    assert "<img" in text
+
+
+def test_files_outside_the_report_are_never_shown(copied):
+    Image.fromarray(np.zeros((48, 48, 3), np.uint8)).save(copied.parent / "secret.png")
+    index = json.loads((copied / "examples.json").read_text())
+    for entry in index["pictures"].values():
+        entry["file"] = "../../secret.png"
+    (copied / "examples.json").write_text(json.dumps(index))
+    report = open_finished(copied)
+    report.manifest["created"] = "yet another time"
+    text = pictures_html(report, report.cells[1, "mark"], explainer(report), dark=False)
+    assert text.count("picture missing") == 2 * len(behind(report, report.cells[1, "mark"]).images)  # and their maps
+
+
+# -- charts
+
+
+def test_charts_draw_every_test_with_its_interval_and_its_pictures(finished):
+    cell = finished.cells[1, "mark"]
+    rows = effect_rows(finished, cell)
+    assert [name for name, _, _ in rows] == ["pasted elsewhere", "removed, inpaint", "removed, mean"]
+    for _, found, dots in rows:
+        assert found.low - 1e-6 <= found.estimate <= found.high + 1e-6
+        assert dots.min() - 1e-6 <= found.estimate <= dots.max() + 1e-6
+    figure = effects_figure(finished, cell, dark=False)
+    assert {shape.x0 for shape in figure.layout.shapes} == {0, finished.manifest["delta"]}
+    drawn = density_figure(finished, cell, dark=True)
+    assert list(drawn.layout.yaxis.ticktext) == list(finished.explainers.values())
+    untested = replace(cell, sufficiency=None, fills={}, density={})
+    assert effects_figure(finished, untested, False) is None
+    assert density_figure(finished, untested, False) is None
+
+
+# -- names are only names
+
+
+def test_names_never_become_html(finished):
+    manifest = {
+        **finished.manifest, "labels": ["plain", HOSTILE], "data": HOSTILE, "model": HOSTILE,
+        "blind_spots": [HOSTILE], "notes": [HOSTILE], "problems": [{"image": HOSTILE, "problem": HOSTILE}],
+        "problem_count": 1, "explainers": [{"name": explainer(finished), "title": HOSTILE}], "fills": [HOSTILE],
+    }  # fmt: skip
+    cells = {
+        (c.target, HOSTILE): replace(c, label=HOSTILE, segment=HOSTILE, sentence=HOSTILE)
+        for c in finished.cells.values()
+    }
+    bad = Finished(Report(finished.report.path, manifest, []), cells)
+    name, cell = explainer(bad), next(iter(cells.values()))
+    texts = [
+        answer_html(bad), facts_html(bad), cell_html(bad, cell), notes_html(bad),
+        grid_html(heat_map(bad, "density", name), "density", name, cell),
+        table_html(bad, list(cells.values()), Sort(), name, cell, False),
+        pictures_html(bad, cell, name, False), pasted_html(bad, cell), exhibits_html(bad),
+    ]  # fmt: skip
+    for text in texts:
+        parsed = Parsed(text)
+        assert not parsed.having("onerror")
+        assert "x" not in parsed.having("src")
+    assert HOSTILE in Parsed(texts[4]).having("title")
+
+
+# -- opening
+
+
+def test_unfinished_and_foreign_folders_give_one_sentence(copied, tmp_path):
+    reports = Reports()
+    with pytest.raises(UserError, match="no report folder"):
+        reports.get(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="No folder was named"):
+        reports.get("  ")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="holds no report"):
+        reports.get(tmp_path / "empty")
+    assert reports.get(copied).cells
+    (copied / "manifest.json").unlink()
+    with pytest.raises(UserError, match="half written"):
+        reports.get(copied)
+
+
+@pytest.mark.parametrize("file", ["manifest.json", "findings.json", "examples.json", "table.parquet"])
+@pytest.mark.parametrize("content", [b"", b"[1, 2]", b"{}", b'[{"target": 1}]', b"\xff\xfe"])
+def test_damaged_files_give_one_sentence(copied, file, content):
+    (copied / file).write_bytes(content)
+    with pytest.raises(UserError, match="damaged"):
+        open_finished(copied)
+
+
+def test_a_report_made_again_is_read_again(copied):
+    reports = Reports()
+    first = reports.get(copied)
+    assert reports.get(f" {copied} ") is first
+    os.utime(copied / "manifest.json", (1, 1))
+    assert reports.get(copied) is not first
+
+
+def test_downloads_hold_the_findings_and_the_table(finished):
+    found, table = finished.downloads
+    assert json.loads(found.read_text()) == finished.report.findings
+    read = pd.read_csv(table)
+    assert len(read) == len(finished.report.table)
+    assert set(read["target"]) == {"plain", "stamped"}
