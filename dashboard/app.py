@@ -26,7 +26,9 @@ def build(page: Page) -> gr.Blocks:
     """The whole page."""
     with gr.Blocks(title="Satchel", delete_cache=(3600, 86400), fill_width=True) as blocks:
         header.build(page, blocks)
-        with gr.Tabs(elem_id="tabs"):
+        # with a finished report at hand, the answer first
+        first = "report" if page.report or page.sessions.spec.startswith("demo:") else "explain"
+        with gr.Tabs(elem_id="tabs", selected=first):
             for title, module in TABS:
                 with gr.Tab(title, id=title.lower()):
                     module.build(page)

@@ -191,12 +191,11 @@ def _segments(source: Source, copy: Picture) -> Segments:
 
 
 def example_files() -> list[tuple[Path, Path | None]]:
-    """(picture, mask or None) of the examples that come with the page."""
+    """(picture, mask or None) of the examples that come with the page, the ones with a watermark first."""
     from core.paths import assets_dir
 
     folder = assets_dir() / "examples"
-    found = (
-        sorted(p for p in folder.glob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png")) if folder.is_dir() else []
-    )
+    found = [p for p in folder.glob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png")] if folder.is_dir() else []
+    found.sort(key=lambda p: ("watermark" not in p.stem, p.stem))
     masks = [folder / "masks" / f"{p.stem}.png" for p in found]
     return [(p, m if m.is_file() else None) for p, m in zip(found, masks)]

@@ -93,14 +93,14 @@ class Sessions:
     """All visitors, the one seen longest ago forgotten first."""
 
     def __init__(self, spec: str) -> None:
-        self._spec = spec
+        self.spec = spec
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, Session] = OrderedDict()
 
     def get(self, key: str) -> Session:
         """The visitor's session, a new one if the server does not know the key (it was restarted)."""
         with self._lock:
-            session = self._kept.setdefault(key, Session(self._spec))
+            session = self._kept.setdefault(key, Session(self.spec))
             self._kept.move_to_end(key)
             while len(self._kept) > KEPT_SESSIONS:
                 self._kept.popitem(last=False)[1].stop()
