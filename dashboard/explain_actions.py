@@ -13,6 +13,7 @@ from core.errors import UserError
 from dashboard.explain_drawing import NO_CONTRAST, Drawing, Settings, Updates
 from dashboard.page import Page
 from dashboard.palette import ordered
+from dashboard.pictures import View
 from dashboard.runs import Run
 from dashboard.sessions import Session
 
@@ -92,14 +93,15 @@ class Actions:
         session.current = None
         return self.draw.picture(session, settings, keep_target=False)
 
-    def redraw(self, *values: Any) -> Updates:
+    def redraw(self, *values: Any) -> Iterator[Updates]:
         """Another target, scale, opacity or choice of explainers: nothing is computed."""
         session, settings = self._read(values)
         try:
             view = self.page.view(session)
         except UserError:
-            return {self.w.stop: gr.skip()}
-        return self.draw.maps(session, settings, view)
+            yield {self.w.stop: gr.skip()}
+            return
+        yield from self._settled(session, settings, view)
 
     def explain(self, *values: Any) -> Iterator[Updates]:
         """Make all chosen maps, side by side."""
@@ -154,7 +156,19 @@ class Actions:
         if run.dropped:
             yield {self.w.stop: gr.update(interactive=bool(session.runs()))}
             return
-        yield self.draw.maps(session, self._now(session, settings), view)
+        yield from self._settled(session, settings, view)
+
+    def _settled(self, session: Session, settings: Settings, view: View) -> Iterator[Updates]:
+        """Draw all maps, and again if anything changed before they had reached the page.
+
+        Handlers run side by side, so an older drawing can arrive after a newer one; whoever comes last is up to date.
+        """
+        while session.current == view.source.id:
+            version = session.version
+            yield self.draw.maps(session, self._now(session, settings), view)
+            if session.version == version:
+                return
+        yield {self.w.stop: gr.skip()}
 
     def _now(self, session: Session, settings: Settings) -> Settings:
         """The controls as they are now: they may have moved while a run goes on."""
@@ -167,6 +181,7 @@ class Actions:
         session = self.page.sessions.get(values[0])
         if remember:
             session.values = {"rest": tuple(values[2:])}
+            session.version += 1
         return session, self._settings(values)
 
     def _settings(self, values: Sequence[Any]) -> Settings:

@@ -54,13 +54,15 @@ def effects_figure(finished: Finished, cell: Cell, dark: bool) -> go.Figure | No
         )  # fmt: skip
         _whisker(figure, y, found, INK[dark], "diamond", name, 2)
     delta = finished.manifest["delta"]
+    spread = np.concatenate([np.array([0.0, delta]), *(dots for *_, dots in rows), _bounds(r[1] for r in rows)])
+    low, high = _padded(spread)
+    side = ("left", "center", "right")[min(2, int(3 * (delta - low) / (high - low)))]  # so that the words fit in
     figure.add_vline(x=0, line={"width": 1, "color": QUIET[dark]})
     figure.add_vline(
         x=delta, line={"width": 1, "dash": "dash", "color": ACCENT[dark]}, annotation_text=f"matters from {delta:g}",
-        annotation_position="top", annotation_font={"color": ACCENT[dark], "size": 11},
+        annotation_position="top", annotation_font={"color": ACCENT[dark], "size": 11}, annotation_xanchor=side,
     )  # fmt: skip
-    spread = np.concatenate([np.array([0.0, delta]), *(dots for *_, dots in rows), _bounds(r[1] for r in rows)])
-    figure.update_xaxes(range=_padded(spread), title_text=f"log-odds of {_plain(cell.label)}")
+    figure.update_xaxes(range=[low, high], title_text=f"log-odds of {_plain(cell.label)}")
     return figure
 
 

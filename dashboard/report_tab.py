@@ -173,6 +173,7 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
         source.sort(act.sort, settings, [w.place, w.table, w.message], **latest)
     w.measure.input(act.draw_again, settings, overview, **latest)
     w.explainer.input(act.draw_again, settings, overview, **latest)
-    for control in filters:
-        control.input(act.list_again, settings, [w.table, w.message], **latest)
+    # not `change`: it would fire when a report is opened, before the other controls have their new values
+    for listen in (w.verdict.input, w.kind.input, w.target.input, w.text.input, w.text.submit, w.text.blur):
+        listen(act.list_again, settings, [w.table, w.message], **latest)
     w.maps_of.input(act.maps_again, settings, [w.pictures, w.message], **latest)

@@ -73,7 +73,7 @@ def cell_html(finished: Finished, cell: Cell) -> str:
     facts = "".join(f"<span>{escape(part)}</span>" for part in parts if part)
     word = f"{cell.verdict}, a shortcut" if cell.shortcut else cell.verdict
     return (
-        f'<div class="cell" data-testid="cell" id="cell-top">{verdict_mark(cell.verdict, cell.shortcut, word)}'
+        f'<div class="cell" data-testid="cell">{verdict_mark(cell.verdict, cell.shortcut, word)}'
         f'<h2>{escape(cell.segment)} <em title="{KIND_WORDS[cell.kind]}">{KIND_WORDS[cell.kind]}</em> '
         f"for {escape(cell.label)}</h2><p>{escape(cell.sentence)}</p><p class='figures'>{facts}</p></div>"
     )

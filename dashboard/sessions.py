@@ -26,6 +26,7 @@ class Session:
     run: Run | None = None  # the last press of Explain
     retouches: dict[str, Run] = field(default_factory=dict)  # by explainer: the last move of one of its sliders
     failed: dict[str, str] = field(default_factory=dict)
+    version: int = 0  # counts what changed: controls, runs that began or ended
     resume: bool = False  # a reload interrupted a run
     values: Mapping[str, Any] = field(default_factory=dict)  # what the controls said last
 
@@ -55,6 +56,7 @@ class Session:
 
     def start(self, run: Run, retouch: bool) -> None:
         """A new run replaces older ones that make the same maps."""
+        self.version += 1
         names = list(run.keys)
         for older in self.runs():
             older.drop(names if retouch else list(older.keys))
@@ -65,10 +67,12 @@ class Session:
         self.failed = {name: why for name, why in self.failed.items() if name not in names}
 
     def runs(self) -> list[Run]:
-        return [run for run in (self.run, *self.retouches.values()) if run is not None]
+        """What is being made for this visitor and still wanted."""
+        return [run for run in (self.run, *self.retouches.values()) if run is not None and not run.dropped]
 
     def end(self, run: Run) -> None:
         """A run is over."""
+        self.version += 1
         self.failed = {**self.failed, **{name: why for name, why in run.failed.items() if run.wants(name)}}
         if self.run is run:
             self.run = None
@@ -80,6 +84,7 @@ class Session:
 
     def drop(self) -> None:
         """Nothing that runs is wanted any more (another picture, another model)."""
+        self.version += 1
         for run in self.runs():
             run.drop(list(run.keys))
         self.failed = {}

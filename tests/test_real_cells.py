@@ -19,14 +19,14 @@ pytestmark = pytest.mark.data
 
 @pytest.fixture(scope="module")
 def cells(data, tmp_path_factory) -> tuple[Path, Result]:
-    """SqueezeNet after three epochs on a part of the cells, and how it scored."""
+    """SqueezeNet after a few seconds of training on a part of the cells, and how it scored."""
     start = f"torchvision:squeezenet1_1@{data / 'weights' / 'squeezenet1_1.pth'}"
     path = tmp_path_factory.mktemp("cells") / "cells.safetensors"
-    return path, finetune(open_dataset(data / "wbc", limit=120), start, path, epochs=3, size=64)
+    return path, finetune(open_dataset(data / "wbc", limit=200), start, path, epochs=8, size=96)
 
 
-def test_three_epochs_are_enough_to_tell_cells_apart_better_than_by_chance(cells):
-    assert cells[1].balanced_accuracy > 0.4
+def test_a_short_fine_tuning_tells_cells_apart_better_than_by_chance(cells):
+    assert cells[1].balanced_accuracy > 0.6
 
 
 def test_a_report_on_real_cells_with_their_masks(cells, data, tmp_path):

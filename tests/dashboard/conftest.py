@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,23 +119,40 @@ class Visit:
     elsewhere: list[str]
 
 
+Visits = Callable[..., Visit]
+
+
 @pytest.fixture
-def visit(chromium: Any, served: Served) -> Iterator[Visit]:
-    """A fresh visitor at the Explain tab, the first example in view. Complaints fail the test at its end."""
-    context = chromium.new_context(viewport={"width": 1400, "height": 900})
-    tab = context.new_page()
-    tab.set_default_timeout(60_000)
-    found = Visit(tab, [], [])
-    tab.on("console", lambda message: found.errors.append(message.text) if message.type == "error" else None)
-    tab.on("pageerror", lambda error: found.errors.append(str(error)))
-    local = (served.url, "data:", "blob:", "about:")
-    tab.on("request", lambda request: None if request.url.startswith(local) else found.elsewhere.append(request.url))
-    tab.goto(served.url)
-    open_explain(tab)
-    yield found
-    context.close()
-    assert found.errors == []
-    assert found.elsewhere == []
+def visits(chromium: Any, served: Served) -> Iterator[Visits]:
+    """Opens fresh visitors at the Explain tab, the first example in view. Complaints fail the test at its end."""
+    contexts, opened = [], []
+
+    def open_one(theme: str = "light", width: int = 1400) -> Visit:
+        context = chromium.new_context(viewport={"width": width, "height": 900})
+        contexts.append(context)
+        tab = context.new_page()
+        tab.set_default_timeout(60_000)
+        found = Visit(tab, [], [])
+        opened.append(found)
+        tab.on("console", lambda message: found.errors.append(message.text) if message.type == "error" else None)
+        tab.on("pageerror", lambda error: found.errors.append(str(error)))
+        local = (served.url, "data:", "blob:", "about:")
+        tab.on("request", lambda request: request.url.startswith(local) or found.elsewhere.append(request.url))
+        tab.goto(f"{served.url}?__theme={theme}")
+        open_explain(tab)
+        return found
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert [error for found in opened for error in found.errors] == []
+    assert [address for found in opened for address in found.elsewhere] == []
+
+
+@pytest.fixture
+def visit(visits: Visits) -> Visit:
+    """One of them."""
+    return visits()
 
 
 def open_explain(tab: Any) -> None:

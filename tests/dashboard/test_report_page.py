@@ -80,10 +80,11 @@ def test_the_answer_stands_there_without_a_click_and_cells_open(tab: Any) -> Non
     # a row is chosen by the cell it names, also after sorting and filtering
     tab.locator("#findings [data-sort=pictures]").click()
     tab.locator("#findings th[aria-sort=descending]").wait_for()
-    tab.locator("#filter-text input, #filter-text textarea").fill("mark")
+    tab.locator("#filter-text input, #filter-text textarea").press_sequentially("mark")
     tab.wait_for_function("document.querySelectorAll('.findings tbody tr').length === 1")
     tab.locator("#findings tr[data-cell='1/mark']").click()
     cell_of(tab, "mark").wait_for()
+    assert tab.locator(".findings tbody td").last.inner_text() == "36"
 
     tab.locator("#measure label", has_text="Attention").click()
     tab.locator(".grid-legend", has_text="1x, its size").wait_for()

@@ -7,6 +7,7 @@ import os
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from PIL import Image
 from core.errors import UserError
 from core.sat.statistics import Interval
 from core.sat.store import Report
+from dashboard import report_actions
 from dashboard import report_words as words
 from dashboard.report_data import Finished, Reports, accuracy_interval, open_finished
 from dashboard.report_grid import grid_html, heat_map
@@ -344,6 +346,45 @@ def test_a_report_made_again_is_read_again(copied):
     assert reports.get(f" {copied} ") is first
     os.utime(copied / "manifest.json", (1, 1))
     assert reports.get(copied) is not first
+
+
+class Names:
+    """Stands for the components: each is only its own name."""
+
+    def __getattr__(self, name: str) -> str:
+        return name
+
+
+def opened(report, monkeypatch, shipped=None) -> dict:
+    """All that a page shows once it is open."""
+    monkeypatch.setattr(report_actions, "shipped_reports", lambda: shipped or {})
+    actions = report_actions.Actions(SimpleNamespace(report=report), Names())
+    shown: dict = {}
+    for update in actions.open_first(False, None, "sufficiency", None, None, None, None, None, None):
+        shown |= update
+    return shown
+
+
+def test_the_page_opens_on_the_report_it_is_given_else_on_the_demo(toy_report, monkeypatch):
+    for shown in (
+        opened(toy_report.path, monkeypatch),
+        opened(None, monkeypatch, {"demo-repaired": "nowhere", "demo-biased": toy_report.path}),
+    ):
+        assert shown["place"].path == str(toy_report.path)
+        assert "leans on the mark" in shown["answer"]
+        assert shown["place"].cell == "1/mark"
+        assert shown["effects"]["visible"] is True
+
+
+def test_without_a_report_the_page_says_how_to_make_one_and_a_bad_one_what_is_wrong(copied, monkeypatch):
+    shown = opened(None, monkeypatch)
+    assert "satchel report" in shown["answer"]
+    assert shown["rest"]["visible"] is False
+    (copied / "manifest.json").unlink()
+    shown = opened(copied, monkeypatch)
+    assert "half written" in shown["answer"]
+    assert "half written" in shown["message"]
+    assert "place" not in shown
 
 
 def test_downloads_hold_the_findings_and_the_table(finished):
