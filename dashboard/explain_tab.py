@@ -81,14 +81,14 @@ def _layout() -> Widgets:
                 explain = gr.Button("Explain", variant="primary", size="md", elem_id="explain", min_width=120, scale=0)
                 stop = gr.Button("Stop", size="md", elem_id="stop", interactive=False, min_width=80, scale=0)
                 status = gr.HTML(elem_id="status")
-    with gr.Row(elem_classes="sheet"):
-        with gr.Column(scale=3, min_width=260, elem_classes="area"):
-            picture = gr.HTML(elem_id="picture")
-            with gr.Column(elem_classes="toolbar"):
-                opacity = gr.Slider(0, 1, 0.75, step=0.05, label="Opacity", elem_id="opacity")
-                linked = gr.Checkbox(True, label="One scale for all maps", elem_id="linked")
-                scale_note = gr.HTML(elem_classes="note", elem_id="scale-note")
-        with gr.Column(scale=9, min_width=320, elem_classes="area"), gr.Row(elem_classes="maps"):
+    with gr.Row(elem_classes="sheet"), gr.Column(elem_classes="area"):
+        with gr.Row(elem_classes="toolbar"):
+            opacity = gr.Slider(0, 1, 0.75, step=0.05, label="Opacity", elem_id="opacity", min_width=180, scale=0)
+            linked = gr.Checkbox(True, label="One scale for all maps", elem_id="linked", min_width=180, scale=0)
+            scale_note = gr.HTML(elem_classes="note", elem_id="scale-note")
+        with gr.Row(elem_classes="maps"):
+            with gr.Column(min_width=0, elem_classes="explainer"):
+                picture = gr.HTML(elem_id="picture")
             columns, panels, controls = {}, {}, {}
             for name, explainer in known.items():
                 with gr.Column(visible=explainer.default, min_width=0, elem_classes="explainer") as columns[name]:

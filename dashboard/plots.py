@@ -192,7 +192,4 @@ def segment_outlines(segments: Segments, box: tuple[int, int, int, int], rows: S
     frame = ""
     if box != (0, 0, height, width):
         frame = f'<rect class="seen" x="{left}" y="{top}" width="{right - left}" height="{bottom - top}"/>'
-    return (
-        f'<svg class="segments" viewBox="0 0 {width} {height}" preserveAspectRatio="none" fill-rule="evenodd">'
-        f"{''.join(paths)}{frame}</svg>"
-    )
+    return f'<svg class="segments" viewBox="0 0 {width} {height}" fill-rule="evenodd">{"".join(paths)}{frame}</svg>'
