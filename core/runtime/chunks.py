@@ -27,6 +27,7 @@ class ChunkTuner:
         self._best: dict[int, float] = {}  # chunk -> least seconds per pass seen
         self._seen: defaultdict[int, int] = defaultdict(int)
         self._limit = largest
+        self._warm = False
 
     def propose(self) -> int:
         """The next chunk to run: the fastest seen, or its untried neighbour."""
@@ -39,7 +40,10 @@ class ChunkTuner:
         return best
 
     def record(self, size: int, seconds: float) -> None:
-        """Note how long a whole chunk took. The first chunk of a size warms caches; its best time counts."""
+        """Note how long a whole chunk took. The very first one warms the model up and says nothing about its size."""
+        if not self._warm:
+            self._warm = True
+            return
         self._seen[size] += 1
         per_pass = seconds / size
         self._best[size] = min(per_pass, self._best.get(size, float("inf")))
