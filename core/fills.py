@@ -6,18 +6,16 @@ import torch
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
-FILLS = ("mean", "blur", "black", "noise")
-PLATES = tuple(kind for kind in FILLS if kind != "noise")  # those that need no seed
+PLATES = ("mean", "blur", "black")
 
 
-def fill_plate(images: Tensor, kind: str, seeds: tuple[int, ...] | None = None) -> Tensor:
+def fill_plate(images: Tensor, kind: str) -> Tensor:
     """A plate per picture to put in place of what is removed.
 
     Args:
         images: [B, 3, H, W] in [0, 1].
         kind: "mean" (the picture's own mean colour), "blur" (Gaussian, sigma a tenth of the side, so that no part
-            keeps its shape), "black", or "noise" (uniform, from `seeds`).
-        seeds: one a picture, for "noise".
+            keeps its shape) or "black".
 
     Returns:
         [B, 3, H, W] in [0, 1] on the same device.
@@ -29,11 +27,7 @@ def fill_plate(images: Tensor, kind: str, seeds: tuple[int, ...] | None = None) 
     if kind == "blur":
         sigma = max(images.shape[-2:]) / 10
         return _blur(images, sigma)
-    if kind == "noise":
-        from core.runtime.randomness import uniform
-
-        return uniform(images.shape[1:], seeds or (0,) * len(images), (0,) * len(images), images.device)
-    raise ValueError(f"fill must be one of {', '.join(FILLS)}, got {kind!r}")
+    raise ValueError(f"fill must be one of {', '.join(PLATES)}, got {kind!r}")
 
 
 def _blur(images: Tensor, sigma: float) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -118,6 +119,7 @@ class Geometry:
         return seen_rows[:, None] * seen_columns[None, :]
 
 
+@lru_cache(maxsize=8)  # a picture's segments all ask for the same two
 def _area(model: int, picture: int, scale: float, offset: float) -> Tensor:
     """[model, picture]: the part of each model pixel's footprint that each picture pixel fills."""
     start = (np.arange(model) + offset) / scale
