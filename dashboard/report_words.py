@@ -6,6 +6,7 @@ import math
 from html import escape
 
 from core.sat.statistics import Interval
+from core.sat.verdicts import in_words
 from dashboard.report_data import Cell, Finished
 
 # One shape a verdict, so that no colour is needed to tell them apart; 12 x 12.
@@ -108,8 +109,5 @@ def _evidence(cell: Cell) -> str:
 
 
 def _moves(value: Interval, up: str, down: str) -> str:
-    """The verb fits the estimate's sign."""
-    verb, sign = (up, 1.0) if value.estimate >= 0 else (down, -1.0)
-    low, high = sorted((sign * value.low, sign * value.high))
-    shown = interval(Interval(sign * value.estimate, low, high, value.count))
-    return f"{verb} {shown} {'to' if verb == 'adds' else 'from'}"
+    verb, size, link = in_words(value, up, down)
+    return f"{verb} {interval(size)} {link}"

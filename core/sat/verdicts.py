@@ -223,8 +223,15 @@ def sentence(entry: dict[str, Any], necessity: Effect | None, sufficiency: Effec
 
 def _change(interval: Interval, up: str, down: str) -> str:
     """ "adds 3.1 [2.7, 3.5] to", with the verb that fits the estimate's sign."""
+    verb, size, link = in_words(interval, up, down)
+    # adding zero turns -0.0 into 0.0
+    numbers = [round(value, 1) + 0.0 for value in (size.estimate, size.low, size.high)]
+    return f"{verb} {numbers[0]:.1f} [{numbers[1]:.1f}, {numbers[2]:.1f}] {link}"
+
+
+def in_words(interval: Interval, up: str, down: str) -> tuple[str, Interval, str]:
+    """(verb that fits the estimate's sign, the interval turned so that the estimate is positive, "to" or "from")."""
     verb, sign = (up, 1.0) if interval.estimate >= 0 else (down, -1.0)
     low, high = sorted((sign * interval.low, sign * interval.high))
-    # adding zero turns -0.0 into 0.0
-    numbers = [round(value, 1) + 0.0 for value in (sign * interval.estimate, low, high)]
-    return f"{verb} {numbers[0]:.1f} [{numbers[1]:.1f}, {numbers[2]:.1f}] {'to' if verb == 'adds' else 'from'}"
+    turned = Interval(sign * interval.estimate, low, high, interval.count)
+    return verb, turned, "to" if verb == "adds" else "from"
