@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, ClassVar
 
@@ -29,6 +30,10 @@ class Attribution:
         method, parameters, seed: enough to make it again.
         forward_passes, backward_passes: pictures sent through the classifier for this map, and back.
         seconds: computing time for this map (of a batch: its equal part).
+        saturated: share of the samples where the probability hardly moves with its log-odds; None without samples.
+        converged: True if sampling ended because the error fell below the tolerance, False if it has not; None where
+            there is no tolerance.
+        convergence: (samples, relative error) after each chunk, for a plot.
     """
 
     values: Tensor
@@ -43,6 +48,20 @@ class Attribution:
     forward_passes: int
     backward_passes: int
     seconds: float
+    saturated: float | None = None
+    converged: bool | None = None
+    convergence: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def relative_error(self) -> float | None:
+        """Mean standard error over mean absolute value; None where the method has none or it is not finite yet."""
+        return None if self.standard_error is None else _relative_error(self.values, self.standard_error)
+
+
+def _relative_error(values: Tensor, error: Tensor) -> float | None:
+    size = float(values.abs().mean())
+    relative = float(error.mean()) / size if size > 0 else float("inf")
+    return relative if math.isfinite(relative) else None
 
 
 @dataclass(frozen=True)
@@ -55,6 +74,7 @@ class Job:
     parameters: Any
     seeds: tuple[int, ...]
     regions: Tensor | None  # [P, H, W] in [0, 1], a partition
+    references: Tensor | None = None  # [R, 3, H, W] in [0, 1]
 
     @property
     def size(self) -> int:
@@ -69,7 +89,7 @@ class Job:
 class Estimate:
     """What a method knows after a chunk, for all B pictures.
 
-    values, standard_error: [B, H, W]; forward_passes, backward_passes: so far, one number a picture.
+    values, standard_error: [B, H, W]; the others: one number a picture, so far, as in `Attribution`.
     """
 
     values: Tensor
@@ -77,6 +97,8 @@ class Estimate:
     backward_passes: Sequence[int]
     partial: bool = False
     standard_error: Tensor | None = None
+    saturated: Sequence[float] | None = None
+    converged: Sequence[bool] | None = None
 
 
 class Explainer(ABC):
@@ -150,6 +172,7 @@ class BoundExplainer:
         contrasts: Tensor | Sequence[int] | None = None,
         seeds: Sequence[int] = (0,),
         regions: Tensor | None = None,
+        references: Tensor | None = None,
     ) -> Iterator[list[Attribution]]:
         """Yield running maps of the whole batch after each chunk; the last list has `partial=False`.
 
@@ -160,12 +183,13 @@ class BoundExplainer:
             contrasts: [B] class indices, or one for all: explain the target against it.
             seeds: [B], or one for all. A map depends on its own seed only, never on its neighbours or the chunk.
             regions: [P, H, W] in [0, 1], a partition of the frame, for explainers that remove regions.
+            references: [R, 3, H, W] in [0, 1], other pictures, for explainers that compare with some.
 
         Raises:
             UserError: something does not fit; raised before the first chunk.
         """
         with torch.inference_mode(False):
-            job = self._job(images, targets, parameters, contrasts, seeds, regions)
+            job = self._job(images, targets, parameters, contrasts, seeds, regions, references)
         return self._timed(job)
 
     def explain(self, *args: Any, **kwargs: Any) -> list[Attribution]:
@@ -178,6 +202,7 @@ class BoundExplainer:
     def _timed(self, job: Job) -> Iterator[list[Attribution]]:
         work = self.explainer.run(self.classifier, job, self._state)
         seconds = 0.0
+        history: list[tuple[tuple[int, float], ...]] = [()] * job.size
         try:
             while True:
                 began = perf_counter()
@@ -189,7 +214,9 @@ class BoundExplainer:
                 error = estimate.standard_error
                 error = error.detach().float().cpu() if error is not None else None
                 seconds += perf_counter() - began
-                yield [self._attribution(job, estimate, values, error, b, seconds) for b in range(job.size)]
+                made = [self._attribution(job, estimate, values, error, b, seconds) for b in range(job.size)]
+                history = [_longer(before, one) for before, one in zip(history, made)]
+                yield [replace(one, convergence=past) for one, past in zip(made, history)]
         finally:
             if isinstance(work, Generator):
                 work.close()
@@ -210,10 +237,19 @@ class BoundExplainer:
             forward_passes=int(estimate.forward_passes[b]),
             backward_passes=int(estimate.backward_passes[b]),
             seconds=seconds / job.size,
+            saturated=None if estimate.saturated is None else float(estimate.saturated[b]),
+            converged=None if estimate.converged is None else estimate.converged[b],
         )
 
     def _job(
-        self, images: Tensor, targets: Any, parameters: Parameters | None, contrasts: Any, seeds: Any, regions: Any
+        self,
+        images: Tensor,
+        targets: Any,
+        parameters: Parameters | None,
+        contrasts: Any,
+        seeds: Any,
+        regions: Any,
+        references: Any,
     ) -> Job:
         device, classes = self.classifier.device, len(self.classifier.labels)
         images = _ordinary(images)
@@ -242,7 +278,18 @@ class BoundExplainer:
                     f"Expected regions [P, {images.shape[-2]}, {images.shape[-1]}], got {list(regions.shape)}."
                 )
             regions = _ordinary(regions).to(device, torch.float32)
-        return Job(images.to(device, torch.float32), targets, contrasts, parameters, seeds, regions)
+        if references is not None:
+            if references.dim() != 4 or references.shape[0] == 0 or references.shape[1:] != images.shape[1:]:
+                wanted_shape = ", ".join(map(str, images.shape[1:]))
+                raise UserError(f"Expected references [R, {wanted_shape}], got {list(references.shape)}.")
+            references = _ordinary(references).to(device, torch.float32)
+        return Job(images.to(device, torch.float32), targets, contrasts, parameters, seeds, regions, references)
+
+
+def _longer(before: tuple[tuple[int, float], ...], one: Attribution) -> tuple[tuple[int, float], ...]:
+    """The convergence so far with this estimate's point, if it says anything new."""
+    error, samples = one.relative_error, one.forward_passes
+    return before if error is None or (before and before[-1][0] >= samples) else (*before, (samples, error))
 
 
 def _ordinary(given: Any) -> Any:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ from core.preprocessing import Prepared, Preprocessing
 from core.runtime.device import choose_device, choose_precision
 
 Output = Literal["softmax", "sigmoid"]
+Scale = Literal["logit", "log-probability", "probability"]
 
 
 @dataclass(frozen=True)
@@ -127,12 +129,17 @@ class Classifier:
         others = logits.scatter(1, targets.view(-1, 1), float("-inf"))
         return chosen - others.logsumexp(-1)
 
-    def score(self, logits: Tensor, targets: Tensor, contrasts: Tensor | None = None) -> Tensor:
-        """[B, C], [B] -> [B]: the number explainers explain, the target's logit (minus the contrast's)."""
-        chosen = logits.gather(1, targets.view(-1, 1)).squeeze(1)
+    def score(self, logits: Tensor, targets: Tensor, contrasts: Tensor | None = None, scale: Scale = "logit") -> Tensor:
+        """[B, C], [B] -> [B]: the number explainers explain, the target's value (minus the contrast's) on a scale."""
+        values = logits
+        if scale == "probability":
+            values = self.probabilities(logits)
+        elif scale == "log-probability":
+            values = F.logsigmoid(logits) if self.output == "sigmoid" else logits.log_softmax(-1)
+        chosen = values.gather(1, targets.view(-1, 1)).squeeze(1)
         if contrasts is None:
             return chosen
-        return chosen - logits.gather(1, contrasts.view(-1, 1)).squeeze(1)
+        return chosen - values.gather(1, contrasts.view(-1, 1)).squeeze(1)
 
     @torch.no_grad()
     def predict(self, images: Tensor, k: int = 5) -> list[list[Prediction]]:

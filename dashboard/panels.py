@@ -8,7 +8,7 @@ from core.attribution import Attribution, Explainer, get_explainer
 from dashboard.overlays import Scale, colour_table, condition, dim_outside, display_size, jpeg, overlay, shrunk
 from dashboard.palette import marker
 from dashboard.pictures import View
-from dashboard.plots import percent, relative_error
+from dashboard.plots import percent
 
 FRAME_SIDE = 448  # while a map is still changing
 
@@ -102,7 +102,7 @@ def _figures(attribution: Attribution | None, running: bool) -> str:
         first = f"running, {done}" if running else f"stopped after {done}"
     else:
         first = "no passes" if passes == 0 else "1 pass" if passes == 1 else f"{passes} passes"
-    relative = relative_error(attribution)
+    relative = attribution.relative_error
     if attribution.standard_error is None:
         error = "exact" if not attribution.partial else ""
     else:

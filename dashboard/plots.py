@@ -101,17 +101,8 @@ def share_error(attribution: Attribution, share: float) -> float | None:
     part of the map's error one way and the rest the other way. With r the map's mean error over its mean absolute
     value and the error spread like the map, that is 2 r s (1 - s).
     """
-    relative = relative_error(attribution)
+    relative = attribution.relative_error
     return None if relative is None else 2 * relative * share * (1 - share)
-
-
-def relative_error(attribution: Attribution) -> float | None:
-    """Mean standard error over mean absolute value; None where the method has none or it is not finite yet."""
-    if attribution.standard_error is None:
-        return None
-    size = float(attribution.values.abs().mean())
-    relative = float(attribution.standard_error.mean()) / size if size > 0 else float("inf")
-    return relative if np.isfinite(relative) else None
 
 
 def evidence_plot(rows: Sequence[Row], segments: Segments) -> str:

@@ -3,30 +3,83 @@
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from core.attribution import Estimate, Explainer, Job, register
 from core.classifier import Classifier
+from core.explainers.integration import Reading, Samples, integrate
 from core.explainers.layers import SpatialLayer, find_last_map
+from core.explainers.presets import SAMPLERS, preset
 from core.parameters import Parameters, parameter
 from core.runtime.capture import captured
-from core.runtime.chunks import in_chunks
+
+_layers: WeakKeyDictionary[Classifier, SpatialLayer | None] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def last_map(classifier: Classifier) -> SpatialLayer | None:
+    """The layer whose map is shown, found at the first question; None if the model has none."""
+    with _lock:
+        if classifier not in _layers:
+            _layers[classifier] = find_last_map(classifier)
+        return _layers[classifier]
 
 
 @dataclass(frozen=True)
-class GradCamParameters(Parameters):
+class CamParameters(Parameters):
     relu: bool = parameter(True, "Keep evidence for the target only; off shows evidence against it as well")
+    sampler: str = parameter("none", "Average over perturbed copies of the picture, drawn like this", choices=SAMPLERS)
+    samples: int = parameter(16, "How many copies, where there is a sampler", low=1, high=500, step=1)
+
+
+class Cam(Explainer):
+    """Shared by the family: a coarse map from one layer's activation and gradient, alone or averaged over samples."""
+
+    family = "cam"
+    parameters = CamParameters
+
+    def supports(self, classifier: Classifier) -> str | None:
+        if last_map(classifier) is None:
+            return (
+                f"{self.title} needs a layer that keeps a map over the picture, and {classifier.name} has none; "
+                "choose a gradient or removal explainer."
+            )
+        return None
+
+    def is_signed(self, parameters: CamParameters) -> bool:
+        return not parameters.relu
+
+    def prepare(self, classifier: Classifier, weights: Any) -> SpatialLayer | None:
+        return last_map(classifier)
+
+    @abstractmethod
+    def weigh(self, activation: Tensor, gradient: Tensor, relu: bool) -> Tensor:
+        """Two [K, C, h, w] -> [K, h, w]: evidence, before negative values are dropped."""
+
+    def run(self, classifier: Classifier, job: Job, state: SpatialLayer) -> Iterator[Estimate]:
+        p: CamParameters = job.parameters
+
+        def read(samples: Samples) -> tuple[Tensor, Tensor]:
+            activation, gradient, logits = _activation_and_gradient(classifier, job, state, samples)
+            return self.weigh(activation, gradient, p.relu).unsqueeze(1), logits
+
+        def finish(mean: Tensor, squares: Tensor, n: Tensor) -> Tensor:
+            return mean[:, 0].relu() if p.relu else mean[:, 0]
+
+        # passes go back only as far as the layer, so their best chunk is learned apart from whole gradients
+        reading = Reading(read, finish, kind="cam")
+        yield from integrate(classifier, job, preset(p.sampler, p.samples), reading, fill="mean")
 
 
 @register
-class GradCam(Explainer):
+class GradCam(Cam):
     """Selvaraju et al.: Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization (ICCV 2017).
 
     The layer is found once per classifier by `layers.find_last_map`; for a ViT the patch tokens are the map.
@@ -35,61 +88,38 @@ class GradCam(Explainer):
     name = "grad-cam"
     title = "Grad-CAM"
     summary = "The last feature map, weighted by how much each feature matters for the target: coarse, but quick."
-    family = "cam"
-    parameters = GradCamParameters
     default = True
 
-    def __init__(self) -> None:
-        self._layers: WeakKeyDictionary[Classifier, SpatialLayer | None] = WeakKeyDictionary()
-        self._lock = threading.Lock()
+    def weigh(self, activation: Tensor, gradient: Tensor, relu: bool) -> Tensor:
+        return (gradient.mean((2, 3), keepdim=True) * activation).sum(1)
 
-    def layer(self, classifier: Classifier) -> SpatialLayer | None:
-        """The layer whose map is shown, found at the first question; None if the model has none."""
-        with self._lock:
-            if classifier not in self._layers:
-                self._layers[classifier] = find_last_map(classifier)
-            return self._layers[classifier]
 
-    def supports(self, classifier: Classifier) -> str | None:
-        if self.layer(classifier) is None:
-            return (
-                f"Grad-CAM needs a layer that keeps a map over the picture, and {classifier.name} has none; "
-                "choose a gradient or removal explainer."
-            )
-        return None
+@register
+class LayerCam(Cam):
+    """Jiang et al.: LayerCAM: Exploring Hierarchical Class Activation Maps for Localization (TIP 2021).
 
-    def is_signed(self, parameters: GradCamParameters) -> bool:
-        return not parameters.relu
+    With `relu` off negative gradients count as well, and the map is gradient times activation.
+    """
 
-    def prepare(self, classifier: Classifier, weights: Any) -> SpatialLayer | None:
-        return self.layer(classifier)
+    name = "layer-cam"
+    title = "LayerCAM"
+    summary = "Like Grad-CAM, but every place of the feature map is weighted by its own gradient."
 
-    def run(self, classifier: Classifier, job: Job, state: SpatialLayer) -> Iterator[Estimate]:
-        values = torch.zeros(job.size, *job.frame, device=job.images.device)
-
-        def run(start: int, end: int) -> None:
-            activation, gradient = _activation_and_gradient(classifier, job, state, slice(start, end))
-            coarse = (gradient.mean((2, 3), keepdim=True) * activation).sum(1, keepdim=True)
-            if job.parameters.relu:
-                coarse = coarse.relu()
-            values[start:end] = F.interpolate(coarse, job.frame, mode="bilinear", align_corners=False)[:, 0]
-
-        # passes go back only as far as the layer, so their best chunk is learned apart from whole gradients
-        for done in in_chunks(classifier, job.size, tuple(job.images.shape[1:]), "cam", run):
-            passes = [int(b < done) for b in range(job.size)]
-            yield Estimate(values.clone(), passes, passes, partial=done < job.size)
+    def weigh(self, activation: Tensor, gradient: Tensor, relu: bool) -> Tensor:
+        return ((gradient.relu() if relu else gradient) * activation).sum(1)
 
 
 def _activation_and_gradient(
-    classifier: Classifier, job: Job, layer: SpatialLayer, rows: slice
-) -> tuple[Tensor, Tensor]:
-    """Two [K, C, h, w] float32: the layer's map of some pictures, and the gradient of their scores in it."""
-    contrasts = None if job.contrasts is None else job.contrasts[rows]
+    classifier: Classifier, job: Job, layer: SpatialLayer, samples: Samples
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Two [K, C, h, w] float32: the layer's map of some samples, and the gradient of their scores in it; and logits."""
+    contrasts = None if job.contrasts is None else job.contrasts[samples.picture]
     module = classifier.module.get_submodule(layer.name)
     with torch.enable_grad():
         with captured([(layer.name, module)]) as answers:
-            logits = classifier.logits(job.images[rows].clone().requires_grad_(True))
-        score = classifier.score(logits, job.targets[rows], contrasts)
+            logits = classifier.logits(samples.images.clone().requires_grad_(True))
+        score = classifier.score(logits, job.targets[samples.picture], contrasts)
         activation = layer.map_of(answers[layer.name])
         gradient = torch.autograd.grad(score.sum(), activation)[0]
-    return layer.as_channels_first(activation.detach()).float(), layer.as_channels_first(gradient).float()
+    activation, gradient = (layer.as_channels_first(tensor).float() for tensor in (activation.detach(), gradient))
+    return activation, gradient, logits.detach()

@@ -1,96 +1,42 @@
-"""One gradient integration; the explainers of this family differ only in which pictures it visits.
-
-z = reduce over samples n of d score(x_n) / d x_n,   x_n drawn by a sampler around the picture x
-"""
+"""The gradient family: one gradient integration (integration.py); its members differ in which pictures it visits."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from core.attribution import Estimate, Explainer, Job, register
 from core.classifier import Classifier
-from core.explainers.samplers import Gaussian, Identity, Path, Sampler, Suppression
-from core.fills import PLATES, fill_plate
+from core.explainers.integration import REDUCTIONS, SIGNED_REDUCTIONS, input_gradient, integrate
+from core.explainers.samplers import Chain, ExpectedPath, Identity, Noise, Path, Sampler
+from core.explainers.suppression import OPERATORS, Suppression
+from core.fills import PLATES
 from core.parameters import Parameters, parameter
-from core.runtime.chunks import in_chunks
 
-REDUCTIONS = ("absolute", "signed", "squared")  # "signed times input" is integrated gradients' own
-
-
-def reduce_gradient(gradient: Tensor, reduction: str, difference: Tensor | None) -> Tensor:
-    """[K, 3, H, W] -> [K, H, W]: channels summed as absolute, signed, squared, or signed times the difference."""
-    if reduction == "absolute":
-        return gradient.abs().sum(1)
-    if reduction == "squared":
-        return gradient.square().sum(1)
-    if reduction == "signed":
-        return gradient.sum(1)
-    assert difference is not None
-    return (gradient * difference).sum(1)
+SCALES = ("logit", "log-probability", "probability")
 
 
-def integrate(classifier: Classifier, job: Job, sampler: Sampler, reduction: str, fill: str) -> Iterator[Estimate]:
-    """The family's one loop: samples of all pictures in chunks, sums in float32, nothing held per sample.
-
-    Sample-major: every picture gets its n-th sample before any gets its next, so all maps sharpen together.
-    """
-    count, total = job.size, sampler.samples * job.size
-    plates = fill_plate(job.images, fill)
-    weights = torch.tensor(sampler.weights(), dtype=torch.float32, device=job.images.device)
-    height, width = job.frame
-    sums = torch.zeros(count, height, width, device=job.images.device)
-    squares = torch.zeros_like(sums) if sampler.random and sampler.samples > 1 else None
-    weight = torch.zeros(count, 1, 1, device=job.images.device)
-    times_input = reduction == "signed times input"
-
-    def run(start: int, end: int) -> None:
-        picture = torch.arange(start, end, device=job.images.device) % count
-        indices = [n // count for n in range(start, end)]
-        seeds = [job.seeds[n % count] for n in range(start, end)]
-        images, plate = job.images[picture], plates[picture]
-        with torch.no_grad():
-            drawn = sampler.draw(images, plate, seeds, indices)
-        gradient = input_gradient(classifier, drawn, job, picture)
-        values = reduce_gradient(gradient, reduction, images - plate if times_input else None)
-        share = weights[indices].view(-1, 1, 1)
-        sums.index_add_(0, picture, values * share)
-        weight.index_add_(0, picture, share)
-        if squares is not None:
-            squares.index_add_(0, picture, values.square())
-
-    for done in in_chunks(classifier, total, tuple(job.images.shape[1:]), "gradient", run):
-        passes = [done // count + (b < done % count) for b in range(count)]
-        yield Estimate(
-            values=sums / weight.clamp(min=1e-12),
-            standard_error=_standard_error(sums, squares, passes),
-            forward_passes=passes,
-            backward_passes=passes,
-            partial=done < total,
-        )
+def _samples(help: str, default: int = 50) -> Any:  # noqa: A002
+    return parameter(default, help, low=1, high=1000, step=1)
 
 
-def input_gradient(classifier: Classifier, images: Tensor, job: Job, picture: Tensor) -> Tensor:
-    """[K, 3, H, W]: gradient of each picture's score in the picture; parameter gradients are never formed."""
-    with torch.enable_grad():
-        leaf = images.detach().requires_grad_(True)
-        contrasts = None if job.contrasts is None else job.contrasts[picture]
-        score = classifier.score(classifier.logits(leaf), job.targets[picture], contrasts)
-        return torch.autograd.grad(score.sum(), leaf)[0]
+def _reduction(default: str) -> Any:
+    return parameter(default, "How the gradients of the samples and colours become one value", choices=REDUCTIONS)
 
 
-def _standard_error(sums: Tensor, squares: Tensor | None, passes: list[int]) -> Tensor | None:
-    """Of the mean, from the spread of the samples so far; infinite where there is only one."""
-    if squares is None:
-        return None
-    n = torch.tensor(passes, dtype=sums.dtype, device=sums.device).view(-1, 1, 1)
-    mean = sums / n.clamp(min=1)
-    variance = (squares / n.clamp(min=1) - mean.square()).clamp(min=0) * n / (n - 1).clamp(min=1)
-    return torch.where(n > 1, (variance / n.clamp(min=1)).sqrt(), torch.full_like(sums, float("inf")))
+def _scale() -> Any:
+    return parameter("logit", "What the gradient is of: the class's logit, or its (log-)probability", choices=SCALES)
+
+
+def tolerance_parameter() -> Any:
+    """Shared by all that sample at random."""
+    return parameter(
+        0.0,
+        "Stop once the map's error is below this part of its mean; 0 always takes all samples",
+        low=0.0, high=0.5, step=0.01,
+    )  # fmt: skip
 
 
 class GradientExplainer(Explainer):
@@ -98,25 +44,29 @@ class GradientExplainer(Explainer):
 
     family = "gradient"
 
-    def sampler(self, parameters: Any) -> Sampler:
-        raise NotImplementedError
+    @abstractmethod
+    def sampler(self, parameters: Any, job: Job) -> Sampler: ...
 
     def is_signed(self, parameters: Any) -> bool:
-        return getattr(parameters, "reduction", "signed times input").startswith("signed")
+        return parameters.reduction in SIGNED_REDUCTIONS
 
     def run(self, classifier: Classifier, job: Job, state: Any) -> Iterator[Estimate]:
         p = job.parameters
-        reduction = getattr(p, "reduction", "signed times input")
-        yield from integrate(classifier, job, self.sampler(p), reduction, getattr(p, "fill", "black"))
+        reading = input_gradient(classifier, job, p.reduction, p.scale)
+        tolerance = getattr(p, "tolerance", 0.0)
+        yield from integrate(classifier, job, self.sampler(p, job), reading, self.fill(p), tolerance)
 
-
-def _reduction(default: str) -> Any:
-    return parameter(default, "How the colour channels' gradients become one value", choices=REDUCTIONS)
+    def fill(self, parameters: Any) -> str:
+        """The plate that samples begin from; of those that have none it does not matter."""
+        return getattr(parameters, "fill", "mean")
 
 
 @dataclass(frozen=True)
 class GradientParameters(Parameters):
-    reduction: str = _reduction("absolute")
+    reduction: str = parameter(
+        "absolute", "How the colours' gradients become one value", choices=("absolute", "signed", "squared")
+    )
+    scale: str = _scale()
 
 
 @register
@@ -128,14 +78,20 @@ class Gradient(GradientExplainer):
     summary = "How much the score changes when a pixel changes a little."
     parameters = GradientParameters
 
-    def sampler(self, parameters: GradientParameters) -> Sampler:
+    def sampler(self, parameters: GradientParameters, job: Job) -> Sampler:
         return Identity()
 
 
 @dataclass(frozen=True)
 class IntegratedGradientsParameters(Parameters):
-    samples: int = parameter(50, "Points on the path from the baseline to the picture", low=1, high=500, step=1)
+    samples: int = _samples("Points on the path from the baseline to the picture")
     fill: str = parameter("mean", "The baseline the path starts from", choices=PLATES)
+    reduction: str = parameter(
+        "times input",
+        "How the gradients of the path and colours become one value",
+        choices=tuple(r for r in REDUCTIONS if r != "variance"),
+    )
+    scale: str = _scale()
 
 
 @register
@@ -149,20 +105,52 @@ class IntegratedGradients(GradientExplainer):
     signed = True
     default = True
 
-    def sampler(self, parameters: IntegratedGradientsParameters) -> Sampler:
+    def sampler(self, parameters: IntegratedGradientsParameters, job: Job) -> Sampler:
         return Path(parameters.samples)
 
 
 @dataclass(frozen=True)
+class ExpectedGradientsParameters(Parameters):
+    samples: int = _samples("Random points between a random reference and the picture", 100)
+    reduction: str = _reduction("times input")
+    scale: str = _scale()
+    tolerance: float = tolerance_parameter()
+
+
+@register
+class ExpectedGradients(GradientExplainer):
+    """Erion et al.: expected gradients (Nature Machine Intelligence 2021): integrated gradients from many baselines.
+
+    The baselines are the job's references (other pictures of a data set) where it has some, else plain random colours.
+    """
+
+    name = "expected-gradients"
+    title = "Expected gradients"
+    summary = "Integrated gradients from many random baselines instead of one."
+    parameters = ExpectedGradientsParameters
+    signed = True
+    random = True
+
+    def sampler(self, parameters: ExpectedGradientsParameters, job: Job) -> Sampler:
+        return ExpectedPath(parameters.samples, job.references)
+
+
+@dataclass(frozen=True)
 class SmoothGradParameters(Parameters):
-    samples: int = parameter(50, "Noisy copies of the picture", low=1, high=500, step=1)
+    samples: int = _samples("Noisy copies of the picture")
     sigma: float = parameter(0.15, "Noise, as a part of the full brightness range", low=0.0, high=1.0, step=0.01)
+    distribution: str = parameter("gaussian", "How the noise is distributed", choices=("gaussian", "uniform"))
     reduction: str = _reduction("absolute")
+    scale: str = _scale()
+    tolerance: float = tolerance_parameter()
 
 
 @register
 class SmoothGrad(GradientExplainer):
-    """Smilkov, Thorat, Kim, Viegas, Wattenberg: SmoothGrad (2017)."""
+    """Smilkov, Thorat, Kim, Viegas, Wattenberg: SmoothGrad (2017).
+
+    With the reduction "variance" it is VarGrad (Adebayo et al. 2018).
+    """
 
     name = "smoothgrad"
     title = "SmoothGrad"
@@ -171,23 +159,29 @@ class SmoothGrad(GradientExplainer):
     random = True
     default = True
 
-    def sampler(self, parameters: SmoothGradParameters) -> Sampler:
-        return Gaussian(parameters.samples, parameters.sigma)
+    def sampler(self, parameters: SmoothGradParameters, job: Job) -> Sampler:
+        return Noise(parameters.samples, parameters.sigma, parameters.distribution)
 
 
 @dataclass(frozen=True)
 class SuppressionParameters(Parameters):
-    samples: int = parameter(50, "Copies of the picture with features suppressed", low=1, high=1000, step=1)
-    operator: str = parameter("field", "Smooth random fading, or whole patches dropped", choices=("field", "patch"))
-    cell: int = parameter(16, "Size of a cell in pixels of the model's frame", low=2, high=128, step=1)
-    keep: float = parameter(0.0, "Least part of a feature that is kept", low=0.0, high=0.95, step=0.05)
+    samples: int = _samples("Copies of the picture with features suppressed")
+    operator: str = parameter(
+        Suppression.operator, "How features are taken away (see docs/sampling.md)", choices=OPERATORS
+    )
+    cell: int = parameter(Suppression.cell, "Size of a cell in pixels of the model's frame", low=2, high=128, step=1)
+    keep: float = parameter(Suppression.keep, "Least part of a feature that is kept", low=0.0, high=0.95, step=0.05)
+    contrast: bool = parameter(Suppression.contrast, "Fade the whole picture too, by a factor of its own")
+    noise: float = parameter(0.0, "Pixel noise on top, as a part of the brightness range", low=0.0, high=0.5, step=0.01)
     fill: str = parameter("mean", "What shows where features are suppressed", choices=PLATES)
     reduction: str = _reduction("absolute")
+    scale: str = _scale()
+    tolerance: float = tolerance_parameter()
 
 
 @register
 class SuppressionSampling(GradientExplainer):
-    """Luo, McDermott, O'Riordan: Sampling Matters in Explanations (arXiv 2506.19442); see samplers.Suppression."""
+    """Luo, McDermott, O'Riordan: Sampling Matters in Explanations (arXiv 2506.19442); see suppression.Suppression."""
 
     name = "suppression"
     title = "Suppression sampling"
@@ -196,5 +190,7 @@ class SuppressionSampling(GradientExplainer):
     random = True
     default = True
 
-    def sampler(self, parameters: SuppressionParameters) -> Sampler:
-        return Suppression(parameters.samples, parameters.operator, parameters.cell, parameters.keep)
+    def sampler(self, parameters: SuppressionParameters, job: Job) -> Sampler:
+        p = parameters
+        suppression = Suppression(p.samples, p.operator, p.cell, p.keep, p.contrast)
+        return Chain(p.samples, (suppression, Noise(p.samples, p.noise))) if p.noise else suppression

@@ -1,6 +1,7 @@
 """Which pictures a gradient integration visits.
 
 A sampler makes sample n of a picture from (its seed, n) alone, so that chunks and neighbours never change a map.
+The suppression operators, the largest family, stand in suppression.py.
 """
 
 from __future__ import annotations
@@ -12,10 +13,35 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from core.runtime.randomness import normal, spread_order, uniform
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which samples to make: K rows.
+
+    Attributes:
+        images: [K, 3, H, W] in [0, 1]; row k is the picture of sample `indices[k]`.
+        start: [K, 3, H, W], what stands where nothing of the picture is left.
+        seeds, indices: K each.
+        salt: set apart the random numbers of samplers that work on the same sample.
+    """
+
+    images: Tensor
+    start: Tensor
+    seeds: Sequence[int]
+    indices: Sequence[int]
+    salt: str = ""
+
+    def uniform(self, *shape: int, use: str = "") -> Tensor:
+        """[K, *shape] in [0, 1)."""
+        return uniform(shape, self.seeds, self.indices, self.images.device, self.salt + use)
+
+    def normal(self, *shape: int, use: str = "") -> Tensor:
+        """[K, *shape], standard normal."""
+        return normal(shape, self.seeds, self.indices, self.images.device, self.salt + use)
 
 
 @dataclass(frozen=True)
@@ -34,18 +60,13 @@ class Sampler(ABC):
         """One a sample; they need not sum to one."""
         return [1.0] * self.samples
 
+    def begin(self, draw: Draw) -> Tensor:
+        """[K, 3, H, W]: where each sample's way to the picture begins; usually the fill's plate."""
+        return draw.start
+
     @abstractmethod
-    def draw(self, images: Tensor, plates: Tensor, seeds: Sequence[int], indices: Sequence[int]) -> Tensor:
-        """Perturbed pictures.
-
-        Args:
-            images: [K, 3, H, W] in [0, 1]; row k is the picture of sample `indices[k]`.
-            plates: [K, 3, H, W], what stands where features are suppressed.
-            seeds, indices: K each.
-
-        Returns:
-            [K, 3, H, W].
-        """
+    def visit(self, draw: Draw) -> Tensor:
+        """[K, 3, H, W]: the perturbed pictures."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +76,8 @@ class Identity(Sampler):
     samples: int = 1
     random: ClassVar[bool] = False
 
-    def draw(self, images: Tensor, plates: Tensor, seeds: Sequence[int], indices: Sequence[int]) -> Tensor:
-        return images
+    def visit(self, draw: Draw) -> Tensor:
+        return draw.images
 
 
 @dataclass(frozen=True)
@@ -76,58 +97,69 @@ class Path(Sampler):
     def weights(self) -> Sequence[float]:
         return self._nodes()[1].tolist()
 
-    def draw(self, images: Tensor, plates: Tensor, seeds: Sequence[int], indices: Sequence[int]) -> Tensor:
-        positions = torch.as_tensor(self._nodes()[0][list(indices)], dtype=images.dtype, device=images.device)
-        return plates + positions.view(-1, 1, 1, 1) * (images - plates)
+    def visit(self, draw: Draw) -> Tensor:
+        positions = torch.as_tensor(
+            self._nodes()[0][list(draw.indices)], dtype=draw.images.dtype, device=draw.images.device
+        )
+        return torch.lerp(draw.start, draw.images, positions.view(-1, 1, 1, 1))
 
 
-@dataclass(frozen=True)
-class Gaussian(Sampler):
-    """Pixel noise around the picture. Smilkov et al.: SmoothGrad (2017)."""
+@dataclass(frozen=True, eq=False)
+class ExpectedPath(Sampler):
+    """A random place on the line from a random reference picture.
 
-    sigma: float
+    Erion et al.: Improving performance of deep learning models with axiomatic attribution priors and expected gradients
+    (Nature Machine Intelligence 2021).
 
-    def draw(self, images: Tensor, plates: Tensor, seeds: Sequence[int], indices: Sequence[int]) -> Tensor:
-        return images + self.sigma * normal(images.shape[1:], seeds, indices, images.device)
-
-
-@dataclass(frozen=True)
-class Suppression(Sampler):
-    """Features are suppressed towards the plate instead of noise being added.
-
-    Luo, McDermott, O'Riordan: Sampling Matters in Explanations (arXiv 2506.19442). The paper's operator is not public;
-    this project uses two, both x' = plate + s * (x - plate):
-    "field": s is a smooth random field (one gain a cell, U(keep, 1), bilinear) times one global contrast U(keep, 1);
-    "patch": s keeps or drops whole cells of a grid with a random offset, at a keep-rate drawn from U(keep, 1).
+    Attributes:
+        references: [R, 3, H, W] in [0, 1] to draw from; None draws a plain colour, uniform over all colours.
     """
 
-    operator: str
-    cell: int
-    keep: float
+    references: Tensor | None = None
 
-    def draw(self, images: Tensor, plates: Tensor, seeds: Sequence[int], indices: Sequence[int]) -> Tensor:
-        gain = self._field(images, seeds, indices) if self.operator == "field" else self._patch(images, seeds, indices)
-        return plates + gain * (images - plates)
+    def begin(self, draw: Draw) -> Tensor:
+        if self.references is None:
+            return draw.uniform(3, use="colour").view(-1, 3, 1, 1).expand_as(draw.images)
+        chosen = (draw.uniform(1, use="reference")[:, 0] * len(self.references)).long()
+        return self.references.to(draw.images.device)[chosen]
 
-    def _grid(self, images: Tensor) -> tuple[int, int]:
-        # one cell more than fits, so that the grid can be shifted by up to a cell
-        return -(-images.shape[-2] // self.cell) + 1, -(-images.shape[-1] // self.cell) + 1
+    def visit(self, draw: Draw) -> Tensor:
+        return torch.lerp(draw.start, draw.images, draw.uniform(1, use="position").view(-1, 1, 1, 1))
 
-    def _field(self, images: Tensor, seeds: Sequence[int], indices: Sequence[int]) -> Tensor:
-        rows, columns = self._grid(images)
-        draws = uniform((rows * columns + 1,), seeds, indices, images.device)
-        draws = self.keep + (1 - self.keep) * draws
-        cells, contrast = draws[:, :-1].view(-1, 1, rows, columns), draws[:, -1].view(-1, 1, 1, 1)
-        return contrast * F.interpolate(cells, images.shape[-2:], mode="bilinear", align_corners=True)
 
-    def _patch(self, images: Tensor, seeds: Sequence[int], indices: Sequence[int]) -> Tensor:
-        rows, columns = self._grid(images)
-        height, width = images.shape[-2:]
-        draws = uniform((rows * columns + 3,), seeds, indices, images.device)
-        rate = self.keep + (1 - self.keep) * draws[:, -1:]
-        kept = (draws[:, :-3] < rate).to(images.dtype).view(-1, rows, columns)
-        shift = (draws[:, -3:-1] * self.cell).long()
-        y = (torch.arange(height, device=images.device) + shift[:, :1]) // self.cell
-        x = (torch.arange(width, device=images.device) + shift[:, 1:]) // self.cell
-        k = torch.arange(len(kept), device=images.device).view(-1, 1, 1)
-        return kept[k, y[:, :, None], x[:, None, :]].unsqueeze(1)
+@dataclass(frozen=True)
+class Noise(Sampler):
+    """Pixel noise of standard deviation `sigma` around the picture, "gaussian" or "uniform".
+
+    Smilkov et al.: SmoothGrad (2017).
+    """
+
+    sigma: float
+    distribution: str = "gaussian"
+
+    def visit(self, draw: Draw) -> Tensor:
+        shape = draw.images.shape[1:]
+        if self.distribution == "gaussian":
+            return draw.images + self.sigma * draw.normal(*shape)
+        return draw.images + self.sigma * 12**0.5 * (draw.uniform(*shape) - 0.5)
+
+
+@dataclass(frozen=True)
+class Chain(Sampler):
+    """One sampler after another: what the first makes of the picture, the next perturbs further."""
+
+    links: tuple[Sampler, ...]
+
+    def weights(self) -> Sequence[float]:
+        product = np.prod([link.weights() for link in self.links], axis=0)
+        return product.tolist()
+
+    def begin(self, draw: Draw) -> Tensor:
+        return self.links[0].begin(draw)
+
+    def visit(self, draw: Draw) -> Tensor:
+        images = draw.images
+        for number, link in enumerate(self.links):
+            salt = f"{draw.salt}{number or ''}"
+            images = link.visit(Draw(images, draw.start, draw.seeds, draw.indices, salt))
+        return images

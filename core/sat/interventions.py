@@ -12,12 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.classifier import Classifier
-from core.fills import fill_plate
+from core.fills import fill_plate, inpaint
 from core.runtime.chunks import in_chunks
 
 DILATION = 0.02  # of the longer side: removes what shines over a mask's edge
 LARGE = 0.25  # above this coverage removal leaves no natural picture; only a context swap counts
-REMOVAL_FILLS = ("inpaint", "mean", "blur", "black")
 
 
 def dilate(mask: Tensor) -> Tensor:
@@ -26,33 +25,10 @@ def dilate(mask: Tensor) -> Tensor:
     return F.max_pool2d(mask[None, None], 2 * reach + 1, stride=1, padding=reach)[0, 0]
 
 
-def complete(image: Tensor, hole: Tensor) -> Tensor:
-    """[3, H, W], [H, W] -> [3, H, W]: the hole filled smoothly from what surrounds it.
-
-    Push-pull (Gortler et al., The Lumigraph, 1996): known pixels are averaged into ever coarser pictures, and each
-    unknown pixel takes the finest level that knows anything there. Runs where the classifier runs.
-    """
-    known = (1 - hole).clamp(0, 1)[None, None]
-    levels = [(image[None] * known, known)]
-    while min(levels[-1][1].shape[-2:]) > 1:
-        colour, weight = levels[-1]
-        colour = F.avg_pool2d(colour, 2, ceil_mode=True, count_include_pad=False)
-        weight = F.avg_pool2d(weight, 2, ceil_mode=True, count_include_pad=False)
-        # full confidence from half-known cells on, so that coarse levels reach across wide holes
-        gain = 1 / weight.clamp(min=0.5)
-        levels.append((colour * gain, weight * gain))
-    colour, weight = levels[-1]
-    filled = colour / weight.clamp(min=1e-6)
-    for colour, weight in reversed(levels[:-1]):
-        coarse = F.interpolate(filled, colour.shape[-2:], mode="bilinear", align_corners=False)
-        filled = colour + (1 - weight) * coarse
-    return torch.lerp(image, filled[0], hole)
-
-
 def removed(image: Tensor, mask: Tensor, fill: str) -> Tensor:
     """The picture with the (dilated) mask filled."""
     if fill == "inpaint":
-        return complete(image, mask)
+        return inpaint(image[None], mask[None])[0]
     return torch.lerp(image, fill_plate(image[None], fill)[0], mask)
 
 
@@ -110,7 +86,7 @@ def context_swapped(recipient: Tensor, own: Tensor, donor: Tensor, donors: Tenso
 
     Where the donor shows something else, its segment is continued smoothly.
     """
-    return torch.lerp(recipient, complete(donor, 1 - donors), own)
+    return torch.lerp(recipient, inpaint(donor[None], 1 - donors[None])[0], own)
 
 
 def margins(classifier: Classifier, images: list[Tensor], targets: list[int]) -> tuple[list[float], list[float]]:

@@ -22,6 +22,7 @@ from core.attribution import Attribution, BoundExplainer, get_explainer
 from core.classifier import Classifier
 from core.data import Dataset, Item, check_context
 from core.errors import UserError
+from core.fills import PLATES
 from core.metrics.sanity import randomised
 from core.parameters import Parameters
 from core.runtime.randomness import derived_seed
@@ -29,7 +30,6 @@ from core.sat import store
 from core.sat.batch import Scene, attribution_rows, load, picture_lines
 from core.sat.effects import Pair, choose_pairs, necessity_records, pair_records
 from core.sat.examples import choose_examples, write_examples
-from core.sat.interventions import REMOVAL_FILLS
 from core.sat.tables import attribution_table
 from core.sat.verdicts import DELTA, VERDICTS, findings, flag_by_controls, is_shortcut
 
@@ -75,8 +75,8 @@ class ReportOptions:
             raise UserError("A report needs at least one explainer.")
         if len({name for name, _ in self.explainers}) < len(self.explainers):
             raise UserError("An explainer is named twice; name each once.")
-        if len(self.fills) < 2 or any(fill not in REMOVAL_FILLS for fill in self.fills):
-            raise UserError(f"Give at least two fills of {', '.join(REMOVAL_FILLS)}.")
+        if len(self.fills) < 2 or any(fill not in PLATES for fill in self.fills):
+            raise UserError(f"Give at least two fills of {', '.join(PLATES)}.")
         if not self.delta > 0:
             raise UserError(f"delta must be above 0, got {self.delta}.")
 

@@ -5,11 +5,10 @@ import pytest
 import torch
 from toy import toy_classifier
 
+from core.fills import PLATES, inpaint
 from core.sat.batch import Scene
 from core.sat.effects import Pair, choose_pairs, pair_versions
 from core.sat.interventions import (
-    REMOVAL_FILLS,
-    complete,
     context_swapped,
     dilate,
     margins,
@@ -32,7 +31,7 @@ def noise(seed: int = 0) -> torch.Tensor:
     return torch.rand(3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("fill", REMOVAL_FILLS)
+@pytest.mark.parametrize("fill", PLATES)
 def test_removal_leaves_everything_outside_the_mask_alone(fill):
     image, mask = noise(), box(10, 10)
     changed = removed(image, mask, fill)
@@ -45,12 +44,12 @@ def test_removal_leaves_everything_outside_the_mask_alone(fill):
 def test_completion_continues_a_flat_surrounding_exactly_and_shows_nothing_of_the_hole(hole):
     image = torch.full((3, SIDE, SIDE), 0.3)
     image[:, hole == 1] = 0.9
-    assert torch.allclose(complete(image, hole), torch.full_like(image, 0.3), atol=1e-5)
+    assert torch.allclose(inpaint(image[None], hole[None])[0], torch.full_like(image, 0.3), atol=1e-5)
 
 
 def test_completion_continues_a_slope_smoothly():
     slope = torch.linspace(0, 1, SIDE).expand(3, SIDE, SIDE)
-    filled = complete(slope, box(20, 20))
+    filled = inpaint(slope[None], box(20, 20)[None])[0]
     assert float((filled - slope).abs().max()) < 0.12
 
 
