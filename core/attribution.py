@@ -30,7 +30,7 @@ class Attribution:
         method, parameters, seed: enough to make it again.
         forward_passes, backward_passes: pictures sent through the classifier for this map, and back.
         seconds: computing time for this map (of a batch: its equal part).
-        saturated: share of the samples where the probability hardly moves with its log-odds; None without samples.
+        saturated: share of the samples (by their weight) where the probability hardly moves with its log-odds; None without samples.
         converged: True if sampling ended because the error fell below the tolerance, False if it has not; None where
             there is no tolerance.
         convergence: (samples, relative error) after each chunk, for a plot.
@@ -149,6 +149,10 @@ class Explainer(ABC):
         """What is found out once per classifier (a target layer, loaded weights); handed to `run` as `state`."""
         return None
 
+    def visited(self, job: Job, count: int) -> Tensor | None:
+        """[B, N, 3, H, W], N <= count: the first perturbed pictures that `run` looks at; None if it has no sampler."""
+        return None
+
     @abstractmethod
     def run(self, classifier: Classifier, job: Job, state: Any) -> Iterator[Estimate]:
         """Yield the running estimate after each chunk; the last one has `partial=False`.
@@ -198,6 +202,23 @@ class BoundExplainer:
         for last in self.steps(*args, **kwargs):  # noqa: B007 - the last one is the result
             pass
         return last
+
+    def visited(
+        self,
+        images: Tensor,
+        targets: Tensor | Sequence[int],
+        parameters: Parameters | None = None,
+        count: int = 8,
+        *,
+        seeds: Sequence[int] = (0,),
+        references: Tensor | None = None,
+    ) -> Tensor | None:
+        """[B, N, 3, H, W], N <= count: perturbed pictures that `explain` looks at; None if it draws none.
+
+        Args and errors as of `steps`.
+        """
+        job = self._job(images, targets, parameters, None, seeds, None, references)
+        return self.explainer.visited(job, count)
 
     def _timed(self, job: Job) -> Iterator[list[Attribution]]:
         work = self.explainer.run(self.classifier, job, self._state)

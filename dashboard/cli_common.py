@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from core.classifier import Classifier
+    from core.runtime.progress import Progress as StageProgress
 
 MISTAKE, FOUND, INTERRUPTED = 2, 1, 130
 """Exit codes: the user can mend it; `--fail-on` found what it looks for; Ctrl-C."""
@@ -73,6 +74,16 @@ def progress_bar(counted: bool = True) -> Progress:
     amount = MofNCompleteColumn() if counted else TaskProgressColumn()
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), amount, TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def show_stages(work: Iterator[StageProgress]) -> None:
+    """Run the work with one bar a stage."""
+    with progress_bar() as bar:
+        tasks: dict[str, TaskID] = {}
+        for progress in work:
+            if progress.stage not in tasks:
+                tasks[progress.stage] = bar.add_task(progress.stage, total=progress.total)
+            bar.update(tasks[progress.stage], completed=progress.done, total=progress.total)
 
 
 def open_classifier(model: str, labels: Path | None, device: str, precision: str) -> Classifier:

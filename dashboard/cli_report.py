@@ -17,18 +17,13 @@ from dashboard.cli_common import (
     SeedOption,
     mistakes_told,
     open_classifier,
-    progress_bar,
+    show_stages,
     tell,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from rich.progress import TaskID
-
     from core.attribution import Explainer
     from core.classifier import Classifier
-    from core.sat.report import Progress
     from core.sat.store import Report
 
 USUAL = ("suppression", "grad-cam")
@@ -86,7 +81,7 @@ def report(
             delta=DELTA if delta is None else delta,
             context=tuple(name.strip() for name in context.split(",") if name.strip()),
         )
-        _show(build_report(opened, classifier, out, options))
+        show_stages(build_report(opened, classifier, out, options))
         finished = open_report(out)
     _summarise(finished)
     if fail_on == "confirmed" and any(is_shortcut(finding) for finding in finished.findings):
@@ -97,16 +92,6 @@ def _usual(classifier: Classifier) -> list[Explainer]:
     from core.attribution import get_explainer
 
     return [method for method in map(get_explainer, USUAL) if method.supports(classifier) is None]
-
-
-def _show(work: Iterator[Progress]) -> None:
-    """Run the work with one bar a stage."""
-    with progress_bar() as bar:
-        tasks: dict[str, TaskID] = {}
-        for progress in work:
-            if progress.stage not in tasks:
-                tasks[progress.stage] = bar.add_task(progress.stage, total=progress.total)
-            bar.update(tasks[progress.stage], completed=progress.done, total=progress.total)
 
 
 def _summarise(report: Report) -> None:

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from core.attribution import Estimate, Explainer, Job, register
 from core.classifier import Classifier
-from core.explainers.integration import Reading, Samples, integrate
+from core.explainers.integration import Reading, Samples, integrate, visited
 from core.explainers.layers import SpatialLayer, find_last_map
-from core.explainers.presets import SAMPLERS, preset
+from core.explainers.presets import FILL, SAMPLERS, preset
 from core.parameters import Parameters, parameter
 from core.runtime.capture import captured
 
@@ -59,6 +59,10 @@ class Cam(Explainer):
     def prepare(self, classifier: Classifier, weights: Any) -> SpatialLayer | None:
         return last_map(classifier)
 
+    def visited(self, job: Job, count: int) -> Tensor | None:
+        p: CamParameters = job.parameters
+        return None if p.sampler == "none" else visited(preset(p.sampler, p.samples), job, FILL, count)
+
     @abstractmethod
     def weigh(self, activation: Tensor, gradient: Tensor, relu: bool) -> Tensor:
         """Two [K, C, h, w] -> [K, h, w]: evidence, before negative values are dropped."""
@@ -75,7 +79,7 @@ class Cam(Explainer):
 
         # passes go back only as far as the layer, so their best chunk is learned apart from whole gradients
         reading = Reading(read, finish, kind="cam")
-        yield from integrate(classifier, job, preset(p.sampler, p.samples), reading, fill="mean")
+        yield from integrate(classifier, job, preset(p.sampler, p.samples), reading, FILL)
 
 
 @register

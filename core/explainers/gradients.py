@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from core.attribution import Estimate, Explainer, Job, register
 from core.classifier import Classifier
-from core.explainers.integration import REDUCTIONS, SIGNED_REDUCTIONS, input_gradient, integrate
+from core.explainers.integration import REDUCTIONS, SIGNED_REDUCTIONS, input_gradient, integrate, visited
 from core.explainers.samplers import Chain, ExpectedPath, Identity, Noise, Path, Sampler
 from core.explainers.suppression import OPERATORS, Suppression
 from core.fills import PLATES
@@ -55,6 +57,10 @@ class GradientExplainer(Explainer):
         reading = input_gradient(classifier, job, p.reduction, p.scale)
         tolerance = getattr(p, "tolerance", 0.0)
         yield from integrate(classifier, job, self.sampler(p, job), reading, self.fill(p), tolerance)
+
+    def visited(self, job: Job, count: int) -> Tensor | None:
+        sampler = self.sampler(job.parameters, job)
+        return None if isinstance(sampler, Identity) else visited(sampler, job, self.fill(job.parameters), count)
 
     def fill(self, parameters: Any) -> str:
         """The plate that samples begin from; of those that have none it does not matter."""

@@ -141,7 +141,7 @@ def integrate(
         if len(squares):
             squares.index_add_(0, picture, values.square())
         p = classifier.probabilities(logits).gather(1, job.targets[picture][:, None])[:, 0]
-        saturated.index_add_(0, picture, (p * (1 - p) < SATURATED).float())
+        saturated.index_add_(0, picture, (p * (1 - p) < SATURATED) * share.flatten())
         taken.index_add_(0, picture, torch.ones_like(picture))
 
     def estimate(partial: bool) -> Estimate:
@@ -159,7 +159,7 @@ def integrate(
             forward_passes=passes,
             backward_passes=passes,
             partial=partial,
-            saturated=(saturated / n.flatten()).tolist(),
+            saturated=(saturated / weight.flatten().clamp(min=1e-12)).tolist(),
             converged=converged.tolist() if adaptive else None,
         )
 
@@ -193,6 +193,13 @@ def drawn(sampler: Sampler, job: Job, plates: Tensor, picture: Tensor, indices: 
         start = sampler.begin(draw)
         visited = sampler.visit(Draw(images, start, seeds, indices))
     return Samples(visited, images - start, picture)
+
+
+def visited(sampler: Sampler, job: Job, fill: str, count: int) -> Tensor:
+    """[B, N, 3, H, W]: the first N <= count samples of every picture."""
+    plates, picture = fill_plate(job.images, fill), torch.arange(job.size, device=job.images.device)
+    numbers = range(min(count, sampler.samples))
+    return torch.stack([drawn(sampler, job, plates, picture, [n] * job.size).images for n in numbers], dim=1)
 
 
 def _to_frame(values: Tensor, frame: tuple[int, int]) -> Tensor:

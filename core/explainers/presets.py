@@ -7,6 +7,7 @@ from core.explainers.suppression import Suppression
 
 SAMPLERS = ("none", "suppression", "gaussian", "uniform", "path")
 SIGMA = 0.15  # of noise
+FILL = "mean"
 
 
 def preset(name: str, samples: int) -> Sampler:

@@ -25,11 +25,13 @@ from core.errors import UserError
 from core.fills import PLATES
 from core.metrics.sanity import randomised
 from core.parameters import Parameters
+from core.runtime import folders
+from core.runtime.progress import Progress
 from core.runtime.randomness import derived_seed
-from core.sat import store
 from core.sat.batch import Scene, attribution_rows, load, picture_lines
 from core.sat.effects import Pair, choose_pairs, necessity_records, pair_records
 from core.sat.examples import choose_examples, write_examples
+from core.sat.store import FORMAT
 from core.sat.tables import attribution_table
 from core.sat.verdicts import DELTA, VERDICTS, findings, flag_by_controls, is_shortcut
 
@@ -81,15 +83,6 @@ class ReportOptions:
             raise UserError(f"delta must be above 0, got {self.delta}.")
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a stage is."""
-
-    stage: str
-    done: int
-    total: int
-
-
 def build_report(data: Dataset, classifier: Classifier, out: Path, options: ReportOptions) -> Iterator[Progress]:
     """Write a report into `out`, yielding progress; close the iterator to stop, run it again to go on.
 
@@ -110,12 +103,12 @@ class _Run:
 
     def stages(self) -> Iterator[Progress]:
         runs: list[Run] = [(name, p, get_explainer(name).bind(self.classifier)) for name, p in self.options.explainers]
-        if store.begin(self.out, self.settings()):
+        if folders.begin(self.out, self.settings()):
             yield Progress("finished before", 1, 1)
             return
         started = datetime.now(UTC)
         yield from self.explain_all(runs)
-        pictures, rows = store.read_shards(self.out / "pictures"), store.read_shards(self.out / "rows")
+        pictures, rows = folders.read_shards(self.out / "pictures"), folders.read_shards(self.out / "rows")
         self.check_rows(pictures, rows)
         pairs = self.pairs(pictures) if self.options.check else []
         yield from self.run_pairs(pairs)
@@ -125,7 +118,7 @@ class _Run:
     def settings(self) -> dict[str, Any]:
         o = self.options
         return {
-            "format": store.FORMAT,
+            "format": FORMAT,
             "data": self.data.source,
             "items": derived_seed(*(item.id for item in self.data.items)),
             "fingerprint": self.classifier.fingerprint,
@@ -149,7 +142,7 @@ class _Run:
                     yield Progress("explaining", start + min(at + self.options.batch, len(items)), total)
                 for kind, records in shard.items():  # pictures last: their presence says the shard is whole
                     if records or kind == "pictures":  # a Parquet file without columns cannot be queried
-                        store.write_table(self.out / kind / done.name, records)
+                        folders.write_table(self.out / kind / done.name, records)
             yield Progress("explaining", start + len(items), total)
 
     def explain_batch(self, items: tuple[Item, ...], runs: list[Run], shard: dict[str, list[dict]]) -> None:
@@ -177,7 +170,7 @@ class _Run:
 
     def check_rows(self, pictures: pd.DataFrame, rows: pd.DataFrame) -> None:
         if pictures.empty:
-            problems = store.read_shards(self.out / "problems")
+            problems = folders.read_shards(self.out / "problems")
             first = f" ({problems['problem'].iloc[0]})" if len(problems) else ""
             raise UserError(f"No picture of {self.data.name} could be read{first}.")
         if rows.empty:
@@ -209,7 +202,7 @@ class _Run:
                 for i, batch in enumerate(pair_records(part, self.scene, self.classifier, self.options.seed)):
                     records += batch
                     yield Progress("transplanting", start + min(32 * (i + 1), len(part)), len(pairs))
-                store.write_table(file, records)
+                folders.write_table(file, records)
             yield Progress("transplanting", start + len(part), len(pairs))
 
     # -- stage 3: controls -------------------------------------------------------------------------------------------
@@ -235,7 +228,7 @@ class _Run:
             batch = [load(self.by_id[line["image"]], self.classifier) for line in lines]
             rows += attribution_rows(batch, lines, controls, self.options.seed)
             yield Progress("controls", at + len(batch), len(chosen))
-        store.write_table(file, rows)
+        folders.write_table(file, rows)
 
     # -- stage 4: table, verdicts, examples, manifest ----------------------------------------------------------------
 
@@ -251,11 +244,11 @@ class _Run:
         table = attribution_table(rows, pictures, o.seed)
         controls = attribution_table(pd.read_parquet(self.out / "controls.parquet"), pictures, o.seed)
         table["flagged"] = flag_by_controls(table, controls)
-        store.write_table(self.out / "table.parquet", table)
-        removals, pasted = store.read_shards(self.out / "effects"), store.read_shards(self.out / "pairs")
+        folders.write_table(self.out / "table.parquet", table)
+        removals, pasted = folders.read_shards(self.out / "effects"), folders.read_shards(self.out / "pairs")
         effects = pd.concat([part for part in (removals, pasted) if len(part)] or [removals], ignore_index=True)
         found = findings(table, effects, self.classifier.labels, o.delta)
-        store.write_json(self.out / "findings.json", found)
+        folders.write_json(self.out / "findings.json", found)
         yield Progress("judging", 1, 1)
 
         def explain(scene: Scene, target: int) -> dict[str, Attribution]:
@@ -268,8 +261,8 @@ class _Run:
             write_examples(self.out / "examples", chosen, effects, pairs, self.scene, explain, o.seed), 1
         ):
             yield Progress("examples", min(done, total), total)
-        store.write_json(self.out / "examples.json", index)
-        store.write_json(self.out / "manifest.json", self.manifest(pictures, table, found, started))
+        folders.write_json(self.out / "examples.json", index)
+        folders.write_json(self.out / "manifest.json", self.manifest(pictures, table, found, started))
         yield Progress("finished", 1, 1)
 
     def manifest(
@@ -279,9 +272,9 @@ class _Run:
         correct = pictures["correct"].dropna()
         pairs = {(e["target"], e["segment"]): e for e in found}.values()
         kinds = table.drop_duplicates("segment")
-        problems = store.read_shards(self.out / "problems")
+        problems = folders.read_shards(self.out / "problems")
         return {
-            "format": store.FORMAT,
+            "format": FORMAT,
             "model": self.classifier.name,
             "fingerprint": self.classifier.fingerprint,
             "labels": list(self.classifier.labels),

@@ -12,8 +12,6 @@ manifest.json           last: a folder without it is half written
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,60 +20,9 @@ from typing import Any
 import pandas as pd
 
 from core.errors import UserError
+from core.runtime.folders import read_shards
 
 FORMAT = 1
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Whole or not at all."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False), encoding="utf-8")
-    os.replace(temporary, path)
-
-
-def write_table(path: Path, records: Sequence[dict[str, Any]] | pd.DataFrame) -> None:
-    """Parquet, whole or not at all; no records give a file without columns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    pd.DataFrame(records).to_parquet(temporary, index=False)
-    os.replace(temporary, path)
-
-
-def read_shards(folder: Path) -> pd.DataFrame:
-    """All shards of one kind, in order; empty if there are none."""
-    parts = [pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))]
-    parts = [part for part in parts if len(part)]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-
-
-def begin(out: Path, settings: dict[str, Any]) -> bool:
-    """Make or take up a report folder.
-
-    Returns:
-        True if the same report is finished there already.
-
-    Raises:
-        UserError: something else is there.
-    """
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file; give a new folder for the report.")
-    known = out / "settings.json"
-    if known.is_file():
-        try:
-            same = json.loads(known.read_text(encoding="utf-8")) == settings
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            same = False
-        if not same:
-            raise UserError(f"{out} holds a report with other settings; give another folder or remove it.")
-        return (out / "manifest.json").is_file()
-    if out.is_dir() and any(out.iterdir()):
-        raise UserError(f"{out} is not empty and holds no report; give a new folder.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(known, settings)
-    except OSError as error:
-        raise UserError(f"{out} cannot be written ({error.strerror}); choose another folder.") from error
-    return False
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from functools import cache
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from core.attribution import Explainer
 from core.classifier import Classifier
 from core.parameters import Parameters
+from core.preprocessing import Preprocessing
 from core.runtime import chunks
 from core.runtime.chunks import ChunkTuner
 from tests.conftest import small_classifier
@@ -25,6 +26,12 @@ LOGITS = {"softmax": 4, "one-logit": 1}
 @cache
 def classifier_of(kind: str, logits: str = "softmax", frame: str = "square") -> Classifier:
     return small_classifier(kind, LOGITS[logits], FRAMES[frame])
+
+
+def plain(module: nn.Module, side: int) -> Classifier:
+    """A classifier of square pictures that sees them as they are, without normalisation."""
+    preprocessing = Preprocessing(resize=(side, side), crop=(side, side), mean=(0, 0, 0), std=(1, 1, 1))
+    return Classifier(module, preprocessing=preprocessing, device="cpu")
 
 
 def pictures(count: int, frame: tuple[int, int], seed: int = 0) -> Tensor:

@@ -1,0 +1,261 @@
+"""Score explainers over a data set, into a folder that a killed run takes up again.
+
+settings.json      what was asked for
+scores/            one Parquet file a shard: image, group, target, explainer, metric, value
+costs/             likewise: image, explainer, seconds, forward_passes, backward_passes, saturated, alignment
+problems/          pictures that were left out, and why
+leaderboard.json   one entry an explainer and metric (see leaderboard.py)
+manifest.json      last
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from core.attribution import BoundExplainer, Explainer, get_explainer
+from core.classifier import Classifier
+from core.data import Dataset, Item
+from core.errors import UserError
+from core.evaluation.leaderboard import leaderboard, warnings
+from core.evaluation.store import FORMAT
+from core.metrics.metric import Case, Metric
+from core.metrics.spectrum import spectrum_distance
+from core.parameters import Parameters
+from core.runtime import folders
+from core.runtime.progress import Progress
+from core.runtime.randomness import derived_seed
+from core.sat.batch import Loaded, load
+
+CONTROLS = ("random", "edges", "centre")
+REFERENCES = 16  # other pictures that expected gradients compare with
+ALIGNED_SAMPLES = 8  # samples a picture whose spectrum is looked at
+
+
+@dataclass(frozen=True)
+class Contender:
+    """An explainer with its parameters; `label` tells two settings of one explainer apart."""
+
+    label: str
+    explainer: Explainer
+    parameters: Parameters
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """A metric with its parameters."""
+
+    label: str
+    metric: Metric
+    parameters: Parameters
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """What to do.
+
+    Attributes:
+        contenders: who is compared; the controls always run beside them.
+        yardsticks: by what.
+        scorer: the model that scores masked pictures; None for the classifier itself.
+        shard: pictures a Parquet file; batch: pictures explained at once.
+    """
+
+    contenders: tuple[Contender, ...]
+    yardsticks: tuple[Yardstick, ...]
+    seed: int = 0
+    scorer: Classifier | None = None
+    shard: int = 16
+    batch: int = 4
+
+    def __post_init__(self) -> None:
+        if not self.contenders or not self.yardsticks:
+            raise UserError("An evaluation needs at least one explainer and one metric.")
+        for entries in (self.contenders, self.yardsticks):
+            labels = [entry.label for entry in entries]
+            twice = next((label for label in labels if labels.count(label) > 1), None)
+            if twice is not None:
+                raise UserError(f"{twice} is named twice; name each once, or give it other parameters.")
+
+
+def evaluate(data: Dataset, classifier: Classifier, out: Path, options: EvaluationOptions) -> Iterator[Progress]:
+    """Write an evaluation into `out`, yielding progress; close the iterator to stop, run it again to go on.
+
+    Raises:
+        UserError: the data, the options or the folder do not do; an explainer refuses the classifier; a metric needs
+            masks and the data has none.
+    """
+    return _Run(data, classifier, Path(out), options).stages()
+
+
+class _Run:
+    """One evaluation being written."""
+
+    def __init__(self, data: Dataset, classifier: Classifier, out: Path, options: EvaluationOptions) -> None:
+        self.data, self.classifier, self.out, self.options = data, classifier, out, options
+        given = {contender.explainer.name for contender in options.contenders}
+        controls = [get_explainer(name) for name in CONTROLS if name not in given]
+        self.contenders = (*options.contenders, *(Contender(c.name, c, c.parameters()) for c in controls))
+
+    def stages(self) -> Iterator[Progress]:
+        bound = [contender.explainer.bind(self.classifier) for contender in self.contenders]
+        if folders.begin(self.out, self.settings(), "evaluation"):
+            yield Progress("finished before", 1, 1)
+            return
+        started = datetime.now(UTC)
+        references = self.references()
+        total, size = len(self.data), self.options.shard
+        for start in range(0, total, size):
+            items = self.data.items[start : start + size]
+            done = self.out / "scores" / f"{start // size:06d}.parquet"
+            if not done.is_file():
+                shard: dict[str, list[dict[str, Any]]] = {"problems": [], "costs": [], "scores": []}
+                for at in range(0, len(items), self.options.batch):
+                    for contender in self.score_batch(items[at : at + self.options.batch], bound, references, shard):
+                        yield Progress(f"scoring {contender}", start + at, total)
+                for kind, records in shard.items():  # scores last: their presence says the shard is whole
+                    if records or kind == "scores":
+                        folders.write_table(self.out / kind / done.name, records)
+            yield Progress("scoring", start + len(items), total)
+        yield from self.finish(started)
+
+    def settings(self) -> dict[str, Any]:
+        o = self.options
+        return {
+            "format": FORMAT,
+            "data": self.data.source,
+            "items": derived_seed(*(item.id for item in self.data.items)),
+            "fingerprint": self.classifier.fingerprint,
+            "scorer": (o.scorer or self.classifier).fingerprint,
+            "explainers": [[c.label, c.explainer.name, c.parameters.to_dict()] for c in self.contenders],
+            "metrics": [[y.label, y.metric.name, y.parameters.to_dict()] for y in o.yardsticks],
+            "seed": o.seed,
+            "shard": o.shard,
+        }
+
+    def references(self) -> Tensor:
+        """[R, 3, H, W]: pictures of the data set, drawn once."""
+        ranked = sorted(self.data.items, key=lambda item: derived_seed(self.options.seed, item.id, "reference"))
+        found: list[Tensor] = []
+        for item in ranked:
+            if len(found) == REFERENCES:
+                break
+            try:
+                found.append(self.classifier.prepare(item.picture()).tensor)
+            except UserError:
+                continue  # said when its turn comes
+        if not found:
+            raise UserError(f"No picture of {self.data.name} could be read.")
+        return torch.stack(found)
+
+    def score_batch(
+        self,
+        items: Sequence[Item],
+        bound: Sequence[BoundExplainer],
+        references: Tensor,
+        shard: dict[str, list[dict[str, Any]]],
+    ) -> Iterator[str]:
+        batch: list[Loaded] = []
+        for item in items:
+            try:
+                batch.append(load(item, self.classifier))
+            except UserError as error:
+                shard["problems"].append({"image": item.id, "problem": str(error)})
+        if not batch:
+            return
+        images = torch.stack([entry.prepared.tensor for entry in batch])
+        targets = [top.index for (top,) in self.classifier.predict(images, k=1)]
+        seeds = tuple(derived_seed(self.options.seed, entry.item.id) for entry in batch)
+        masks = self.object_masks(batch)
+        heads = [{"image": e.item.id, "group": e.item.group, "target": t} for e, t in zip(batch, targets)]
+        for contender, explainer in zip(self.contenders, bound):
+            yield contender.label
+            case = Case.of(
+                explainer, images, targets, contender.parameters,
+                seeds=seeds, masks=masks, scorer=self.options.scorer, references=references,
+            )  # fmt: skip
+            pictures = explainer.visited(
+                images, targets, contender.parameters, ALIGNED_SAMPLES, seeds=seeds, references=references
+            )
+            alignment = None if pictures is None else spectrum_distance(case.images, pictures)
+            for b, head in enumerate(heads):
+                made = case.made[b]
+                cost = {
+                    "seconds": made.seconds,
+                    "forward_passes": made.forward_passes,
+                    "backward_passes": made.backward_passes,
+                    "saturated": made.saturated,
+                    "alignment": None if alignment is None else float(alignment[b]),
+                }
+                shard["costs"].append({**head, "explainer": contender.label, **cost})
+            for yardstick in self.options.yardsticks:
+                values = yardstick.metric.score(case, yardstick.parameters).tolist()
+                shard["scores"] += [
+                    {**head, "explainer": contender.label, "metric": yardstick.label, "value": value}
+                    for head, value in zip(heads, values)
+                ]
+
+    def object_masks(self, batch: Sequence[Loaded]) -> Tensor | None:
+        """[B, H, W]: everything that is not context; None where some picture has no mask and no metric asks."""
+        if not any(yardstick.metric.needs_mask for yardstick in self.options.yardsticks):
+            return None
+        masks = []
+        for entry in batch:
+            if entry.segments is None:
+                raise UserError(
+                    f"{entry.item.id} has no masks, which {self._mask_metrics()} needs; give masks or leave it out."
+                )
+            masks.append(entry.scene(torch.device("cpu")).object_mask())
+        return torch.stack(masks)
+
+    def _mask_metrics(self) -> str:
+        return ", ".join(y.label for y in self.options.yardsticks if y.metric.needs_mask)
+
+    def finish(self, started: datetime) -> Iterator[Progress]:
+        scores, costs = folders.read_shards(self.out / "scores"), folders.read_shards(self.out / "costs")
+        problems = folders.read_shards(self.out / "problems")
+        if scores.empty:
+            first = f" ({problems['problem'].iloc[0]})" if len(problems) else ""
+            raise UserError(f"No picture of {self.data.name} could be read{first}.")
+        yardsticks = {y.label: y.metric for y in self.options.yardsticks}
+        higher = {label: metric.higher_is_better for label, metric in yardsticks.items()}
+        board = leaderboard(scores, costs, higher, CONTROLS, self.options.seed)
+        folders.write_json(self.out / "leaderboard.json", board)
+        scorer = self.options.scorer or self.classifier
+        folders.write_json(
+            self.out / "manifest.json",
+            {
+                "format": FORMAT,
+                "model": self.classifier.name,
+                "fingerprint": self.classifier.fingerprint,
+                "scorer": scorer.name,
+                "data": self.data.name,
+                "pictures": int(scores["image"].nunique()),
+                "explainers": [
+                    {"label": c.label, "name": c.explainer.name, "title": c.explainer.title,
+                     "control": c.explainer.name in CONTROLS, "parameters": c.parameters.to_dict()}
+                    for c in self.contenders
+                ],
+                "metrics": [
+                    {"label": label, "name": m.name, "title": m.title, "summary": m.summary, "family": m.family,
+                     "higher_is_better": m.higher_is_better, "reference": m.reference}
+                    for label, m in yardsticks.items()
+                ],
+                "warnings": warnings(board, CONTROLS),
+                "problems": problems.head(100).to_dict("records"),
+                "problem_count": len(problems),
+                "seed": self.options.seed,
+                "created": started.isoformat(timespec="seconds"),
+                "seconds": (datetime.now(UTC) - started).total_seconds(),
+                "versions": {"python": platform.python_version(), "torch": torch.__version__},
+                "device": str(self.classifier.device),
+            },
+        )  # fmt: skip
+        yield Progress("finished", 1, 1)

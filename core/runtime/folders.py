@@ -1,0 +1,65 @@
+"""Folders that long work is written into: whole files only, taken up again where it was killed, a manifest last."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from core.errors import UserError
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Whole or not at all."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def write_table(path: Path, records: Sequence[dict[str, Any]] | pd.DataFrame) -> None:
+    """Parquet, whole or not at all; no records give a file without columns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    pd.DataFrame(records).to_parquet(temporary, index=False)
+    os.replace(temporary, path)
+
+
+def read_shards(folder: Path) -> pd.DataFrame:
+    """All shards of one kind, in order; empty if there are none."""
+    parts = [pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))]
+    parts = [part for part in parts if len(part)]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def begin(out: Path, settings: dict[str, Any], what: str = "report") -> bool:
+    """Make or take up a folder for a report or an evaluation (`what`).
+
+    Returns:
+        True if the same one is finished there already.
+
+    Raises:
+        UserError: something else is there.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file; give a new folder for the {what}.")
+    known = out / "settings.json"
+    if known.is_file():
+        try:
+            same = json.loads(known.read_text(encoding="utf-8")) == settings
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            same = False
+        if not same:
+            raise UserError(f"{out} holds another {what} or one with other settings; give another folder or remove it.")
+        return (out / "manifest.json").is_file()
+    if out.is_dir() and any(out.iterdir()):
+        raise UserError(f"{out} is not empty and holds no {what}; give a new folder.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(known, settings)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written ({error.strerror}); choose another folder.") from error
+    return False
