@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.attribution import Explainer
+from core.attribution import Explainer, explainers
 from core.classifier import Classifier
 from core.parameters import Parameters
 from core.runtime import chunks
@@ -25,6 +25,17 @@ LOGITS = {"softmax": 4, "one-logit": 1}
 @cache
 def classifier_of(kind: str, logits: str = "softmax", frame: str = "square") -> Classifier:
     return small_classifier(kind, LOGITS[logits], FRAMES[frame])
+
+
+@cache
+def kinds_for(name: str) -> tuple[str, ...]:
+    """The kinds of small classifier that an explainer can explain."""
+    return tuple(kind for kind in KINDS if explainers()[name].supports(classifier_of(kind)) is None)
+
+
+def home_of(name: str) -> Classifier:
+    """A small classifier that an explainer can explain."""
+    return classifier_of(kinds_for(name)[0])
 
 
 def pictures(count: int, frame: tuple[int, int], seed: int = 0) -> Tensor:
