@@ -31,8 +31,7 @@ class Attribution:
         forward_passes, backward_passes: pictures sent through the classifier for this map, and back.
         seconds: computing time for this map (of a batch: its equal part).
         saturated: share of the samples (by their weight) where the probability hardly moves with its log-odds; None without samples.
-        converged: True if sampling ended because the error fell below the tolerance, False if it has not; None where
-            there is no tolerance.
+        converged: whether the error fell below the tolerance, which ended the sampling; None without a tolerance.
         convergence: (samples, relative error) after each chunk, for a plot.
     """
 

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from core.attribution import Estimate, Explainer, Job, register
 from core.classifier import Classifier
-from core.explainers.integration import Reading, Samples, integrate, visited
+from core.explainers.integration import Reading, Samples, integrate
 from core.explainers.layers import SpatialLayer, find_last_map
-from core.explainers.presets import FILL, SAMPLERS, preset
+from core.explainers.presets import FILL, preset, sampler_parameter, samples_parameter, visited_by_preset
 from core.parameters import Parameters, parameter
 from core.runtime.capture import captured
 
@@ -35,8 +35,8 @@ def last_map(classifier: Classifier) -> SpatialLayer | None:
 @dataclass(frozen=True)
 class CamParameters(Parameters):
     relu: bool = parameter(True, "Keep evidence for the target only; off shows evidence against it as well")
-    sampler: str = parameter("none", "Average over perturbed copies of the picture, drawn like this", choices=SAMPLERS)
-    samples: int = parameter(16, "How many copies, where there is a sampler", low=1, high=500, step=1)
+    sampler: str = sampler_parameter()
+    samples: int = samples_parameter()
 
 
 class Cam(Explainer):
@@ -60,8 +60,7 @@ class Cam(Explainer):
         return last_map(classifier)
 
     def visited(self, job: Job, count: int) -> Tensor | None:
-        p: CamParameters = job.parameters
-        return None if p.sampler == "none" else visited(preset(p.sampler, p.samples), job, FILL, count)
+        return visited_by_preset(job, count)
 
     @abstractmethod
     def weigh(self, activation: Tensor, gradient: Tensor, relu: bool) -> Tensor:

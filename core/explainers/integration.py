@@ -50,6 +50,7 @@ class Reading:
         squares: `finish` needs the mean of squares.
         error: the spread of what is read is the error of what is shown (not so for a variance).
         kind: for the chunk tuner; passes of one kind cost the same.
+        backward: it goes back through the model.
     """
 
     read: Callable[[Samples], tuple[Tensor, Tensor]]
@@ -57,6 +58,7 @@ class Reading:
     squares: bool = False
     error: bool = True
     kind: str = "gradient"
+    backward: bool = True
 
 
 def input_gradient(classifier: Classifier, job: Job, reduction: str, scale: Scale) -> Reading:
@@ -84,12 +86,14 @@ def input_gradient(classifier: Classifier, job: Job, reduction: str, scale: Scal
             gradient = gradient * samples.difference
         return gradient.sum(1, keepdim=True), logits.detach()
 
-    def mean_only(mean: Tensor, squares: Tensor, n: Tensor) -> Tensor:
-        return mean[:, 0]
-
     if reduction == "variance":
         return Reading(read, _variance_over_channels, squares=True, error=False)
     return Reading(read, mean_only)
+
+
+def mean_only(mean: Tensor, squares: Tensor, n: Tensor) -> Tensor:
+    """The usual `finish`: the mean of what was read in one channel."""
+    return mean[:, 0]
 
 
 def _variance_over_channels(mean: Tensor, squares: Tensor, n: Tensor) -> Tensor:
@@ -157,7 +161,7 @@ def integrate(
             values=_to_frame(reading.finish(mean, mean_square, n), job.frame),
             standard_error=error,
             forward_passes=passes,
-            backward_passes=passes,
+            backward_passes=passes if reading.backward else [0] * count,
             partial=partial,
             saturated=(saturated / weight.flatten().clamp(min=1e-12)).tolist(),
             converged=converged.tolist() if adaptive else None,

@@ -73,7 +73,7 @@ def find_last_map(classifier: Classifier) -> SpatialLayer | None:
 
 
 def _find(classifier: Classifier) -> SpatialLayer | None:
-    probe = _probe(classifier)
+    probe = probe_pictures(classifier)
     with captured(classifier.module.named_modules()) as answers:
         logits = classifier.logits(probe.requires_grad_(True))
         # a fixed direction with all classes in it: no dead class can hide a layer
@@ -94,7 +94,20 @@ def _find(classifier: Classifier) -> SpatialLayer | None:
     return features[-1][0] if features else None
 
 
-def _probe(classifier: Classifier) -> Tensor:
+def find_token_grid(classifier: Classifier, tokens: int) -> tuple[tuple[int, int], int] | None:
+    """((h, w), extra): how a sequence of that many tokens lies over the picture, patch by patch after `extra` others.
+
+    Returns:
+        None where they make no grid.
+    """
+    probe = probe_pictures(classifier)
+    with torch.inference_mode(False), torch.enable_grad(), captured(classifier.module.named_modules()) as answers:
+        classifier.logits(probe.requires_grad_(True))
+    found = _spatial(classifier, answers, len(probe))
+    return _token_grid(tokens, classifier.input_size, [one.grid for one, _ in found if one.layout != "tokens"])
+
+
+def probe_pictures(classifier: Classifier) -> Tensor:
     """[2, 3, H, W]: smooth noise with some grain, so that no part of the model is left asleep."""
     size, device = classifier.input_size, classifier.device
     seeds, indices = (0, 0), (0, 1)

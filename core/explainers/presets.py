@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from torch import Tensor
+
+from core.attribution import Job
+from core.explainers.integration import visited
 from core.explainers.samplers import Identity, Noise, Path, Sampler
 from core.explainers.suppression import Suppression
+from core.parameters import parameter
 
 SAMPLERS = ("none", "suppression", "gaussian", "uniform", "path")
 SIGMA = 0.15  # of noise
 FILL = "mean"
+
+
+def sampler_parameter() -> Any:
+    return parameter("none", "Average over perturbed copies of the picture, drawn like this", choices=SAMPLERS)
+
+
+def samples_parameter() -> Any:
+    return parameter(16, "How many copies, where there is a sampler", low=1, high=500, step=1)
 
 
 def preset(name: str, samples: int) -> Sampler:
@@ -19,3 +34,9 @@ def preset(name: str, samples: int) -> Sampler:
     if name == "path":
         return Path(samples)
     return Noise(samples, SIGMA, name)
+
+
+def visited_by_preset(job: Job, count: int) -> Tensor | None:
+    """`Explainer.visited` of those whose parameters hold a sampler's name."""
+    p = job.parameters
+    return None if p.sampler == "none" else visited(preset(p.sampler, p.samples), job, FILL, count)

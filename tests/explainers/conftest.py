@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.attribution import Explainer
+from core.attribution import Explainer, explainers
 from core.classifier import Classifier
 from core.parameters import Parameters
 from core.preprocessing import Preprocessing
@@ -32,6 +32,17 @@ def plain(module: nn.Module, side: int) -> Classifier:
     """A classifier of square pictures that sees them as they are, without normalisation."""
     preprocessing = Preprocessing(resize=(side, side), crop=(side, side), mean=(0, 0, 0), std=(1, 1, 1))
     return Classifier(module, preprocessing=preprocessing, device="cpu")
+
+
+@cache
+def kinds_for(name: str) -> tuple[str, ...]:
+    """The kinds of small classifier that an explainer can explain."""
+    return tuple(kind for kind in KINDS if explainers()[name].supports(classifier_of(kind)) is None)
+
+
+def home_of(name: str) -> Classifier:
+    """A small classifier that an explainer can explain."""
+    return classifier_of(kinds_for(name)[0])
 
 
 def pictures(count: int, frame: tuple[int, int], seed: int = 0) -> Tensor:

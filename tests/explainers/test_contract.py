@@ -19,12 +19,25 @@ from core.errors import UserError
 from core.parameters import Parameters
 from core.preprocessing import Preprocessing
 from tests.conftest import small_module
-from tests.explainers.conftest import FRAMES, KINDS, LOGITS, agree, classifier_of, pictures, quick, variants
+from tests.explainers.conftest import (
+    FRAMES,
+    KINDS,
+    LOGITS,
+    agree,
+    classifier_of,
+    home_of,
+    kinds_for,
+    pictures,
+    quick,
+    variants,
+)
 
 NAMES = list(explainers())
-CASES = list(product(KINDS, LOGITS, FRAMES))
+REFUSED = {"attention": {"cnn", "swin"}}  # kinds of model, by family of explainer
+PAIRS = [(name, kind) for name in NAMES for kind in kinds_for(name)]
+CASES = [(name, kind, *case) for name, kind in PAIRS for case in product(LOGITS, FRAMES)]
 every_explainer = pytest.mark.parametrize("name", NAMES)
-every_kind = pytest.mark.parametrize("kind", KINDS)
+every_pair = pytest.mark.parametrize(("name", "kind"), PAIRS)
 
 
 def hooks(classifier: Classifier) -> int:
@@ -51,8 +64,20 @@ def maps_of(result: list[Attribution]) -> torch.Tensor:
     return torch.stack([one.values for one in result])
 
 
-@pytest.mark.parametrize(("kind", "logits", "frame"), CASES)
 @every_explainer
+def test_only_what_an_explainer_says_it_cannot_do_is_left_out(name: str) -> None:
+    explainer = explainers()[name]
+    refused = set(KINDS) - set(kinds_for(name))
+    assert refused == REFUSED.get(explainer.family, set())
+    for kind in refused:
+        reason = explainer.supports(classifier_of(kind))
+        assert reason is not None
+        assert reason.endswith(".")
+        with pytest.raises(UserError):
+            explainer.bind(classifier_of(kind))
+
+
+@pytest.mark.parametrize(("name", "kind", "logits", "frame"), CASES)
 def test_every_step(
     name: str, kind: str, logits: str, frame: str, monkeypatch: pytest.MonkeyPatch, chunk_of: Callable[[int], None]
 ) -> None:
@@ -62,14 +87,14 @@ def test_every_step(
     chunk_of(4)
     images = pictures(2, FRAMES[frame])
     images[1] = 0.5
-    sent, through = 0, classifier.logits
+    sent, through = 0, Classifier.logits
 
-    def counted(batch: torch.Tensor) -> torch.Tensor:
+    def counted(self: Classifier, batch: torch.Tensor) -> torch.Tensor:
         nonlocal sent
         sent += len(batch)
-        return through(batch)
+        return through(self, batch)
 
-    monkeypatch.setattr(classifier, "logits", counted)
+    monkeypatch.setattr(Classifier, "logits", counted)
     before, states = (modes(), flags(classifier.module)), (torch.get_rng_state(), random.getstate())
     numpy_state = np.random.get_state()[1].copy()  # noqa: NPY002 - the global state is what is watched
     steps = []
@@ -97,18 +122,15 @@ def test_every_step(
 
 
 @every_explainer
-def test_a_step_does_not_change_when_the_next_is_made(
-    name: str, small_cnn: Classifier, chunk_of: Callable[[int], None]
-) -> None:
+def test_a_step_does_not_change_when_the_next_is_made(name: str, chunk_of: Callable[[int], None]) -> None:
     explainer = explainers()[name]
     chunk_of(1)
-    steps = explainer.bind(small_cnn).steps(pictures(2, (32, 32)), [1], quick(explainer))
+    steps = explainer.bind(home_of(name)).steps(pictures(2, (32, 32)), [1], quick(explainer))
     kept = [(maps, maps_of(maps).clone()) for maps in steps]
     assert all(torch.equal(maps_of(maps), then) for maps, then in kept)
 
 
-@every_kind
-@every_explainer
+@every_pair
 def test_same_seed_same_map_whatever_the_chunk_and_the_neighbours(
     name: str, kind: str, chunk_of: Callable[[int], None]
 ) -> None:
@@ -128,9 +150,9 @@ def test_same_seed_same_map_whatever_the_chunk_and_the_neighbours(
 
 
 @every_explainer
-def test_seed_matters_only_where_the_explainer_says_so(name: str, small_cnn: Classifier) -> None:
+def test_seed_matters_only_where_the_explainer_says_so(name: str) -> None:
     explainer = explainers()[name]
-    bound, image = explainer.bind(small_cnn), pictures(1, (32, 32))
+    bound, image = explainer.bind(home_of(name)), pictures(1, (32, 32))
     first, second = (bound.explain(image, [1], quick(explainer), seeds=[seed])[0] for seed in (0, 1))
     assert agree(first.values, second.values) != explainer.random
     if first.standard_error is not None:
@@ -138,9 +160,9 @@ def test_seed_matters_only_where_the_explainer_says_so(name: str, small_cnn: Cla
 
 
 @every_explainer
-def test_target_matters_only_where_the_explainer_says_so(name: str, small_cnn: Classifier) -> None:
+def test_target_matters_only_where_the_explainer_says_so(name: str) -> None:
     explainer = explainers()[name]
-    bound, image = explainer.bind(small_cnn), pictures(1, (32, 32))
+    bound, image = explainer.bind(home_of(name)), pictures(1, (32, 32))
     first, second = (bound.explain(image, [target], quick(explainer))[0].values for target in (0, 1))
     assert agree(first, second) != explainer.class_specific
 
@@ -148,8 +170,7 @@ def test_target_matters_only_where_the_explainer_says_so(name: str, small_cnn: C
 SIGNED = {name: signed_parameters(explainer) for name, explainer in explainers().items()}
 
 
-@every_kind
-@pytest.mark.parametrize("name", [name for name, parameters in SIGNED.items() if parameters is not None])
+@pytest.mark.parametrize(("name", "kind"), [pair for pair in PAIRS if SIGNED[pair[0]] is not None])
 def test_swapping_target_and_contrast_flips_the_sign_of_signed_maps(name: str, kind: str) -> None:
     explainer, parameters = explainers()[name], SIGNED[name]
     bound, image = explainer.bind(classifier_of(kind)), pictures(1, (32, 32))
@@ -162,9 +183,9 @@ def test_swapping_target_and_contrast_flips_the_sign_of_signed_maps(name: str, k
 
 
 @every_explainer
-def test_each_step_may_run_on_another_thread(name: str, small_cnn: Classifier, chunk_of: Callable[[int], None]) -> None:
+def test_each_step_may_run_on_another_thread(name: str, chunk_of: Callable[[int], None]) -> None:
     explainer = explainers()[name]
-    bound, image = explainer.bind(small_cnn), pictures(1, (32, 32))
+    bound, image = explainer.bind(home_of(name)), pictures(1, (32, 32))
     expected = bound.explain(image, [1], quick(explainer))[0].values
     chunk_of(2)
     steps, got = bound.steps(image, [1], quick(explainer)), []
@@ -181,8 +202,7 @@ def test_each_step_may_run_on_another_thread(name: str, small_cnn: Classifier, c
     assert {mode for _, mode in got} == {(True, False, False)}
 
 
-@every_kind
-@every_explainer
+@every_pair
 def test_closing_after_the_first_step_leaves_nothing(name: str, kind: str, chunk_of: Callable[[int], None]) -> None:
     explainer, classifier = explainers()[name], classifier_of(kind)
     chunk_of(1)
@@ -197,9 +217,9 @@ def test_closing_after_the_first_step_leaves_nothing(name: str, kind: str, chunk
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 @every_explainer
-def test_the_callers_mode_does_not_matter(name: str, mode: Callable[[], object], small_cnn: Classifier) -> None:
+def test_the_callers_mode_does_not_matter(name: str, mode: Callable[[], object]) -> None:
     explainer = explainers()[name]
-    bound, parameters = explainer.bind(small_cnn), quick(explainer)
+    bound, parameters = explainer.bind(home_of(name)), quick(explainer)
     expected = bound.explain(pictures(1, (32, 32)), [1], parameters)[0].values
     with mode():
         before = modes()
@@ -208,8 +228,7 @@ def test_the_callers_mode_does_not_matter(name: str, mode: Callable[[], object],
     assert agree(got, expected)
 
 
-@every_kind
-@every_explainer
+@every_pair
 def test_the_callers_module_is_never_touched(name: str, kind: str) -> None:
     module = small_module(kind).train()
     before, state = flags(module), {key: value.clone() for key, value in module.state_dict().items()}
@@ -222,9 +241,9 @@ def test_the_callers_module_is_never_touched(name: str, kind: str) -> None:
 
 
 @every_explainer
-def test_every_choice_works(name: str, small_cnn: Classifier) -> None:
+def test_every_choice_works(name: str) -> None:
     explainer = explainers()[name]
-    bound, image = explainer.bind(small_cnn), pictures(1, (32, 32))
+    bound, image = explainer.bind(home_of(name)), pictures(1, (32, 32))
     for parameters in variants(explainer):
         (one,) = bound.explain(image, [1], parameters)
         assert torch.isfinite(one.values).all()
@@ -239,13 +258,13 @@ def test_a_refusal_is_raised_at_bind(name: str) -> None:
     classifier = Classifier(module, preprocessing=Preprocessing(resize=(8, 8), crop=(8, 8)), device="cpu")
     explainer = explainers()[name]
     reason = explainer.supports(classifier)
-    assert (reason is not None) == (explainer.family == "cam")
+    assert (reason is not None) == (explainer.family in ("cam", "attention"))
     if reason is None:
         (one,) = explainer.bind(classifier).explain(pictures(1, (8, 8)), [1], quick(explainer))
         assert one.values.shape == (8, 8)
     else:
         assert reason.endswith(".")
-        with pytest.raises(UserError, match="needs a layer"):
+        with pytest.raises(UserError, match="needs a"):
             explainer.bind(classifier)
 
 
@@ -264,24 +283,22 @@ WRONG = {
 
 @pytest.mark.parametrize("wrong", WRONG)
 @every_explainer
-def test_what_does_not_fit_is_refused_before_any_pass(
-    name: str, wrong: str, small_cnn: Classifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bound = explainers()[name].bind(small_cnn)
-    monkeypatch.setattr(small_cnn, "logits", lambda images: pytest.fail("a pass was made"))
+def test_what_does_not_fit_is_refused_before_any_pass(name: str, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    bound = explainers()[name].bind(home_of(name))
+    monkeypatch.setattr(Classifier, "logits", lambda self, images: pytest.fail("a pass was made"))
     arguments = {"images": torch.zeros(2, 3, 32, 32), "targets": [1], **WRONG[wrong]}
     with pytest.raises(UserError):
         bound.steps(**arguments)
 
 
 @every_explainer
-def test_parameters_of_another_explainer_are_refused(name: str, small_cnn: Classifier) -> None:
+def test_parameters_of_another_explainer_are_refused(name: str) -> None:
     @dataclass(frozen=True)
     class Strange:
         pass
 
     with pytest.raises(UserError, match="takes"):
-        explainers()[name].bind(small_cnn).steps(torch.zeros(1, 3, 32, 32), [1], Strange())
+        explainers()[name].bind(home_of(name)).steps(torch.zeros(1, 3, 32, 32), [1], Strange())
 
 
 @every_explainer
@@ -315,7 +332,8 @@ def test_the_registry_names_what_a_person_needs() -> None:
         assert explainer.title
         assert explainer.summary.endswith(".")
         assert explainer.is_signed(explainer.parameters()) == explainer.signed
-    assert {name for name, p in SIGNED.items() if p is None} == {"random", "edges", "centre"}
+    never = {name for name, parameters in SIGNED.items() if parameters is None}
+    assert never == {"random", "edges", "centre", "attention-rollout", "gradient-attention"}
     chosen = {name for name, explainer in explainers().items() if explainer.default}
     assert {"integrated-gradients", "smoothgrad", "suppression", "grad-cam", "occlusion"} <= chosen
     assert not any(explainers()[name].family == "control" for name in chosen)
