@@ -10,9 +10,8 @@ from PIL import Image
 
 from core.attribution import Attribution, Explainer, explainers, get_explainer
 from core.classifier import Classifier
-from core.errors import UserError
 from core.images import Picture, read_picture
-from core.parameters import Parameters
+from core.parameters import Parameters, parse_named
 from core.preprocessing import Prepared
 
 
@@ -64,18 +63,7 @@ def parse_explainer(text: str) -> tuple[Explainer, Parameters]:
     Raises:
         UserError: an unknown explainer or parameter, a bad value, or not of that form.
     """
-    name, _, options = text.partition(":")
-    method = get_explainer(name.strip())
-    given: dict[str, str] = {}
-    for part in filter(None, (part.strip() for part in options.split(","))):
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise UserError(f"{part!r} in {text!r} has no value; write {name}:key=value,key=value.")
-        given[key.strip()] = value.strip()
-    try:
-        return method, method.parameters.parse(given)
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from error
+    return parse_named(text, get_explainer)
 
 
 def default_explainers(classifier: Classifier) -> list[Explainer]:

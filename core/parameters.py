@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self, get_type_hints
+from typing import Any, ClassVar, Protocol, Self, TypeVar, get_type_hints
 
 from core.errors import UserError, closest
 
@@ -79,7 +79,7 @@ class ParameterSpec:
 
 @dataclass(frozen=True)
 class Parameters:
-    """Base of every explainer's parameters; made wrong, it raises UserError."""
+    """Base of every explainer's and metric's parameters; made wrong, it raises UserError."""
 
     def __post_init__(self) -> None:
         for spec in self.specs():
@@ -113,3 +113,36 @@ class Parameters:
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+
+class Parametrised(Protocol):
+    """Anything on a list by name that has parameters of its own: an explainer, a metric."""
+
+    parameters: ClassVar[type[Parameters]]
+
+
+Named = TypeVar("Named", bound=Parametrised)
+
+
+def parse_named(text: str, get: Callable[[str], Named]) -> tuple[Named, Parameters]:
+    """From the text of an option, such as "suppression:samples=64,keep=0.2".
+
+    Args:
+        text: a name, and after a colon what differs from its defaults.
+        get: name -> the thing of that name; raises UserError where there is none.
+
+    Raises:
+        UserError: an unknown name or parameter, a bad value, or not of that form.
+    """
+    name, _, options = text.partition(":")
+    found = get(name.strip())
+    given: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in options.split(","))):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise UserError(f"{part!r} in {text!r} has no value; write {name}:key=value,key=value.")
+        given[key.strip()] = value.strip()
+    try:
+        return found, found.parameters.parse(given)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from error

@@ -18,6 +18,11 @@ NOISE_CELLS = 8  # along the shorter side
 CENTRE_WIDTH = 0.25  # standard deviation, as a part of each side
 
 
+def luminance(images: Tensor) -> Tensor:
+    """[B, 3, H, W] in [0, 1] -> [B, H, W] in [0, 1]: brightness as seen (Rec. 601)."""
+    return (images * images.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1)
+
+
 class Control(Explainer):
     """Shared by the controls: one map, no passes, the same for every target."""
 
@@ -59,11 +64,11 @@ class EdgeControl(Control):
     summary = "An edge detector: maps that look like this may show the picture instead of the classifier."
 
     def maps(self, job: Job) -> Tensor:
-        luminance = (job.images * job.images.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        grey = luminance(job.images).unsqueeze(1)
         smooth, slope = (1.0, 2.0, 1.0), (-1.0, 0.0, 1.0)
         down = torch.outer(job.images.new_tensor(slope), job.images.new_tensor(smooth)) / 8
         kernels = torch.stack([down, down.T]).unsqueeze(1)
-        return F.conv2d(F.pad(luminance, (1, 1, 1, 1), mode="replicate"), kernels).square().sum(1).sqrt()
+        return F.conv2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), kernels).square().sum(1).sqrt()
 
 
 @register

@@ -1,43 +1,170 @@
-"""The same model with its knowledge taken away. Adebayo et al.: Sanity Checks for Saliency Maps (NeurIPS 2018)."""
+"""The same model with its knowledge taken away, and whether a map notices.
+
+Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim: Sanity Checks for Saliency Maps (NeurIPS 2018).
+"""
 
 from __future__ import annotations
 
 import copy
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.classifier import Classifier
-from core.runtime.randomness import derived_seed
+from core.metrics.metric import Case, Metric, register
+from core.metrics.ranking import spearman
+from core.parameters import Parameters, parameter
+from core.runtime.randomness import derived_seed, normal
 
 
-def randomised(classifier: Classifier, images: Tensor, seed: int = 0) -> Classifier:
+def cascade(module: nn.Module) -> list[str]:
+    """Names of the modules that own weights, from the logits down to the picture.
+
+    Weights are parameters of two dimensions or more. The order is that of registration, backwards, which is how the
+    model libraries write their models; a module registered out of turn is taken out of turn.
+    """
+    owners = [name.rpartition(".")[0] for name, value in module.named_parameters() if value.dim() >= 2]
+    return list(dict.fromkeys(reversed(owners)))
+
+
+def randomised(classifier: Classifier, images: Tensor, seed: int = 0, modules: int | None = None) -> Classifier:
     """A classifier of the same architecture whose weights are shuffled within each tensor.
 
     Batch statistics are measured anew on `images` ([B, 3, H, W] in [0, 1]), or shuffled weights would drive
     activations far outside the range the network works in and maps would be degenerate for a trivial reason.
+
+    Args:
+        classifier: the original, which is not touched.
+        images: where batch statistics come from.
+        seed: same seed, same weights.
+        modules: how many of `cascade`, from the logits down, are shuffled; None for all. Statistics of the layers that
+            come before them stay as they are.
     """
     twin = copy.copy(classifier)
     module = copy.deepcopy(classifier.module)
+    order = cascade(module)
+    chosen = order if modules is None else order[:modules]
     with torch.no_grad():
         for name, value in module.named_parameters():
-            if value.dim() >= 2:
+            if value.dim() >= 2 and name.rpartition(".")[0] in chosen:
                 generator = torch.Generator().manual_seed(derived_seed(seed, "randomised", name))
-                order = torch.randperm(value.numel(), generator=generator).to(value.device)
-                value.copy_(value.contiguous().flatten()[order].view(value.shape))
-    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+                shuffled = torch.randperm(value.numel(), generator=generator).to(value.device)
+                value.copy_(value.contiguous().flatten()[shuffled].view(value.shape))
     twin.module = module
     twin.name = f"{classifier.name} with shuffled weights"
-    if norms:
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # plain average over the batches
-            norm.train()
-        with torch.no_grad():
-            for batch in images.split(16):
-                if len(batch) > 1 or len(images) == 1:
-                    twin.logits(batch)
-        for norm in norms:
-            norm.eval()
+    _measure_again(twin, _statistics(module, None if len(chosen) == len(order) else chosen), images)
     twin.fingerprint = twin._fingerprint()
     return twin
+
+
+def _statistics(module: nn.Module, chosen: list[str] | None) -> list[nn.modules.batchnorm._BatchNorm]:
+    """Layers with running statistics: all, or those registered after the first of the chosen modules."""
+    norms, reached = [], chosen is None
+    for name, part in module.named_modules():
+        reached = reached or (chosen is not None and name in chosen)
+        if reached and isinstance(part, nn.modules.batchnorm._BatchNorm) and part.track_running_stats:
+            norms.append(part)
+    return norms
+
+
+def _measure_again(twin: Classifier, norms: list[nn.modules.batchnorm._BatchNorm], images: Tensor) -> None:
+    if not norms:
+        return
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # plain average over the batches
+        norm.train()
+    with torch.no_grad():
+        for batch in images.split(16):
+            if len(batch) > 1 or len(images) == 1:
+                twin.logits(batch)
+    for norm in norms:
+        norm.eval()
+
+
+CALIBRATION = 16  # pictures on which batch statistics are measured
+KEPT = 4  # randomised classifiers, each as large as the model
+GRID = 28
+
+_twins: OrderedDict[tuple, Classifier] = OrderedDict()
+_lock = threading.Lock()
+
+
+def pink_pictures(frame: tuple[int, int], seed: int, device: torch.device) -> Tensor:
+    """[16, 3, H, W] in [0, 1]: noise with the 1/f spectrum of natural pictures, from the seed alone."""
+    height, width = frame
+    white = normal((3, height, width), [seed] * CALIBRATION, range(CALIBRATION), torch.device("cpu"), salt="pink")
+    cycles = (torch.fft.fftfreq(height).view(-1, 1).square() + torch.fft.rfftfreq(width).square()).sqrt()
+    cycles[0, 0] = float("inf")
+    pink = torch.fft.irfft2(torch.fft.rfft2(white) / cycles, s=frame)
+    deviation = pink.flatten(1).std(1).clamp(min=1e-12).view(-1, 1, 1, 1)
+    return (0.5 + 0.2 * pink / deviation).clamp(0, 1).to(device)
+
+
+def kept_twin(classifier: Classifier, modules: int, seed: int) -> Classifier:
+    """`randomised`, made once and kept while it is among the last few.
+
+    Batch statistics are measured on pink noise, so that no picture's score depends on its neighbours.
+    """
+    key = (classifier.fingerprint, str(classifier.device), classifier.precision, modules, seed)
+    with _lock:
+        if key not in _twins:
+            pictures = pink_pictures(classifier.input_size, seed, classifier.device)
+            _twins[key] = randomised(classifier, pictures, seed, modules)
+        _twins.move_to_end(key)
+        while len(_twins) > KEPT:
+            _twins.popitem(last=False)
+        return _twins[key]
+
+
+def stages(total: int, count: int) -> list[int]:
+    """How many modules each stage shuffles: evenly from the last one alone to all; a single stage shuffles all."""
+    return sorted({1 + round((total - 1) * i / (count - 1)) for i in range(count)}) if count > 1 else [total]
+
+
+@dataclass(frozen=True)
+class RandomisationParameters(Parameters):
+    stages: int = parameter(
+        3, "Stages of the cascade, evenly from the last layer alone to all layers", low=1, high=20, step=1
+    )
+    seed: int = parameter(0, "Which shuffle of the weights", low=0, high=1_000_000, step=1)
+
+
+@register
+class Randomisation(Metric):
+    """Adebayo et al.: Sanity Checks for Saliency Maps (NeurIPS 2018), cascading randomisation.
+
+    Mean over the stages of the absolute rank correlation (Spearman) between the map and the map of the model whose
+    weights are shuffled from the logits down. Maps are averaged to a grid of at most 28 x 28 cells first, which takes
+    away pixel noise and keeps the ranking cheap. A map that goes flat has nothing left in common: 0 for that stage.
+    """
+
+    name = "randomisation"
+    title = "Randomised weights"
+    summary = (
+        "Whether the map stays the same when the model forgets what it learned; a map that does is no explanation."
+    )
+    family = "sanity"
+    higher_is_better = False
+    reference = "Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim: Sanity Checks for Saliency Maps (NeurIPS 2018)"
+    parameters = RandomisationParameters
+    slow = True
+
+    def judge(self, case: Case, parameters: RandomisationParameters) -> Tensor:
+        before, likeness = _on_grid(case.values), []
+        for modules in stages(len(cascade(case.classifier.module)), parameters.stages):
+            twin = kept_twin(case.classifier, modules, parameters.seed)
+            after = _on_grid(case.explain(twin, case.images).to(before))
+            flat = torch.isfinite(after).all(1) & (after.amax(1) == after.amin(1))
+            likeness.append(torch.where(flat, 0.0, spearman(before, after).abs()))
+        return torch.stack(likeness).mean(0)
+
+
+def _on_grid(values: Tensor) -> Tensor:
+    """[B, H, W] -> [B, cells]: the mean over each cell of the grid."""
+    grid = (min(GRID, values.shape[-2]), min(GRID, values.shape[-1]))
+    return F.adaptive_avg_pool2d(values.unsqueeze(1), grid).flatten(1)
