@@ -30,7 +30,7 @@ class Attribution:
         method, parameters, seed: enough to make it again.
         forward_passes, backward_passes: pictures sent through the classifier for this map, and back.
         seconds: computing time for this map (of a batch: its equal part).
-        saturated: share of the samples (by their weight) where the probability hardly moves with its log-odds; None without samples.
+        saturated: share of the samples, by their weight, where the probability hardly moves with its log-odds.
         converged: whether the error fell below the tolerance, which ended the sampling; None without a tolerance.
         convergence: (samples, relative error) after each chunk, for a plot.
     """

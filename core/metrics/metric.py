@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from core.attribution import BoundExplainer
+from core.attribution import Attribution, BoundExplainer
 from core.classifier import Classifier, expand_targets
 from core.errors import UserError, closest
 from core.parameters import Parameters, parse_named
@@ -33,6 +33,7 @@ class Case:
         explain: (classifier, B pictures) -> [B, H, W]: the same explainer, parameters, targets and seeds on other
             pictures or on another classifier.
         scorer: the model that scores masked pictures, one with the same classes; None for the classifier itself.
+        made: the maps with how they were made, where that is known; no metric looks at it.
     """
 
     classifier: Classifier
@@ -44,6 +45,7 @@ class Case:
     masks: Tensor | None
     explain: Callable[[Classifier, Tensor], Tensor]
     scorer: Classifier | None = None
+    made: tuple[Attribution, ...] = ()
 
     def __post_init__(self) -> None:
         device, count = self.classifier.device, len(self.images)
@@ -91,6 +93,7 @@ class Case:
         masks: Tensor | None = None,
         scorer: Classifier | None = None,
         weights: Any = None,
+        references: Tensor | None = None,
     ) -> Case:
         """Explain a batch and make the case of it: arguments as of `BoundExplainer.steps`.
 
@@ -103,18 +106,23 @@ class Case:
 
         def explain(classifier: Classifier, pictures: Tensor) -> Tensor:
             tied = bound if classifier is bound.classifier else bound.explainer.bind(classifier, weights)
-            return torch.stack([one.values for one in tied.explain(pictures, targets, parameters, seeds=seeds)])
+            return torch.stack([one.values for one in maps(tied, pictures)])
 
+        def maps(tied: BoundExplainer, pictures: Tensor) -> list[Attribution]:
+            return tied.explain(pictures, targets, parameters, seeds=seeds, references=references)
+
+        made = tuple(maps(bound, images))
         return cls(
             classifier=bound.classifier,
             images=images,
             targets=expand_targets(targets, len(images), bound.classifier.device),
-            values=explain(bound.classifier, images),
+            values=torch.stack([one.values for one in made]),
             signed=bound.explainer.is_signed(parameters or bound.explainer.parameters()),
             seeds=seeds,
             masks=masks,
             explain=explain,
             scorer=scorer,
+            made=made,
         )
 
 
