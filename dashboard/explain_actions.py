@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from core.errors import UserError
-from dashboard.explain_drawing import NO_CONTRAST, Drawing, Settings, Updates
+from dashboard.explain_drawing import NO_CONTRAST, OPACITY, Drawing, Settings, Updates
 from dashboard.page import Page
 from dashboard.palette import ordered
 from dashboard.pictures import View
@@ -32,16 +33,13 @@ class Actions:
     def open(self, *values: Any) -> Updates:
         """A page was opened or reloaded: show what the session holds, with the controls as they were left."""
         session, settings = self._read(values, remember=False)
-        session.resume = bool(session.runs())  # a reload cut their stream
+        session.resume = session.resume or bool(session.runs())  # a reload cut their stream
         session.drop()
         updates: Updates = {}
         if session.values:
             values = (values[0], values[1], *session.values["rest"])
             _, settings = self._read(values)
-            updates = dict(zip(self.w.controls.values(), values[8:]))
-            updates |= {
-                self.w.seed: settings.seed, self.w.opacity: settings.opacity, self.w.linked: settings.linked,
-            }  # fmt: skip
+            updates = dict(zip(self.w.inputs(), values[2:]))
         return updates | self.draw.picture(session, settings)
 
     def first_run(self, *values: Any) -> Iterator[Updates]:
@@ -93,6 +91,11 @@ class Actions:
         session.current = None
         return self.draw.picture(session, settings, keep_target=False)
 
+    def fold(self, *values: Any) -> Updates:
+        """Offer every explainer, or only the defaults and the chosen ones."""
+        session, settings = self._read(values)
+        return self.draw.offer(session, replace(settings, unfolded=not settings.unfolded))
+
     def redraw(self, *values: Any) -> Iterator[Updates]:
         """Another target, scale, opacity or choice of explainers: nothing is computed."""
         session, settings = self._read(values)
@@ -138,6 +141,7 @@ class Actions:
             yield {self.w.stop: gr.skip()}
             return
         run = Run(keys)
+        session.resume = False
         session.start(run, retouch)
         steps = self.page.runner.stream(loaded, view.image, run)
         try:
@@ -150,6 +154,9 @@ class Actions:
                 if run.dropped:
                     break
                 yield self.draw.maps(session, self._now(session, settings), view, changed)
+        except GeneratorExit:  # the page went away; when it comes back the run goes on
+            session.resume = not (run.stopped or run.dropped)
+            raise
         finally:
             steps.close()  # ty: ignore[missing-attribute]
             session.end(run)
@@ -185,13 +192,16 @@ class Actions:
         return session, self._settings(values)
 
     def _settings(self, values: Sequence[Any]) -> Settings:
-        _, dark, chosen, target, contrast, seed, opacity, linked, *rest = values
+        _, dark, unfolded, target, contrast, seed, opacity, linked, *rest = values
+        families = len(self.w.families)
+        chosen = {name for group in rest[:families] for name in group or ()}
         options: dict[str, dict[str, Any]] = {}
-        for (explainer, parameter), value in zip(self.w.controls, rest):
-            options.setdefault(explainer, {})[parameter] = value
-        known = [name for name in ordered() if name in (chosen or ())]
+        for (explainer, parameter), value in zip(self.w.controls, rest[families:]):
+            options.setdefault(explainer, {})[parameter] = "" if value is None else value
+        known = [name for name in ordered() if name in chosen]
         against = None if contrast in (None, NO_CONTRAST) else int(contrast)
         return Settings(
-            tuple(known), None if target is None else int(target), against, int(seed or 0),
-            float(opacity), bool(linked), bool(dark), options,
+            tuple(known), None if target is None else int(target), against, seed or 0,
+            min(1.0, max(0.0, OPACITY if opacity is None else opacity)), bool(linked), bool(dark), bool(unfolded),
+            options,
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,10 @@ import gradio as gr
 from core.attribution import Attribution, get_explainer
 from core.errors import UserError
 from core.parameters import Parameters
+from dashboard.findings import densest, finding_html
 from dashboard.overlays import LINKED_TOP, scale_of
 from dashboard.page import Page
-from dashboard.palette import ordered
+from dashboard.palette import families, ordered
 from dashboard.panels import map_panel, picture_alone
 from dashboard.pictures import View
 from dashboard.plots import evidence_plot, evidence_rows, prediction_bars, segment_outlines
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from dashboard.explain_tab import Widgets
 
 NO_CONTRAST = -1
+OPACITY = 0.75
 Updates = dict[Any, Any]
 
 
@@ -34,11 +37,31 @@ class Settings:
     chosen: tuple[str, ...]
     target: int | None
     contrast: int | None
-    seed: int
+    seed: float  # as typed
     opacity: float
     linked: bool
     dark: bool
+    unfolded: bool
     options: dict[str, dict[str, Any]]  # explainer -> parameter -> value
+
+
+def chooser(usable: Collection[str], chosen: Sequence[str], unfolded: bool) -> dict[str, dict[str, Any]]:
+    """What each family's tick boxes offer: the defaults and the chosen ones, or when unfolded all usable ones."""
+    found = {}
+    for family, members in families().items():
+        offered = [n for n, e in members.items() if n in usable and (unfolded or e.default or n in chosen)]
+        found[family] = {
+            "choices": [(members[name].title, name) for name in offered],
+            "value": [name for name in offered if name in chosen],
+            "visible": bool(offered),
+        }
+    return found
+
+
+def fold_word(usable: Collection[str], chosen: Sequence[str], unfolded: bool) -> str:
+    """What the button says that folds the list."""
+    folded = sum(1 for name, e in ordered().items() if name in usable and not e.default and name not in chosen)
+    return "Fewer" if unfolded else f"{folded} more"
 
 
 class Drawing:
@@ -52,13 +75,13 @@ class Drawing:
         parameters: Parameters = explainer.parameters.parse(settings.options.get(name, {}))
         loaded = self.page.classifiers.get(session.spec)
         classes = len(loaded.classifier.labels)
-        target = settings.target
-        if target is None or target >= classes:
-            target = view.predictions[0].index
+        target = self._target(settings, view, classes)
         contrast = settings.contrast if settings.contrast is not None and settings.contrast < classes else None
         if contrast == target:
             raise UserError("Why and and-not name the same class; choose another class to explain against.")
-        seed = settings.seed if explainer.random else 0
+        if settings.seed < 0 or settings.seed != int(settings.seed):
+            raise UserError(f"The seed must be a whole number, 0 or above, got {settings.seed:g}.")
+        seed = int(settings.seed) if explainer.random else 0
         return ResultKey(view.source.id, loaded.classifier.fingerprint, name, parameters, target, contrast, seed)
 
     def picture(self, session: Session, settings: Settings, keep_target: bool = True) -> Updates:
@@ -77,20 +100,32 @@ class Drawing:
         target = settings.target if keep_target and settings.target in order else likely[0]
         contrast = settings.contrast if keep_target and settings.contrast in order else None
         settings = replace(settings, target=target, contrast=contrast)
-        refused = {name: e.supports(loaded.classifier) for name, e in ordered().items()}
-        usable = [name for name in refused if refused[name] is None]
-        chosen = tuple(name for name in settings.chosen if name in usable)
-        settings = replace(settings, chosen=chosen)
+        usable = self._usable(session)
+        settings = replace(settings, chosen=tuple(name for name in settings.chosen if name in usable))
+        updates |= self.offer(session, settings)
         updates |= {
             self.w.target: gr.update(choices=choices, value=target),
             self.w.contrast: gr.update(
                 choices=[("nothing in particular", NO_CONTRAST), *choices],
                 value=NO_CONTRAST if contrast is None else contrast,
             ),
-            self.w.chosen: gr.update(choices=[(get_explainer(n).title, n) for n in usable], value=list(chosen)),
             self.w.explain: gr.update(interactive=True),
         }
         return updates | self.maps(session, settings, view)
+
+    def offer(self, session: Session, settings: Settings) -> Updates:
+        """The list of explainers to choose from."""
+        usable = self._usable(session)
+        offered = chooser(usable, settings.chosen, settings.unfolded)
+        return {
+            self.w.unfolded: settings.unfolded,
+            self.w.fold: fold_word(usable, settings.chosen, settings.unfolded),
+            **{group: gr.update(**offered[family]) for family, group in self.w.families.items()},
+        }
+
+    def _usable(self, session: Session) -> set[str]:
+        classifier = self.page.classifiers.get(session.spec).classifier
+        return {name for name, explainer in ordered().items() if explainer.supports(classifier) is None}
 
     def _nothing(self, why: str) -> Updates:
         """No picture or no model: every panel says so, once."""
@@ -98,7 +133,7 @@ class Drawing:
         return {
             **empty,
             self.w.prediction: f'<p class="note">{escape(why)}</p>',
-            self.w.picture: "", self.w.evidence: "", self.w.scale_note: "", self.w.status: "",
+            self.w.finding: "", self.w.picture: "", self.w.evidence: "", self.w.scale_note: "", self.w.status: "",
             self.w.explain: gr.update(interactive=False), self.w.stop: gr.update(interactive=False),
         }  # fmt: skip
 
@@ -147,18 +182,28 @@ class Drawing:
             )
         rows = evidence_rows(maps, view)
         updates[self.w.evidence] = evidence_plot(rows, view.segments) or self._no_evidence(maps)
+        labels = self.page.classifiers.get(session.spec).classifier.labels
+        target = self._target(settings, view, len(labels))
+        found = densest(rows)
+        updates[self.w.finding] = finding_html(view, target, labels, rows, found)
         running = bool(session.runs())
         updates[self.w.status] = self._status(made, running)
         if changed is None:
-            outlines = segment_outlines(view.segments, view.segment_geometry.seen_box(), rows)
+            outlines = segment_outlines(view.segments, view.segment_geometry.seen_box(), rows, found)
             updates |= {self.w.columns[n]: gr.update(visible=n in settings.chosen) for n in self.w.columns}
             updates |= {
                 self.w.prediction: self._prediction(session, settings, view),
-                self.w.picture: picture_alone(view, outlines),
+                self.w.picture: picture_alone(view, outlines, len(settings.chosen)),
                 self.w.scale_note: self._scale_note(settings.linked),
                 self.w.stop: gr.update(interactive=running),
             }
         return updates
+
+    @staticmethod
+    def _target(settings: Settings, view: View, classes: int) -> int:
+        """The class to explain: the likeliest one where none of this model's was chosen."""
+        asked = settings.target
+        return view.predictions[0].index if asked is None or asked >= classes else asked
 
     @staticmethod
     def _done(attribution: Attribution | None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.attribution import Explainer, explainers
+from core.attribution import FAMILIES, Explainer, explainers
 
 # (light, dark), after Okabe and Ito: told apart with any colour vision, and the shape differs besides
 COLOURS = (
@@ -20,6 +20,10 @@ COLOURS = (
     ("#3d4a5c", "#b9c4d2"),
 )
 SHAPES = ("circle", "square", "diamond", "triangle")
+FAMILY_TITLES = {
+    "gradient": "Gradients", "cam": "Feature maps", "attention": "Attention", "relevance": "Relevance",
+    "removal": "Removal", "learned": "Learned", "control": "Controls",
+}  # fmt: skip
 
 
 def ordered() -> dict[str, Explainer]:
@@ -27,10 +31,25 @@ def ordered() -> dict[str, Explainer]:
     return dict(sorted(explainers().items(), key=lambda item: (not item[1].default, item[1].family == "control")))
 
 
+def families() -> dict[str, dict[str, Explainer]]:
+    """Every explainer by family and name, the defaults of a family first."""
+    known = explainers()
+    grouped = {family: {n: e for n, e in known.items() if e.family == family} for family in FAMILIES}
+    return {family: members for family, members in grouped.items() if members}
+
+
+def look(explainer: str) -> tuple[int, str]:
+    """(index into COLOURS, shape); no two of the first 48 explainers share both. One that is not known comes last."""
+    names = list(ordered())
+    index = names.index(explainer) if explainer in names else len(names)
+    lap, colour = divmod(index, len(COLOURS))
+    return colour, SHAPES[(index + lap) % len(SHAPES)]
+
+
 def marker(explainer: str) -> str:
     """CSS classes that give an explainer's colour and shape."""
-    index = list(ordered()).index(explainer)
-    return f"x-{index % len(COLOURS)} s-{SHAPES[index % len(SHAPES)]}"
+    colour, shape = look(explainer)
+    return f"x-{colour} s-{shape}"
 
 
 def colour_rules() -> str:

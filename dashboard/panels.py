@@ -46,11 +46,11 @@ def map_panel(
     )
 
 
-def picture_alone(view: View, svg: str) -> str:
-    """The picture as it was given, with its segments under the pointer."""
+def picture_alone(view: View, svg: str, maps: int) -> str:
+    """The picture as it was given, with its segments under the pointer; `maps` stand beside it."""
     picture = jpeg(dim_outside(view.shown, view.geometry), 90)
     return (
-        '<figure class="map plain"><figcaption><b>Picture</b></figcaption><div class="canvas">'
+        f'<figure class="map plain" data-maps="{maps}"><figcaption><b>Picture</b></figcaption><div class="canvas">'
         f'<img alt="{escape(view.source.name)}" src="{picture}">{svg}</div></figure>'
     )
 

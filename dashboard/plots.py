@@ -168,8 +168,13 @@ def _round_up(value: float) -> float:
     return 1.0
 
 
-def segment_outlines(segments: Segments, box: tuple[int, int, int, int], rows: Sequence[Row] = ()) -> str:
-    """An SVG over the picture: each segment lights up and tells its name and shares under the pointer."""
+def segment_outlines(
+    segments: Segments, box: tuple[int, int, int, int], rows: Sequence[Row] = (), found: Row | None = None
+) -> str:
+    """An SVG over the picture: each segment lights up and tells its name and shares under the pointer.
+
+    The one that the sentence above the maps names is outlined.
+    """
     height, width = segments.masks.shape[1:]
     said = {row.name: f": {percent(row.median)} of the evidence, {row.density:.1f}x its size" for row in rows}
     paths = []
@@ -178,7 +183,8 @@ def segment_outlines(segments: Segments, box: tuple[int, int, int, int], rows: S
         contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_KCOS)
         outline = "".join("M" + "L".join(f"{x} {y}" for x, y in c[:, 0]) + "Z" for c in contours if len(c) > 2)
         if outline:
-            paths.append(f'<path d="{outline}"><title>{escape(title + said.get(title, ""))}</title></path>')
+            outlined = ' class="found"' if found is not None and title == found.name else ""
+            paths.append(f'<path{outlined} d="{outline}"><title>{escape(title + said.get(title, ""))}</title></path>')
     top, left, bottom, right = box
     frame = ""
     if box != (0, 0, height, width):

@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from core.sat.statistics import Interval
-from dashboard.palette import COLOURS, SHAPES, ordered
+from dashboard.palette import COLOURS, look
 from dashboard.report_data import Cell, Finished, counted_effects
 from dashboard.report_words import interval
 from dashboard.theme import ACCENT, INK, LINE, QUIET
@@ -73,13 +73,9 @@ def density_figure(finished: Finished, cell: Cell, dark: bool) -> go.Figure | No
     if not rows:
         return None
     figure = _frame([finished.explainers.get(name, name) for name in rows], dark)
-    names = list(ordered())
     for y, name in enumerate(rows):
-        index = names.index(name) if name in names else len(names)
-        colour = COLOURS[index % len(COLOURS)][dark]
-        _whisker(
-            figure, y, known[name], colour, SYMBOLS[SHAPES[index % len(SHAPES)]], finished.explainers.get(name, name), 2
-        )
+        index, shape = look(name)
+        _whisker(figure, y, known[name], COLOURS[index][dark], SYMBOLS[shape], finished.explainers.get(name, name), 2)
     figure.add_vline(
         x=1, line={"width": 1, "color": QUIET[dark]}, annotation_text="its size", annotation_position="top",
         annotation_font={"color": QUIET[dark], "size": 11},

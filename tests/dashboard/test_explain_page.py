@@ -10,13 +10,17 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from dashboard.palette import ordered
 from tests.dashboard.conftest import Served, Visit, Visits, open_explain, photo, save
 
 pytestmark = pytest.mark.browser
 
 
 def choose_only(tab: Any, *titles: str) -> None:
-    """Tick these explainers and no others."""
+    """Unfold the list, tick these explainers and no others."""
+    if "more" in tab.locator("#fold").inner_text():
+        tab.locator("#fold").click()
+        tab.locator("#fold", has_text="Fewer").wait_for()
     for label in tab.locator("#explainers label").all():
         wanted = label.inner_text().strip() in titles
         if label.locator("input").is_checked() != wanted:
@@ -44,6 +48,9 @@ def set_slider(tab: Any, element: str, value: float) -> None:
     """Type into the slider's number, which is what releasing the handle also ends in."""
     box = tab.locator(f"#{element} input[type=number]")
     box.fill(str(value))
+    tab.wait_for_function(  # the slider has taken the number over, so that what is sent on is the new one
+        "([id, value]) => document.querySelector(`#${id} input[type=range]`).value === value", arg=[element, str(value)]
+    )
     box.press("Enter")
     box.blur()
 
@@ -87,10 +94,12 @@ def test_a_slider_changes_its_own_map_only(visit: Visit, served: Served) -> None
     tab = visit.tab
     choose_only(tab, "SmoothGrad", "Integrated gradients")
     explain(tab, "smoothgrad", "integrated-gradients")
+    tab.locator("#status", has_text="2 maps").wait_for()  # the last drawing is there; nothing runs
     before = {n: map_of(tab, n).locator("img").get_attribute("src") for n in ("smoothgrad", "integrated-gradients")}
     tab.locator("#parameters-smoothgrad > button").click()
     set_slider(tab, "smoothgrad-samples", 7)
     map_of(tab, "smoothgrad").get_by_text("7 passes", exact=True).wait_for()
+    wait_for_state(tab, "smoothgrad", "finished")
     assert map_of(tab, "smoothgrad").locator("img").get_attribute("src") != before["smoothgrad"]
     assert map_of(tab, "integrated-gradients").locator("img").get_attribute("src") == before["integrated-gradients"]
     # the old setting comes back without a pass
@@ -98,6 +107,35 @@ def test_a_slider_changes_its_own_map_only(visit: Visit, served: Served) -> None
     set_slider(tab, "smoothgrad-samples", 50)
     map_of(tab, "smoothgrad").get_by_text("50 passes", exact=True).wait_for()
     assert served.page.runner.chunks == chunks
+
+
+def test_a_slider_without_a_number_says_so_beside_its_map(visit: Visit) -> None:
+    tab = visit.tab
+    choose_only(tab, "SmoothGrad")
+    explain(tab, "smoothgrad")
+    tab.locator("#parameters-smoothgrad > button").click()
+    box = tab.locator("#smoothgrad-samples input[type=number]")
+    box.fill("")
+    box.press("Enter")
+    tab.get_by_text("samples must be a number").first.wait_for()
+    assert tab.get_by_text("preprocess").count() == 0
+    set_slider(tab, "smoothgrad-samples", 9)
+    map_of(tab, "smoothgrad").get_by_text("9 passes", exact=True).wait_for()
+
+
+def test_the_list_of_explainers_folds_and_keeps_what_is_ticked(visit: Visit) -> None:
+    tab = visit.tab
+    defaults = [e.title for e in ordered().values() if e.default]
+    offered = tab.locator("#explainers label")
+    assert sorted(offered.all_inner_texts()) == sorted(defaults)
+    tab.locator("#fold", has_text=f"{len(ordered()) - len(defaults)} more").click()
+    tab.locator("#fold", has_text="Fewer").wait_for()
+    assert offered.count() == len(ordered())
+    offered.filter(has_text=re.compile("^Gradient$")).click()
+    map_of(tab, "gradient").wait_for()
+    tab.locator("#fold").click()
+    tab.locator("#fold", has_text="more").wait_for()
+    assert sorted(offered.all_inner_texts()) == sorted([*defaults, "Gradient"])
 
 
 def test_opacity_and_scale_redraw_without_computing(visit: Visit, served: Served) -> None:
@@ -120,6 +158,7 @@ def test_named_segments_of_an_example(visit: Visit) -> None:
     choose_only(tab, "Gradient")
     explain(tab, "gradient")
     text = tab.get_by_test_id("evidence").inner_text()
+    tab.get_by_test_id("finding").get_by_text("The model says").wait_for()
     assert "beak" in text
     assert "body" in text
     assert "superpixels" not in text
@@ -259,6 +298,32 @@ def test_target_and_contrast(visit: Visit) -> None:
     wait_for_state(tab, "gradient", "empty")
     explain(tab, "gradient")
     assert map_of(tab, "gradient").locator("img").get_attribute("src") != before
+
+
+def test_a_class_cannot_be_explained_against_itself(visit: Visit) -> None:
+    tab = visit.tab
+    choose_only(tab, "Gradient")
+    chosen = tab.locator("#target input").input_value()
+    tab.locator("#contrast input").click()
+    tab.locator("ul[role=listbox] li", has_text=chosen).click()
+    map_of(tab, "gradient").get_by_text("name the same class").wait_for()
+    tab.locator("#contrast input").click()
+    tab.locator("ul[role=listbox] li", has_text="nothing in particular").click()
+    wait_for_state(tab, "gradient", "empty")
+    explain(tab, "gradient")
+
+
+def test_a_reload_while_maps_are_made_goes_on(visit: Visit, served: Served) -> None:
+    tab = visit.tab
+    choose_only(tab, "SmoothGrad")
+    tab.locator("#seed input").fill("73")
+    with slow_device(served, 0.3):
+        tab.locator("#explain").click()
+        wait_for_state(tab, "smoothgrad", "running")
+        tab.reload()
+        open_explain(tab)
+        wait_for_state(tab, "smoothgrad", "finished")
+    visit.errors.clear()  # Gradio logs the streams that the reload cut
 
 
 def test_a_model_that_cannot_be_had_is_one_sentence_and_changes_nothing(visit: Visit) -> None:

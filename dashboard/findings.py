@@ -1,0 +1,46 @@
+"""The sentence above the maps: what the model says, and what the evidence is densest on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from dashboard.pictures import View
+from dashboard.plots import Row, percent, probability
+
+LEAST_SHARE = 0.05  # a speck may be dense by chance
+NOTEWORTHY = 1.5  # times its size
+
+
+def densest(rows: Sequence[Row]) -> Row | None:
+    """The segment with the most evidence for its size; None where every one has about what its size gives."""
+    worth = [row for row in rows if row.median >= LEAST_SHARE and row.density >= NOTEWORTHY]
+    return max(worth, key=lambda row: row.density, default=None)
+
+
+def finding_html(view: View, target: int, labels: Sequence[str], rows: Sequence[Row], found: Row | None) -> str:
+    """One sentence in front, its numbers behind it.
+
+    Args:
+        target: the class explained. labels: of the classifier.
+        rows: the evidence, most first. found: `densest(rows)`.
+    """
+    likeliest = view.predictions[0]
+    says = f"The model says <b>{escape(likeliest.label)}</b> ({probability(likeliest.probability)})"
+    if target != likeliest.index:
+        says += f"; explained is <b>{escape(labels[target])}</b>"
+    if not rows:
+        return _sentence(f"{says}.", "Press Explain to see what it looks at.")
+    if found is None:
+        return _sentence(f"{says}; no segment draws much more evidence than its size.", "")
+    shares = sorted(mark.share for mark in found.marks)
+    spread = f" ({percent(shares[0])} to {percent(shares[-1])} by explainer)" if len(shares) > 1 else ""
+    name = f"the {escape(found.name)}" if view.segments.named else f"{escape(found.name)} (outlined)"
+    return _sentence(
+        f"{says}; for its size, <b>{name}</b> draws the most evidence.",
+        f"{percent(found.median)} of it{spread} lies on {percent(found.coverage)} of the picture.",
+    )
+
+
+def _sentence(front: str, behind: str) -> str:
+    return f'<p class="finding" data-testid="finding"><span>{front}</span> <span class="why">{behind}</span></p>'
