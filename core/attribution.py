@@ -109,7 +109,7 @@ class Explainer(ABC):
         parameters: its frozen dataclass.
         signed: with default parameters, negative values mean evidence against.
         class_specific: the map depends on the target.
-        random: the map depends on the seed.
+        random: with default parameters, the map depends on the seed.
         needs_weights: `bind` needs trained weights.
         default: chosen when a person has not chosen.
     """
@@ -132,6 +132,10 @@ class Explainer(ABC):
     def is_signed(self, parameters: Any) -> bool:
         """Whether maps made with these parameters are signed."""
         return self.signed
+
+    def is_random(self, parameters: Any) -> bool:
+        """Whether maps made with these parameters depend on the seed."""
+        return self.random
 
     def bind(self, classifier: Classifier, weights: Any = None) -> BoundExplainer:
         """Tie it to a classifier (and trained weights, for learned explainers).

@@ -77,6 +77,10 @@ class MapFolder:
             "seconds": attribution.seconds,
             "forward_passes": attribution.forward_passes,
             "backward_passes": attribution.backward_passes,
+            "relative_error": attribution.relative_error,
+            "saturated": attribution.saturated,
+            "converged": attribution.converged,
+            "convergence": [list(point) for point in attribution.convergence],
             "values_file": values_file.name,
             "overlay_file": None if overlay is None else overlay_file.name,
         }

@@ -101,7 +101,9 @@ def _explain_one(
 ) -> str:
     """Write all maps of one picture; returns one line that says what the model sees in it."""
     from core.images import read_picture
+    from dashboard.convergence import settled
 
+    notes: list[str] = []
     picture = read_picture(path)
     prepared = classifier.prepare(picture)
     images = prepared.tensor.unsqueeze(0)
@@ -113,9 +115,12 @@ def _explain_one(
         (attribution,) = explainer.explain(images, [target], parameters, contrasts=contrasts, seeds=[seed])
         drawing = _drawing(picture, attribution, prepared)
         folder.add(str(path), attribution, classifier, probability, drawing)
+        if (words := settled(attribution)) is not None:
+            notes.append(f"; {attribution.method} {words}")
         step()
     top = predictions[0]
-    return f"{path}: {top.label} {top.probability:.2f}, {len(bound)} maps of {classifier.labels[target]}"
+    maps = f"{len(bound)} maps of {classifier.labels[target]}"
+    return f"{path}: {top.label} {top.probability:.2f}, {maps}{''.join(notes)}"
 
 
 def _drawing(picture: Picture, attribution: Attribution, prepared: Prepared) -> Image.Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from core.attribution import Attribution, Explainer, get_explainer
+from dashboard.convergence import convergence_plot, settled
 from dashboard.overlays import Scale, colour_table, condition, dim_outside, display_size, jpeg, overlay, shrunk
 from dashboard.palette import marker
 from dashboard.pictures import View
@@ -101,19 +102,25 @@ def _figures(attribution: Attribution | None, running: bool) -> str:
         done = f"{passes} of {total}" if total else f"{passes} passes"
         first = f"running, {done}" if running else f"stopped after {done}"
     else:
-        first = "no passes" if passes == 0 else "1 pass" if passes == 1 else f"{passes} passes"
+        plain = "no passes" if passes == 0 else "1 pass" if passes == 1 else f"{passes} passes"
+        first = settled(attribution) or plain
     relative = attribution.relative_error
+    drawn = get_explainer(attribution.method).is_random(attribution.parameters)
     if attribution.standard_error is None:
-        error = "exact" if not attribution.partial else ""
+        error = "" if attribution.partial or drawn else "exact"
     else:
         error = f"±{percent(relative)}" if relative is not None else "± not known yet"
-    seed = f"seed {attribution.seed}" if get_explainer(attribution.method).random else ""
-    parts = [first, f"{attribution.seconds:.1f} s", error, seed]
+    seed = f"seed {attribution.seed}" if drawn else ""
+    # of a single look at the picture itself it would say nothing of a sampler
+    sampled = attribution.saturated is not None and attribution.forward_passes > 1
+    saturated = f"{percent(attribution.saturated or 0)} saturated" if sampled else ""
+    parts = [first, f"{attribution.seconds:.1f} s", error, saturated, seed]
     titles = [
         f"{attribution.forward_passes} forward, {attribution.backward_passes} backward",
         "computing time of this map",
         "mean standard error over mean absolute value",
+        "share of the samples where the probability no longer moves",
         "same seed, same map",
     ]
     spans = "".join(f'<span title="{title}">{escape(text)}</span>' for text, title in zip(parts, titles) if text)
-    return f'<p class="figures">{spans}</p>'
+    return f'<p class="figures">{spans}</p>{convergence_plot(attribution)}'

@@ -15,7 +15,14 @@ from core.attribution import Estimate, Explainer, Job, register
 from core.classifier import Classifier
 from core.explainers.integration import Reading, Samples, integrate, mean_only
 from core.explainers.layers import find_token_grid, probe_pictures
-from core.explainers.presets import FILL, preset, sampler_parameter, samples_parameter, visited_by_preset
+from core.explainers.presets import (
+    FILL,
+    is_random_preset,
+    preset,
+    sampler_parameter,
+    samples_parameter,
+    visited_by_preset,
+)
 from core.explainers.samplers import Identity
 from core.parameters import Parameters, parameter
 from core.runtime.attention import RecordedAttention
@@ -203,6 +210,9 @@ class GradientAttention(AttentionExplainer):
     summary = "Attention followed through all layers, counting only what raises the target's score."
 
     parameters = GradientAttentionParameters
+
+    def is_random(self, parameters: GradientAttentionParameters) -> bool:
+        return is_random_preset(parameters.sampler)
 
     def visited(self, job: Job, count: int) -> Tensor | None:
         return visited_by_preset(job, count)

@@ -16,7 +16,14 @@ from core.attribution import Estimate, Explainer, Job, register
 from core.classifier import Classifier
 from core.explainers.integration import Reading, Samples, integrate
 from core.explainers.layers import SpatialLayer, find_last_map
-from core.explainers.presets import FILL, preset, sampler_parameter, samples_parameter, visited_by_preset
+from core.explainers.presets import (
+    FILL,
+    is_random_preset,
+    preset,
+    sampler_parameter,
+    samples_parameter,
+    visited_by_preset,
+)
 from core.parameters import Parameters, parameter
 from core.runtime.capture import captured
 
@@ -55,6 +62,9 @@ class Cam(Explainer):
 
     def is_signed(self, parameters: CamParameters) -> bool:
         return not parameters.relu
+
+    def is_random(self, parameters: CamParameters) -> bool:
+        return is_random_preset(parameters.sampler)
 
     def prepare(self, classifier: Classifier, weights: Any) -> SpatialLayer | None:
         return last_map(classifier)

@@ -36,6 +36,10 @@ def preset(name: str, samples: int) -> Sampler:
     return Noise(samples, SIGMA, name)
 
 
+def is_random_preset(name: str) -> bool:
+    return preset(name, 1).random
+
+
 def visited_by_preset(job: Job, count: int) -> Tensor | None:
     """`Explainer.visited` of those whose parameters hold a sampler's name."""
     p = job.parameters

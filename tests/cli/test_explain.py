@@ -28,6 +28,10 @@ KEYS = [
     "seconds",
     "forward_passes",
     "backward_passes",
+    "relative_error",
+    "saturated",
+    "converged",
+    "convergence",
     "values_file",
     "overlay_file",
 ]
