@@ -33,7 +33,7 @@ from tests.explainers.conftest import (
 )
 
 NAMES = list(explainers())
-REFUSED = {"attention": {"cnn", "swin"}}  # kinds of model, by family of explainer
+REFUSED = {"attention": {"cnn", "swin"}, "relevance": {"vit", "swin"}}  # kinds of model, by family of explainer
 PAIRS = [(name, kind) for name in NAMES for kind in kinds_for(name)]
 CASES = [(name, kind, *case) for name, kind in PAIRS for case in product(LOGITS, FRAMES)]
 every_explainer = pytest.mark.parametrize("name", NAMES)
