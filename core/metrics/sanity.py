@@ -31,7 +31,14 @@ def cascade(module: nn.Module) -> list[str]:
     return list(dict.fromkeys(reversed(owners)))
 
 
-def randomised(classifier: Classifier, images: Tensor, seed: int = 0, modules: int | None = None) -> Classifier:
+def randomised(
+    classifier: Classifier,
+    images: Tensor,
+    seed: int = 0,
+    modules: int | None = None,
+    *,
+    reset_norms: bool = False,
+) -> Classifier:
     """A classifier of the same architecture whose weights are shuffled within each tensor.
 
     Batch statistics are measured anew on `images` ([B, 3, H, W] in [0, 1]), or shuffled weights would drive
@@ -43,6 +50,9 @@ def randomised(classifier: Classifier, images: Tensor, seed: int = 0, modules: i
         seed: same seed, same weights.
         modules: how many of `cascade`, from the logits down, are shuffled; None for all. Statistics of the layers that
             come before them stay as they are.
+        reset_norms: layers whose statistics are measured anew forget their learned scale and shift as well. Without
+            it a model with many of them may answer alike to every picture: trained shifts suit trained weights, and
+            under shuffled ones they can silence whole layers.
     """
     twin = copy.copy(classifier)
     module = copy.deepcopy(classifier.module)
@@ -56,7 +66,11 @@ def randomised(classifier: Classifier, images: Tensor, seed: int = 0, modules: i
                 value.copy_(value.contiguous().flatten()[shuffled].view(value.shape))
     twin.module = module
     twin.name = f"{classifier.name} with shuffled weights"
-    _measure_again(twin, _statistics(module, None if len(chosen) == len(order) else chosen), images)
+    norms = _statistics(module, None if len(chosen) == len(order) else chosen)
+    if reset_norms:
+        for norm in norms:
+            norm.reset_parameters()
+    _measure_again(twin, norms, images)
     twin.fingerprint = twin._fingerprint()
     return twin
 
@@ -114,7 +128,7 @@ def kept_twin(classifier: Classifier, modules: int, seed: int) -> Classifier:
     with _lock:
         if key not in _twins:
             pictures = pink_pictures(classifier.input_size, seed, classifier.device)
-            _twins[key] = randomised(classifier, pictures, seed, modules)
+            _twins[key] = randomised(classifier, pictures, seed, modules, reset_norms=True)
         _twins.move_to_end(key)
         while len(_twins) > KEPT:
             _twins.popitem(last=False)
@@ -140,7 +154,8 @@ class Randomisation(Metric):
 
     Mean over the stages of the absolute rank correlation (Spearman) between the map and the map of the model whose
     weights are shuffled from the logits down. Maps are averaged to a grid of at most 28 x 28 cells first, which takes
-    away pixel noise and keeps the ranking cheap. A map that goes flat has nothing left in common: 0 for that stage.
+    away pixel noise and keeps the ranking cheap. A map that goes flat has nothing left in common: 0 for that stage,
+    which favours methods that clip (Grad-CAM where all its channels turn negative).
     """
 
     name = "randomisation"

@@ -6,9 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from core.classifier import Classifier
 from core.metrics import sanity
 from core.metrics.metric import get_metric
 from core.metrics.sanity import cascade, kept_twin, pink_pictures, randomised, stages
+from core.preprocessing import Preprocessing
+from tests.conftest import small_module
 from tests.explainers.conftest import classifier_of, pictures
 from tests.metrics.conftest import case_with, made_case
 
@@ -42,6 +45,21 @@ def test_each_stage_shuffles_more_and_measures_only_the_statistics_above() -> No
     assert whole.fingerprint == all_stages.fingerprint != classifier.fingerprint
 
 
+def test_norms_forget_their_scale_and_shift_only_when_asked() -> None:
+    """A trained shift far below zero silences a layer under shuffled weights; without it pictures differ again."""
+    module = small_module("cnn")
+    with torch.no_grad():
+        module.norm.bias.fill_(-20.0)
+    frame = Preprocessing(resize=(32, 32), crop=(32, 32))
+    classifier, images = Classifier(module, preprocessing=frame, device="cpu"), pictures(4, (32, 32))
+    kept, reset = (randomised(classifier, images, reset_norms=asked) for asked in (False, True))
+    assert float(kept.logits(images).std(0).max()) < 1e-6
+    assert float(reset.logits(images).std(0).max()) > 1e-3
+    assert torch.equal(kept.module.norm.bias, classifier.module.norm.bias)
+    assert not reset.module.norm.weight.requires_grad
+    assert torch.equal(reset.module.first.weight, kept.module.first.weight)
+
+
 def test_edges_score_one_and_gradients_notice() -> None:
     metric = get_metric("randomisation")
     for kind in ("cnn", "vit"):
@@ -66,7 +84,7 @@ def test_a_map_that_goes_flat_scores_zero_and_a_broken_one_nan() -> None:
 def test_twins_are_kept_and_few(monkeypatch: pytest.MonkeyPatch) -> None:
     made, make = [], sanity.randomised
     monkeypatch.setattr(sanity, "_twins", type(sanity._twins)())
-    monkeypatch.setattr(sanity, "randomised", lambda *a: made.append(a) or make(*a))
+    monkeypatch.setattr(sanity, "randomised", lambda *a, **k: made.append(a) or make(*a, **k))
     classifier = classifier_of("cnn")
     assert kept_twin(classifier, 1, 0) is kept_twin(classifier, 1, 0)
     others = [kept_twin(classifier, 1, seed) for seed in range(1, 8)]
