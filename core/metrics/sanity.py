@@ -36,13 +36,13 @@ def randomised(
     images: Tensor,
     seed: int = 0,
     modules: int | None = None,
-    *,
-    reset_norms: bool = False,
 ) -> Classifier:
     """A classifier of the same architecture whose weights are shuffled within each tensor.
 
     Batch statistics are measured anew on `images` ([B, 3, H, W] in [0, 1]), or shuffled weights would drive
-    activations far outside the range the network works in and maps would be degenerate for a trivial reason.
+    activations far outside the range the network works in and maps would be degenerate for a trivial reason. Those
+    layers forget their learned scale and shift as well: trained shifts suit trained weights, and under shuffled ones
+    they can silence whole layers, so that the model answers alike to every picture.
 
     Args:
         classifier: the original, which is not touched.
@@ -50,9 +50,6 @@ def randomised(
         seed: same seed, same weights.
         modules: how many of `cascade`, from the logits down, are shuffled; None for all. Statistics of the layers that
             come before them stay as they are.
-        reset_norms: layers whose statistics are measured anew forget their learned scale and shift as well. Without
-            it a model with many of them may answer alike to every picture: trained shifts suit trained weights, and
-            under shuffled ones they can silence whole layers.
     """
     twin = copy.copy(classifier)
     module = copy.deepcopy(classifier.module)
@@ -67,9 +64,8 @@ def randomised(
     twin.module = module
     twin.name = f"{classifier.name} with shuffled weights"
     norms = _statistics(module, None if len(chosen) == len(order) else chosen)
-    if reset_norms:
-        for norm in norms:
-            norm.reset_parameters()
+    for norm in norms:
+        norm.reset_parameters()
     _measure_again(twin, norms, images)
     twin.fingerprint = twin._fingerprint()
     return twin
@@ -128,7 +124,7 @@ def kept_twin(classifier: Classifier, modules: int, seed: int) -> Classifier:
     with _lock:
         if key not in _twins:
             pictures = pink_pictures(classifier.input_size, seed, classifier.device)
-            _twins[key] = randomised(classifier, pictures, seed, modules, reset_norms=True)
+            _twins[key] = randomised(classifier, pictures, seed, modules)
         _twins.move_to_end(key)
         while len(_twins) > KEPT:
             _twins.popitem(last=False)
