@@ -59,12 +59,15 @@ def explain(
 
 
 def parse_explainer(text: str) -> tuple[Explainer, Parameters]:
-    """From the text of an option, such as "suppression:samples=64,keep=0.2".
+    """From the text of an option, such as "suppression:samples=64,keep=0.2" or "captum:Occlusion:window=0.3".
 
     Raises:
         UserError: an unknown explainer or parameter, a bad value, or not of that form.
     """
     name, _, options = text.partition(":")
+    if name.strip() == "captum":
+        inner, _, options = options.partition(":")
+        name = f"captum:{inner.strip()}"
     method = get_explainer(name.strip())
     given: dict[str, str] = {}
     for part in filter(None, (part.strip() for part in options.split(","))):
