@@ -345,11 +345,15 @@ def explainers() -> dict[str, Explainer]:
 
 
 def get_explainer(name: str) -> Explainer:
-    """By name.
+    """By name: one on the list, or captum:CLASS.
 
     Raises:
         UserError: unknown; names the nearest one.
     """
+    if name.startswith("captum:"):
+        from core.explainers.captum_adapter import captum_explainer
+
+        return captum_explainer(name)
     known = explainers()
     if name not in known:
         raise UserError(f"There is no explainer {name!r}; {closest(name, list(known))}")

@@ -58,12 +58,12 @@ def explain(
 
 
 def parse_explainer(text: str) -> tuple[Explainer, Parameters]:
-    """From the text of an option, such as "suppression:samples=64,keep=0.2".
+    """From the text of an option, such as "suppression:samples=64,keep=0.2" or "captum:Occlusion:window=0.3".
 
     Raises:
         UserError: an unknown explainer or parameter, a bad value, or not of that form.
     """
-    return parse_named(text, get_explainer)
+    return parse_named(text, get_explainer, prefixes=("captum:",))
 
 
 def default_explainers(classifier: Classifier) -> list[Explainer]:

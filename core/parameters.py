@@ -124,17 +124,20 @@ class Parametrised(Protocol):
 Named = TypeVar("Named", bound=Parametrised)
 
 
-def parse_named(text: str, get: Callable[[str], Named]) -> tuple[Named, Parameters]:
+def parse_named(text: str, get: Callable[[str], Named], prefixes: tuple[str, ...] = ()) -> tuple[Named, Parameters]:
     """From the text of an option, such as "suppression:samples=64,keep=0.2".
 
     Args:
         text: a name, and after a colon what differs from its defaults.
         get: name -> the thing of that name; raises UserError where there is none.
+        prefixes: beginnings of names that hold a colon themselves.
 
     Raises:
         UserError: an unknown name or parameter, a bad value, or not of that form.
     """
-    name, _, options = text.partition(":")
+    prefix = next((prefix for prefix in prefixes if text.strip().startswith(prefix)), "")
+    name, _, options = text.strip().removeprefix(prefix).partition(":")
+    name = prefix + name
     found = get(name.strip())
     given: dict[str, str] = {}
     for part in filter(None, (part.strip() for part in options.split(","))):

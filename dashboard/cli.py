@@ -118,10 +118,11 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def explainer_entries() -> list[dict[str, Any]]:
-    """The registry as plain values, one dictionary an explainer."""
+    """The registry, and captum's where it is installed, as plain values, one dictionary an explainer."""
     from dataclasses import asdict
 
     from core.attribution import explainers
+    from core.explainers.captum_adapter import captum_explainers
 
     return [
         {
@@ -135,7 +136,7 @@ def explainer_entries() -> list[dict[str, Any]]:
             "default": method.default,
             "parameters": [asdict(spec) for spec in method.parameters.specs()],
         }
-        for method in explainers().values()
+        for method in (*explainers().values(), *captum_explainers().values())
     ]
 
 

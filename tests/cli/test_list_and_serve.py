@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from core.attribution import explainers
+from core.explainers.captum_adapter import captum_explainers
 from core.loading import known_models
 
 DEFAULTS = {
@@ -31,9 +32,9 @@ def launched(monkeypatch) -> list[dict]:
     return calls
 
 
-def test_explainers_as_json_are_the_registry(satchel):
+def test_explainers_as_json_are_the_registry_and_captums(satchel):
     listed = json.loads(satchel("list", "explainers", "--json").out)
-    known = explainers()
+    known = {**explainers(), **captum_explainers()}
     assert [entry["name"] for entry in listed] == list(known)
     for entry in listed:
         method = known[entry["name"]]
@@ -45,7 +46,7 @@ def test_explainers_as_json_are_the_registry(satchel):
 
 def test_tables_name_everything(satchel):
     shown = satchel("list", "explainers").out
-    assert all(name in shown for name in explainers())
+    assert all(name in shown for name in (*explainers(), *captum_explainers()))
 
 
 def test_models_as_json(satchel):

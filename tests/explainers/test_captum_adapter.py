@@ -1,0 +1,218 @@
+"""captum's classes as explainers: the right numbers, the whole list, and nothing left behind."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import KernelShap, Occlusion, Saliency
+from torch import Tensor, nn
+
+from core.attribution import Attribution, explainers, get_explainer
+from core.classifier import Classifier
+from core.errors import UserError
+from core.explain import parse_explainer
+from core.explainers import captum_adapter
+from core.explainers.captum_adapter import captum_explainers
+from core.fills import fill_plate
+from core.preprocessing import Preprocessing
+from tests.explainers.conftest import agree, classifier_of, pictures
+from tests.explainers.test_contract import flags, hooks, modes
+
+FRAME = (32, 32)
+QUICK = {"n_steps": 4, "n_samples": 6, "patches": 3, "window": 0.5, "stride": 0.75}
+NAMES = list(captum_explainers())
+every_class = pytest.mark.parametrize("name", NAMES)
+
+
+class PlainCNN(nn.Module):
+    """No layer is used twice, and all are of kinds that captum's LRP knows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 6, 3, 2, 1), nn.Conv2d(6, 8, 3, 2, 1)
+        self.one, self.two, self.pool, self.head = nn.ReLU(), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.two(self.second(self.one(self.first(x))))
+        return self.head(torch.flatten(self.pool(x), 1))
+
+
+@pytest.fixture(scope="module")
+def plain_cnn() -> Classifier:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = PlainCNN()
+        nn.init.normal_(module.head.weight)
+    return Classifier(module, preprocessing=Preprocessing(resize=FRAME, crop=FRAME), name="plain", device="cpu")
+
+
+def explain(
+    name: str, classifier: Classifier, images: Tensor, targets: list[int], **options: object
+) -> list[Attribution]:
+    explainer = get_explainer(name)
+    seeds, contrasts, regions = options.pop("seeds", (0,)), options.pop("contrasts", None), options.pop("regions", None)
+    known = {field.name for field in fields(explainer.parameters)}
+    quick = {key: value for key, value in QUICK.items() if key in known}
+    parameters = explainer.parameters.parse({**quick, **options})
+    bound = explainer.bind(classifier)
+    return bound.explain(images, targets, parameters, seeds=seeds, contrasts=contrasts, regions=regions)
+
+
+@every_class
+def test_every_class_makes_a_map_and_leaves_nothing(name: str, plain_cnn: Classifier) -> None:
+    images = pictures(2, FRAME)
+    before, states = (flags(plain_cnn.module), modes()), (torch.get_rng_state(), random.getstate())
+    numpy_state = np.random.get_state()[1].copy()  # noqa: NPY002 - the global state is what is watched
+    weights = {key: value.clone() for key, value in plain_cnn.module.state_dict().items()}
+    maps = explain(name, plain_cnn, images, [1, 2], seeds=[3, 4])
+    for one in maps:
+        assert one.values.shape == FRAME
+        assert torch.isfinite(one.values).all()
+        assert one.signed or (one.values >= 0).all()
+        assert one.backward_passes in (0, one.forward_passes) or "Layer" in name
+        assert one.forward_passes > 0
+    assert (flags(plain_cnn.module), modes()) == before
+    assert hooks(plain_cnn) == 0
+    assert all(torch.equal(value, weights[key]) for key, value in plain_cnn.module.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert random.getstate() == states[1]
+    assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
+
+
+@every_class
+def test_same_seed_same_map_whatever_the_neighbours(name: str, plain_cnn: Classifier) -> None:
+    images = pictures(2, FRAME)
+    together = explain(name, plain_cnn, images, [1, 2], seeds=[3, 4])
+    torch.manual_seed(99)
+    alone = explain(name, plain_cnn, images[1:], [2], seeds=[4])
+    assert agree(together[1].values, alone[0].values)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if get_explainer(name).random and not name.endswith("Lime")])
+def test_another_seed_is_another_draw(name: str, plain_cnn: Classifier) -> None:
+    maps = [explain(name, plain_cnn, pictures(1, FRAME), [1], seeds=[seed])[0].values for seed in (0, 1)]
+    assert not agree(*maps)
+
+
+@every_class
+def test_parameters_describe_themselves(name: str) -> None:
+    explainer = get_explainer(name)
+    assert explainer.name == name
+    assert explainer.summary.endswith(".")
+    assert explainer.is_signed(explainer.parameters()) == explainer.signed
+    for spec in explainer.parameters.specs():
+        assert spec.help
+        assert spec.kind == "bool" or spec.low <= spec.default <= spec.high
+    texts = {key: str(value) for key, value in explainer.parameters().to_dict().items()}
+    assert explainer.parameters.parse(texts) == explainer.parameters()
+
+
+@pytest.mark.parametrize("kind", ["cnn", "vit"])
+def test_saliency_is_the_gradient(kind: str) -> None:
+    classifier, images = classifier_of(kind), pictures(2, FRAME)
+    gradient = get_explainer("gradient").bind(classifier)
+    for absolute, reduction in ((True, "absolute"), (False, "signed")):
+        mine = gradient.explain(images, [1, 2], gradient.explainer.parameters(reduction=reduction))
+        theirs = explain("captum:Saliency", classifier, images, [1, 2], abs=absolute)
+        assert all(agree(a.values, b.values) for a, b in zip(mine, theirs))
+        assert [one.signed for one in theirs] == [not absolute] * 2
+
+
+@pytest.mark.parametrize("kind", ["cnn", "vit", "swin"])
+def test_integrated_gradients_are_the_projects_own(kind: str) -> None:
+    classifier, images = classifier_of(kind), pictures(2, FRAME)
+    mine = get_explainer("integrated-gradients").bind(classifier).explain(images, [1, 2], contrasts=[0, 0])
+    theirs = explain("captum:IntegratedGradients", classifier, images, [1, 2], contrasts=[0, 0], n_steps=50)
+    assert all(agree(a.values, b.values, 1e-4) for a, b in zip(mine, theirs))
+    assert theirs[0].forward_passes == 50
+
+
+def test_grad_cam_is_the_projects_own(plain_cnn: Classifier) -> None:
+    images = pictures(2, FRAME)
+    mine = get_explainer("grad-cam").bind(plain_cnn).explain(images, [1, 2])
+    theirs = explain("captum:LayerGradCam", plain_cnn, images, [1, 2], relu_attributions=True)
+    assert all(agree(a.values, b.values) for a, b in zip(mine, theirs))
+
+
+def test_occlusion_is_captums_with_the_shares_in_pixels(plain_cnn: Classifier) -> None:
+    image = pictures(1, FRAME)
+    (mine,) = explain("captum:Occlusion", plain_cnn, image, [1], window=0.25, stride=0.5)
+    theirs = Occlusion(plain_cnn.logits).attribute(
+        image, (3, 8, 8), (3, 4, 4), target=1, baselines=fill_plate(image, "mean")
+    )
+    assert agree(mine.values, theirs.mean(1)[0].detach(), 1e-4)
+
+
+def test_removing_regions_takes_the_jobs_regions(plain_cnn: Classifier) -> None:
+    """Each half of the picture has one value: what the score loses when that half has the mean colour."""
+    image, left = pictures(1, FRAME), torch.zeros(FRAME)
+    left[:, :16] = 1
+    regions = torch.stack([left, 1 - left])
+    (one,) = explain("captum:FeatureAblation", plain_cnn, image, [1], regions=regions)
+    with torch.no_grad():
+        for region in regions:
+            covered = torch.lerp(image, fill_plate(image, "mean"), region)
+            effect = plain_cnn.logits(image)[0, 1] - plain_cnn.logits(covered)[0, 1]
+            assert torch.allclose(one.values[region > 0], effect, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["captum:ShapleyValueSampling", "captum:DeepLift"])
+def test_what_is_complete_sums_to_the_difference_of_scores(name: str, plain_cnn: Classifier) -> None:
+    image = pictures(1, FRAME)
+    one = explain(name, plain_cnn, image, [1], contrasts=[2], regions=torch.eye(4).repeat(1, 256).view(4, *FRAME))[0]
+    with torch.no_grad():
+        logits = plain_cnn.logits(image) - plain_cnn.logits(fill_plate(image, "mean"))
+    wanted = float(logits[0, 1] - logits[0, 2])
+    total = float(one.values.sum()) / (256 if "Shapley" in name else 1)
+    assert total == pytest.approx(wanted, abs=1e-4)
+
+
+def test_what_captum_cannot_do_is_one_sentence(small_cnn: Classifier) -> None:
+    """An activation that is used twice is beyond DeepLift's hooks, and attention beyond LRP's rules."""
+    for name, classifier in (("captum:DeepLift", small_cnn), ("captum:LRP", classifier_of("vit"))):
+        with pytest.raises(
+            UserError, match=r"cannot explain small .* \(captum says: .*\); choose another explainer\.$"
+        ):
+            explain(name, classifier, pictures(1, FRAME), [1])
+        assert hooks(classifier) == 0
+
+
+def test_a_class_activation_map_needs_channels_first() -> None:
+    for name in ("captum:LayerGradCam", "captum:GuidedGradCam"):
+        assert "channels first" in get_explainer(name).supports(classifier_of("vit"))
+
+
+def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, small_cnn: Classifier) -> None:
+    with pytest.raises(UserError, match="did you mean 'captum:Saliency'"):
+        get_explainer("captum:Salience")
+    for name in ("NoiseTunnel", "NeuronGradient", "ShapleyValues", "FeaturePermutation", "LLMAttribution"):
+        assert f"captum:{name}" not in NAMES
+        with pytest.raises(UserError, match=r"cannot be used here: .*\.$"):
+            get_explainer(f"captum:{name}")
+    found = captum_adapter.importlib.util.find_spec
+    with monkeypatch.context() as patch:
+        patch.setattr(captum_adapter.importlib.util, "find_spec", lambda n: None if n == "sklearn" else found(n))
+        for name in ("captum:Lime", "captum:KernelShap"):
+            assert "pip install scikit-learn" in get_explainer(name).supports(small_cnn)
+        assert get_explainer("captum:Saliency").supports(small_cnn) is None
+    monkeypatch.setattr(captum_adapter, "captum_explainers", dict)
+    with pytest.raises(UserError, match="pip install captum"):
+        get_explainer("captum:Saliency")
+
+
+def test_the_list_is_captums_own_and_the_registry_stays_without() -> None:
+    assert {f"captum:{one.__name__}" for one in (Saliency, Occlusion, KernelShap)} <= set(NAMES)
+    assert len(NAMES) >= 20
+    assert not any(name.startswith("captum:") for name in explainers())
+
+
+def test_options_are_read_after_the_second_colon() -> None:
+    explainer, parameters = parse_explainer("captum:Occlusion:window=0.3,stride=0.5")
+    assert (explainer.name, parameters.to_dict()) == ("captum:Occlusion", {"window": 0.3, "stride": 0.5})
+    assert parse_explainer("captum:Saliency")[1].to_dict() == {"abs": True}
+    with pytest.raises(UserError, match="no parameter 'widow'"):
+        parse_explainer("captum:Occlusion:widow=0.3")
