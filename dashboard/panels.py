@@ -103,11 +103,14 @@ def _figures(attribution: Attribution | None, running: bool) -> str:
     else:
         first = "no passes" if passes == 0 else "1 pass" if passes == 1 else f"{passes} passes"
     relative = relative_error(attribution)
-    if attribution.standard_error is None:
-        error = "exact" if not attribution.partial else ""
+    random = get_explainer(attribution.method).random
+    if attribution.partial and attribution.standard_error is None:
+        error = ""
+    elif attribution.standard_error is None:
+        error = "± not known" if random and passes else "exact"  # one sample tells nothing of its spread
     else:
         error = f"±{percent(relative)}" if relative is not None else "± not known yet"
-    seed = f"seed {attribution.seed}" if get_explainer(attribution.method).random else ""
+    seed = f"seed {attribution.seed}" if random else ""
     parts = [first, f"{attribution.seconds:.1f} s", error, seed]
     titles = [
         f"{attribution.forward_passes} forward, {attribution.backward_passes} backward",
