@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from core.errors import UserError
-from dashboard.explain_drawing import NO_CONTRAST, OPACITY, Drawing, Settings, Updates
+from dashboard.explain_drawing import NO_CONTRAST, Drawing, Settings, Updates
 from dashboard.page import Page
 from dashboard.palette import ordered
 from dashboard.pictures import View
@@ -202,6 +202,6 @@ class Actions:
         against = None if contrast in (None, NO_CONTRAST) else int(contrast)
         return Settings(
             tuple(known), None if target is None else int(target), against, seed or 0,
-            min(1.0, max(0.0, OPACITY if opacity is None else opacity)), bool(linked), bool(dark), bool(unfolded),
+            float(opacity), bool(linked), bool(dark), bool(unfolded),
             options,
         )  # fmt: skip

@@ -89,7 +89,7 @@ def _layout() -> Widgets:
             with gr.Row(elem_classes="fields"):
                 target = gr.Dropdown([], label="Why", elem_id="target", min_width=150, scale=4)
                 contrast = gr.Dropdown([], label="and not", elem_id="contrast", min_width=150, scale=4)
-                seed = _as_typed(gr.Number(0, label="Seed", elem_id="seed", min_width=80, scale=1))
+                seed = gr.Number(0, label="Seed", elem_id="seed", min_width=80, scale=1)
             with gr.Row(elem_classes="buttons"):
                 explain = gr.Button("Explain", variant="primary", size="md", elem_id="explain", min_width=120, scale=0)
                 stop = gr.Button("Stop", size="md", elem_id="stop", interactive=False, min_width=80, scale=0)
@@ -97,9 +97,7 @@ def _layout() -> Widgets:
     with gr.Row(elem_classes="sheet"), gr.Column(elem_classes="area"):
         finding = gr.HTML(elem_id="finding")
         with gr.Row(elem_classes="toolbar"):
-            opacity = _as_typed(
-                gr.Slider(0, 1, OPACITY, step=0.05, label="Opacity", elem_id="opacity", min_width=180, scale=0)
-            )
+            opacity = gr.Slider(0, 1, OPACITY, step=0.05, label="Opacity", elem_id="opacity", min_width=180, scale=0)
             linked = gr.Checkbox(True, label="One scale for all maps", elem_id="linked", min_width=180, scale=0)
             scale_note = gr.HTML(elem_classes="note", elem_id="scale-note")
         with gr.Row(elem_classes="maps"):
@@ -145,22 +143,8 @@ def _control(explainer: str, spec: ParameterSpec) -> Any:
     if spec.kind == "bool":
         return gr.Checkbox(spec.default, interactive=True, **shared)
     if spec.low is None or spec.high is None:
-        return _as_typed(gr.Number(spec.default, interactive=True, **shared))
-    return _as_typed(gr.Slider(spec.low, spec.high, spec.default, step=spec.step, interactive=True, **shared))
-
-
-def _as_typed(control: Any) -> Any:
-    """Hand handlers the number as it was typed, or None.
-
-    Gradio's own check fails the whole event, in words about its insides, and an emptied box is no number to it; core
-    checks parameters anyway and says which one is wrong.
-    """
-    control.preprocess = _same
-    return control
-
-
-def _same(value: Any) -> Any:
-    return value
+        return gr.Number(spec.default, interactive=True, **shared)
+    return gr.Slider(spec.low, spec.high, spec.default, step=spec.step, interactive=True, **shared)
 
 
 def _wire(page: Page, w: Widgets, act: Actions) -> None:

@@ -106,8 +106,10 @@ def _figures(attribution: Attribution | None, running: bool) -> str:
         first = settled(attribution) or plain
     relative = attribution.relative_error
     drawn = get_explainer(attribution.method).is_random(attribution.parameters)
-    if attribution.standard_error is None:
-        error = "" if attribution.partial or drawn else "exact"
+    if attribution.partial and attribution.standard_error is None:
+        error = ""
+    elif attribution.standard_error is None:
+        error = "± not known" if drawn and passes else "exact"  # one sample tells nothing of its spread
     else:
         error = f"±{percent(relative)}" if relative is not None else "± not known yet"
     seed = f"seed {attribution.seed}" if drawn else ""

@@ -147,7 +147,9 @@ def pasted_html(finished: Finished, cell: Cell) -> str:
             for r in shown
         )
         parts.append(f'<h3>{title}</h3><div class="exhibits small">{pairs}</div>')
-    return f'<div data-testid="pasted">{"".join(parts)}</div>'
+    what = "the context of a third class" if cell.swapped else f"the same place of a picture without {segment}"
+    note = f'<p class="note">Placebo: what the model says where {what} is put there instead.</p>'
+    return f'<div data-testid="pasted">{"".join(parts)}{note}</div>'
 
 
 def _placebo(record: Record) -> str:
@@ -175,7 +177,7 @@ def pictures_html(finished: Finished, cell: Cell, explainer: str, dark: bool) ->
             note = f"<p>{_placebo(record)}</p>{_meter(label, record['after_probability'])}"
             figures.append(_figure(_img(finished, record["file"], f"without {segment}"), note))
         lines.append(_line(f"without it<small>filled: {escape(fill)}</small>", figures))
-    note = ""
+    note = '<p class="note">Placebo: what the model says where the same shape is filled elsewhere.</p>'
     if cell.swapped:
         note = (
             '<p class="note">It covers more than a quarter of the picture: removing it would leave nothing '
