@@ -226,13 +226,13 @@ def measure_memory(repeats: int) -> dict[str, Any]:
     """Peak resident memory of a process that makes one map, few samples against many."""
     peaks: dict[str, dict[str, list[float]]] = {}
     for name in ("smoothgrad", "suppression", "integrated-gradients"):
-        for samples in ("16", "1000"):
+        for samples in ("16", "1024"):
             for _ in range(repeats):
                 command = [sys.executable, __file__, "--child-memory", name, samples]
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
                 peaks.setdefault(name, {}).setdefault(samples, []).append(float(done.stdout.splitlines()[-1]))
     middle = {name: {n: median(values) for n, values in by.items()} for name, by in peaks.items()}
-    return {"peak_mib": peaks, "many_over_few": {name: round(m["1000"] / m["16"], 3) for name, m in middle.items()}}
+    return {"peak_mib": peaks, "many_over_few": {name: round(m["1024"] / m["16"], 3) for name, m in middle.items()}}
 
 
 def child_memory(name: str, samples: str) -> None:
@@ -283,7 +283,7 @@ AIMS = {
     "page": "none set",
     "maps": "first partial map 2 s, all default explainers 20 s, on 2 cores",
     "gradients": "at most 1.10 times the bare loop; captum's defaults at least 3 times ours",
-    "memory": "flat: 1000 samples as 16",
+    "memory": "flat: 1024 samples as 16",
 }
 
 

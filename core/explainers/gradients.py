@@ -21,7 +21,7 @@ SCALES = ("logit", "log-probability", "probability")
 
 
 def _samples(help: str, default: int = 50) -> Any:  # noqa: A002
-    return parameter(default, help, low=1, high=1000, step=1)
+    return parameter(default, help, low=1, high=1024, step=1)
 
 
 def _reduction(default: str) -> Any:
