@@ -71,6 +71,11 @@ class Dataset:
     def labels(self) -> tuple[str, ...]:
         return tuple(sorted({item.label for item in self.items if item.label is not None}))
 
+    @property
+    def first_without_masks(self) -> Item | None:
+        """The first picture known to come without masks, which is found out without reading any; None if none does."""
+        return next((item for item in self.items if item.segments is _none), None)
+
     def with_context(self, context: Iterable[str]) -> Dataset:
         """The same with these segment names marked as context."""
         marked = tuple(context)
@@ -78,6 +83,9 @@ class Dataset:
             return self
 
         def wrap(item: Item) -> Item:
+            if item.segments is _none:
+                return item
+
             def read() -> Segments | None:
                 segments = item.segments()
                 return segments.with_context(marked) if segments else segments

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from dashboard.cli_common import LabelsOption, ModelOption, mistakes_told
+from dashboard.cli_evaluate import evaluate
 from dashboard.cli_explain import explain
 from dashboard.cli_report import report
 
@@ -75,19 +76,27 @@ def serve(
 
 app.command()(explain)
 app.command()(report)
+app.command()(evaluate)
 
 
 @app.command("list")
 def list_(
-    what: Annotated[Literal["explainers", "models"], typer.Argument(help="explainers or models")],
+    what: Annotated[Literal["explainers", "metrics", "models"], typer.Argument(help="explainers, metrics or models")],
     as_json: Annotated[bool, typer.Option("--json", help="For programs: every detail as JSON.")] = False,
 ) -> None:
-    """List the explainers with their parameters, or the forms of a model's spec."""
+    """List the explainers or the metrics with their parameters, or the forms of a model's spec."""
     with mistakes_told("Run the same command again."):
         if what == "explainers":
             entries = explainer_entries()
             rows = [(e["name"], e["summary"], _defaults(e["parameters"])) for e in entries]
             headings = ("name", "what it is", "parameters (defaults)")
+        elif what == "metrics":
+            entries = metric_entries()
+            better = {True: "higher", False: "lower"}
+            rows = [
+                (e["name"], e["summary"], better[e["higher_is_better"]], _defaults(e["parameters"])) for e in entries
+            ]
+            headings = ("name", "what it asks", "better", "parameters (defaults)")
         else:
             from core.loading import known_models
 
@@ -137,6 +146,28 @@ def explainer_entries() -> list[dict[str, Any]]:
             "parameters": [asdict(spec) for spec in method.parameters.specs()],
         }
         for method in (*explainers().values(), *captum_explainers().values())
+    ]
+
+
+def metric_entries() -> list[dict[str, Any]]:
+    """The registry of metrics as plain values, one dictionary a metric."""
+    from dataclasses import asdict
+
+    from core.metrics.metric import metrics
+
+    return [
+        {
+            "name": metric.name,
+            "title": metric.title,
+            "summary": metric.summary,
+            "family": metric.family,
+            "higher_is_better": metric.higher_is_better,
+            "reference": metric.reference,
+            "needs_mask": metric.needs_mask,
+            "slow": metric.slow,
+            "parameters": [asdict(spec) for spec in metric.parameters.specs()],
+        }
+        for metric in metrics().values()
     ]
 
 

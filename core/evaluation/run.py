@@ -25,7 +25,7 @@ from core.classifier import Classifier
 from core.data import Dataset, Item
 from core.errors import UserError
 from core.evaluation.leaderboard import leaderboard, warnings
-from core.evaluation.store import FORMAT
+from core.evaluation.store import FORMAT, Evaluation
 from core.metrics.metric import Case, Metric
 from core.metrics.spectrum import spectrum_distance
 from core.parameters import Parameters
@@ -95,6 +95,11 @@ def evaluate(data: Dataset, classifier: Classifier, out: Path, options: Evaluati
     return _Run(data, classifier, Path(out), options).stages()
 
 
+def so_far(data: Dataset, classifier: Classifier, out: Path, options: EvaluationOptions) -> Evaluation | None:
+    """What an evaluation that is still being written says by now; None before its first shard. Arguments as there."""
+    return _Run(data, classifier, Path(out), options).result(datetime.now(UTC))
+
+
 class _Run:
     """One evaluation being written."""
 
@@ -105,6 +110,7 @@ class _Run:
         self.contenders = (*options.contenders, *(Contender(c.name, c, c.parameters()) for c in controls))
 
     def stages(self) -> Iterator[Progress]:
+        self.check()  # before the folder is made, which then belongs to these settings
         bound = [contender.explainer.bind(self.classifier) for contender in self.contenders]
         if folders.begin(self.out, self.settings(), "evaluation"):
             yield Progress("finished before", 1, 1)
@@ -125,6 +131,24 @@ class _Run:
                         folders.write_table(self.out / kind / done.name, records)
             yield Progress("scoring", start + len(items), total)
         yield from self.finish(started)
+
+    def check(self) -> None:
+        """What can be known before anything is computed."""
+        bare = self.data.first_without_masks
+        if self.mask_metrics and bare is not None:
+            raise UserError(self.without_masks(bare))
+        scorer, classifier = self.options.scorer or self.classifier, self.classifier
+        if len(scorer.labels) != len(classifier.labels):
+            raise UserError(
+                f"{scorer.name} has {len(scorer.labels)} classes and {classifier.name} {len(classifier.labels)}; "
+                "choose a scorer with the same classes."
+            )
+        if scorer.input_size != classifier.input_size:
+            theirs, ours = ("{} x {}".format(*c.input_size) for c in (scorer, classifier))
+            raise UserError(
+                f"{scorer.name} takes pictures of {theirs} pixels and {classifier.name} of {ours}; "
+                "choose a scorer of the same size."
+            )
 
     def settings(self) -> dict[str, Any]:
         o = self.options
@@ -196,6 +220,7 @@ class _Run:
                 }
                 shard["costs"].append({**head, "explainer": contender.label, **cost})
             for yardstick in self.options.yardsticks:
+                yield contender.label  # a slow metric is a step of its own: a caller that shares the device may pause
                 values = yardstick.metric.score(case, yardstick.parameters).tolist()
                 shard["scores"] += [
                     {**head, "explainer": contender.label, "metric": yardstick.label, "value": value}
@@ -204,58 +229,67 @@ class _Run:
 
     def object_masks(self, batch: Sequence[Loaded]) -> Tensor | None:
         """[B, H, W]: everything that is not context; None where some picture has no mask and no metric asks."""
-        if not any(yardstick.metric.needs_mask for yardstick in self.options.yardsticks):
+        if not self.mask_metrics:
             return None
         masks = []
         for entry in batch:
             if entry.segments is None:
-                raise UserError(
-                    f"{entry.item.id} has no masks, which {self._mask_metrics()} needs; give masks or leave it out."
-                )
+                raise UserError(self.without_masks(entry.item))
             masks.append(entry.scene(torch.device("cpu")).object_mask())
         return torch.stack(masks)
 
-    def _mask_metrics(self) -> str:
-        return ", ".join(y.label for y in self.options.yardsticks if y.metric.needs_mask)
+    @property
+    def mask_metrics(self) -> tuple[str, ...]:
+        return tuple(y.label for y in self.options.yardsticks if y.metric.needs_mask)
+
+    def without_masks(self, item: Item) -> str:
+        needs = "needs" if len(self.mask_metrics) == 1 else "need"
+        return f"{item.id} has no masks, which {', '.join(self.mask_metrics)} {needs}; give masks or leave it out."
 
     def finish(self, started: datetime) -> Iterator[Progress]:
+        found = self.result(started)
+        if found is None:
+            problems = folders.read_shards(self.out / "problems")
+            first = f" ({problems['problem'].iloc[0]})" if len(problems) else ""
+            raise UserError(f"No picture of {self.data.name} could be read{first}.")
+        folders.write_json(self.out / "leaderboard.json", found.leaderboard)
+        folders.write_json(self.out / "manifest.json", found.manifest)
+        yield Progress("finished", 1, 1)
+
+    def result(self, started: datetime) -> Evaluation | None:
+        """What the shards say that are there; None if nothing yet."""
         scores, costs = folders.read_shards(self.out / "scores"), folders.read_shards(self.out / "costs")
         problems = folders.read_shards(self.out / "problems")
         if scores.empty:
-            first = f" ({problems['problem'].iloc[0]})" if len(problems) else ""
-            raise UserError(f"No picture of {self.data.name} could be read{first}.")
+            return None
         yardsticks = {y.label: y.metric for y in self.options.yardsticks}
         higher = {label: metric.higher_is_better for label, metric in yardsticks.items()}
         board = leaderboard(scores, costs, higher, CONTROLS, self.options.seed)
-        folders.write_json(self.out / "leaderboard.json", board)
         scorer = self.options.scorer or self.classifier
-        folders.write_json(
-            self.out / "manifest.json",
-            {
-                "format": FORMAT,
-                "model": self.classifier.name,
-                "fingerprint": self.classifier.fingerprint,
-                "scorer": scorer.name,
-                "data": self.data.name,
-                "pictures": int(scores["image"].nunique()),
-                "explainers": [
-                    {"label": c.label, "name": c.explainer.name, "title": c.explainer.title,
-                     "control": c.explainer.name in CONTROLS, "parameters": c.parameters.to_dict()}
-                    for c in self.contenders
-                ],
-                "metrics": [
-                    {"label": label, "name": m.name, "title": m.title, "summary": m.summary, "family": m.family,
-                     "higher_is_better": m.higher_is_better, "reference": m.reference}
-                    for label, m in yardsticks.items()
-                ],
-                "warnings": warnings(board, CONTROLS),
-                "problems": problems.head(100).to_dict("records"),
-                "problem_count": len(problems),
-                "seed": self.options.seed,
-                "created": started.isoformat(timespec="seconds"),
-                "seconds": (datetime.now(UTC) - started).total_seconds(),
-                "versions": {"python": platform.python_version(), "torch": torch.__version__},
-                "device": str(self.classifier.device),
-            },
-        )  # fmt: skip
-        yield Progress("finished", 1, 1)
+        manifest = {
+            "format": FORMAT,
+            "model": self.classifier.name,
+            "fingerprint": self.classifier.fingerprint,
+            "scorer": scorer.name,
+            "data": self.data.name,
+            "pictures": int(scores["image"].nunique()),
+            "explainers": [
+                {"label": c.label, "name": c.explainer.name, "title": c.explainer.title,
+                 "control": c.explainer.name in CONTROLS, "parameters": c.parameters.to_dict()}
+                for c in self.contenders
+            ],
+            "metrics": [
+                {"label": label, "name": m.name, "title": m.title, "summary": m.summary, "family": m.family,
+                 "higher_is_better": m.higher_is_better, "reference": m.reference}
+                for label, m in yardsticks.items()
+            ],
+            "warnings": warnings(board, CONTROLS),
+            "problems": problems.head(100).to_dict("records"),
+            "problem_count": len(problems),
+            "seed": self.options.seed,
+            "created": started.isoformat(timespec="seconds"),
+            "seconds": (datetime.now(UTC) - started).total_seconds(),
+            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+            "device": str(self.classifier.device),
+        }  # fmt: skip
+        return Evaluation(self.out, manifest, board)
