@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +15,8 @@ from torch import Tensor
 from core.classifier import Classifier, expand_targets
 from core.errors import UserError, closest
 from core.parameters import Parameters
+
+Condition = Literal["fine", "flat", "broken"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,14 @@ class Attribution:
     saturated: float | None = None
     converged: bool | None = None
     convergence: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def condition(self) -> Condition:
+        """Whether there is anything to show: "flat" says no evidence, "broken" holds values that are not numbers."""
+        if not bool(torch.isfinite(self.values).all()):
+            return "broken"
+        span = float(self.values.max() - self.values.min())
+        return "flat" if span <= 1e-6 * float(self.values.abs().max()) else "fine"
 
     @property
     def relative_error(self) -> float | None:

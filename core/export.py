@@ -77,6 +77,7 @@ class MapFolder:
             "seconds": attribution.seconds,
             "forward_passes": attribution.forward_passes,
             "backward_passes": attribution.backward_passes,
+            "condition": attribution.condition,
             "relative_error": attribution.relative_error,
             "saturated": attribution.saturated,
             "converged": attribution.converged,

@@ -101,7 +101,7 @@ def _explain_one(
 ) -> str:
     """Write all maps of one picture; returns one line that says what the model sees in it."""
     from core.images import read_picture
-    from dashboard.convergence import settled
+    from dashboard.convergence import remark
 
     notes: list[str] = []
     picture = read_picture(path)
@@ -115,7 +115,7 @@ def _explain_one(
         (attribution,) = explainer.explain(images, [target], parameters, contrasts=contrasts, seeds=[seed])
         drawing = _drawing(picture, attribution, prepared)
         folder.add(str(path), attribution, classifier, probability, drawing)
-        if (words := settled(attribution)) is not None:
+        if (words := remark(attribution)) is not None:
             notes.append(f"; {attribution.method} {words}")
         step()
     top = predictions[0]

@@ -1,4 +1,4 @@
-"""How a sampled map settled: in words, and as a small drawing of its error against the samples taken."""
+"""How a map came out: in words, and as a small drawing of its error against the samples taken."""
 
 from __future__ import annotations
 
@@ -18,6 +18,14 @@ def settled(attribution: Attribution) -> str | None:
     if attribution.converged:
         return f"settled after {taken} of {most} samples"
     return f"not settled after all {taken} samples"
+
+
+CONDITIONS = {"flat": "is flat: no evidence", "broken": "holds values that are not numbers"}
+
+
+def remark(attribution: Attribution) -> str | None:
+    """What a person should know of a finished map before looking at it."""
+    return CONDITIONS.get(attribution.condition) or settled(attribution)
 
 
 def convergence_plot(attribution: Attribution) -> str:

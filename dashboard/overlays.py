@@ -6,10 +6,8 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
-import torch
 from PIL import Image
 
 from core.attribution import Attribution
@@ -22,7 +20,6 @@ OUTSIDE = 0.38  # brightness of what the model did not see
 AT_ZERO = 0.55  # part of the opacity that is left where a map is zero
 FADED = 0.35  # part of its opacity that a value keeps where its error is larger than itself
 
-Condition = Literal["fine", "flat", "broken"]
 
 # Anchors, evenly spaced, of maps that get steadily lighter (inferno, by Smith and van der Walt, public domain) or go
 # from blue over a neutral to red (after ColorBrewer's RdBu); both can be told apart with any colour vision.
@@ -69,15 +66,6 @@ class Scale:
     linked: bool
 
 
-def condition(attribution: Attribution) -> Condition:
-    """Whether there is anything to colour."""
-    values = attribution.values
-    if not bool(torch.isfinite(values).all()):
-        return "broken"
-    span = float(values.max() - values.min())
-    return "flat" if span <= 1e-6 * float(values.abs().max()) else "fine"
-
-
 def scale_of(attribution: Attribution, linked: bool) -> Scale | None:
     """The scale of one map; None where there is nothing to colour.
 
@@ -86,7 +74,7 @@ def scale_of(attribution: Attribution, linked: bool) -> Scale | None:
     multiple in every map, of every picture, finished or not. Unlinked ones run to their own 99.5th percentile, in
     their own units.
     """
-    if condition(attribution) != "fine":
+    if attribution.condition != "fine":
         return None
     magnitude = attribution.values.abs().numpy()
     if linked:

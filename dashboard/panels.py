@@ -6,7 +6,7 @@ from html import escape
 
 from core.attribution import Attribution, Explainer, get_explainer
 from dashboard.convergence import convergence_plot, settled
-from dashboard.overlays import Scale, colour_table, condition, dim_outside, display_size, jpeg, overlay, shrunk
+from dashboard.overlays import Scale, colour_table, dim_outside, display_size, jpeg, overlay, shrunk
 from dashboard.palette import marker
 from dashboard.pictures import View
 from dashboard.plots import percent
@@ -34,9 +34,9 @@ def map_panel(
         over = f'<p class="over problem">{escape(failed)}</p>'
     elif attribution is None:
         over = f'<p class="over">{"Starting" if running else "Press Explain to make this map."}</p>'
-    elif condition(attribution) == "flat":
+    elif attribution.condition == "flat":
         over = "<p class='over'>No evidence: this map is the same everywhere.</p>"
-    elif condition(attribution) == "broken":
+    elif attribution.condition == "broken":
         over = "<p class='over problem'>This map holds values that are not numbers; it cannot be shown.</p>"
     return (
         f'<figure class="map {state}" data-testid="map-{explainer.name}" data-state="{state}">'

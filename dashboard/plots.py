@@ -13,7 +13,6 @@ from core.attribution import Attribution, get_explainer
 from core.classifier import Prediction
 from core.sat.rows import MIN_MODEL_PIXELS, shares_from_masks
 from core.segments import Segments
-from dashboard.overlays import condition
 from dashboard.palette import marker
 from dashboard.pictures import View
 
@@ -82,7 +81,7 @@ def evidence_rows(maps: Mapping[str, Attribution], view: View) -> list[Row]:
     segments = view.segments
     marks: list[list[Mark]] = [[] for _ in range(len(segments))]
     for name, attribution in maps.items():
-        shares = shares_from_masks(attribution.values, view.masks) if condition(attribution) == "fine" else None
+        shares = shares_from_masks(attribution.values, view.masks) if attribution.condition == "fine" else None
         for i, share in enumerate(shares or ()):
             marks[i].append(Mark(name, share, share_error(attribution, share)))
     titles = [f"{name} {n + 1}" if n else name for name, n in zip(segments.names, segments.instances)]

@@ -18,7 +18,7 @@ from core.images import read_picture
 from core.parameters import Parameters
 from core.preprocessing import Geometry
 from core.sat.examples import load_map
-from dashboard.overlays import Scale, colour_table, condition, jpeg, overlay, scale_of
+from dashboard.overlays import Scale, colour_table, jpeg, overlay, scale_of
 from dashboard.pictures import Recent
 from dashboard.plots import probability
 from dashboard.report_data import Cell, Finished
@@ -212,7 +212,7 @@ def _maps(finished: Finished, images: Sequence[str], explainer: str, dark: bool)
     for entry, attribution in zip(entries, maps):
         if attribution is None:
             figures.append('<span class="missing">map missing</span>')
-        elif condition(attribution) != "fine":
+        elif attribution.condition != "fine":
             figures.append('<span class="missing">no evidence: the map is flat</span>')
         else:
             own = scale_of(attribution, linked=True)

@@ -11,6 +11,7 @@ import importlib.util
 import inspect
 import random
 import threading
+import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -34,6 +35,8 @@ from core.runtime.chunks import START
 from core.runtime.randomness import derived_seed
 
 PREFIX = "captum:"
+# it hooks a private copy, so that it takes its hooks off again concerns nobody
+warnings.filterwarnings("ignore", message=r"\s*Setting forward, backward hooks", category=UserWarning)
 
 _NEURON = "it explains one neuron inside the model, and none is chosen here"
 _TEXT = "it explains language models"

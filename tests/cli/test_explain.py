@@ -28,6 +28,7 @@ KEYS = [
     "seconds",
     "forward_passes",
     "backward_passes",
+    "condition",
     "relative_error",
     "saturated",
     "converged",

@@ -15,7 +15,6 @@ from dashboard.overlays import (
     OUTSIDE,
     Scale,
     colour_table,
-    condition,
     dim_outside,
     display_size,
     jpeg,
@@ -32,7 +31,7 @@ BLACK = np.zeros((8, 8, 3), np.uint8)
 @pytest.mark.parametrize("value", [0.0, 3.5])
 def test_a_flat_map_has_no_evidence_and_is_no_white_square(value: float) -> None:
     flat = attribution(torch.full((8, 8), value))
-    assert condition(flat) == "flat"
+    assert flat.condition == "flat"
     assert scale_of(flat, linked=True) is None
     grey = np.full((8, 8, 3), 90, np.uint8)
     assert np.abs(overlay(grey, flat, SQUARE, None, 1.0).astype(int) - 90).max() <= 1
@@ -42,7 +41,7 @@ def test_a_flat_map_has_no_evidence_and_is_no_white_square(value: float) -> None
 def test_a_map_that_is_not_finite_is_said_to_be_broken(bad: float) -> None:
     values = torch.rand(8, 8)
     values[3, 3] = bad
-    assert condition(attribution(values)) == "broken"
+    assert attribution(values).condition == "broken"
     assert scale_of(attribution(values), linked=True) is None
 
 
