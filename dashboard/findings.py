@@ -35,10 +35,11 @@ def finding_html(view: View, target: int, labels: Sequence[str], rows: Sequence[
         return _sentence(f"{says}; no segment draws much more evidence than its size.", "")
     shares = sorted(mark.share for mark in found.marks)
     spread = f" ({percent(shares[0])} to {percent(shares[-1])} by explainer)" if len(shares) > 1 else ""
+    whole = "what the model sees" if view.boxed else "the picture"
     name = f"the {escape(found.name)}" if view.segments.named else f"{escape(found.name)} (outlined)"
     return _sentence(
         f"{says}; for its size, <b>{name}</b> draws the most evidence.",
-        f"{percent(found.median)} of it{spread} lies on {percent(found.coverage)} of the picture.",
+        f"{percent(found.median)} of it{spread} lies on {percent(found.coverage)} of {whole}.",
     )
 
 

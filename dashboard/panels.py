@@ -48,10 +48,14 @@ def map_panel(
 
 
 def picture_alone(view: View, svg: str, maps: int) -> str:
-    """The picture as it was given, with its segments under the pointer; `maps` stand beside it."""
+    """The picture as it was given, with its segments under the pointer.
+
+    `maps` stand beside it, four in a row with it; the style sheet is told how many places the last row leaves.
+    """
     picture = jpeg(dim_outside(view.shown, view.geometry), 90)
     return (
-        f'<figure class="map plain" data-maps="{maps}"><figcaption><b>Picture</b></figcaption><div class="canvas">'
+        f'<figure class="map plain" data-left="{-(maps + 1) % 4}"><figcaption><b>Picture</b></figcaption>'
+        '<div class="canvas">'
         f'<img alt="{escape(view.source.name)}" src="{picture}">{svg}</div></figure>'
     )
 

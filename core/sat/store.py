@@ -89,6 +89,8 @@ def open_report(path: str | Path) -> Report:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         findings = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
         version = manifest["format"]
+    except FileNotFoundError as error:
+        raise UserError(f"The report in {folder} is damaged (findings.json is missing); make it again.") from error
     except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise UserError(f"The report in {folder} is damaged ({error}); make it again.") from error
     if version > FORMAT:

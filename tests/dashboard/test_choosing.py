@@ -1,0 +1,69 @@
+"""What the Explain tab offers and says, without a browser."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from core.attribution import FAMILIES
+from dashboard.explain_drawing import chooser, fold_word
+from dashboard.findings import densest, finding_html
+from dashboard.palette import COLOURS, FAMILY_TITLES, SHAPES, families, look, ordered
+from dashboard.plots import Mark, Row
+
+
+def row(name: str, coverage: float, *shares: float) -> Row:
+    return Row(name, "object", coverage, tuple(Mark("gradient", share, None) for share in shares))
+
+
+def view(named: bool = True, boxed: bool = False) -> Any:
+    prediction = SimpleNamespace(index=1, label="<bee>", probability=0.7)
+    return SimpleNamespace(predictions=[prediction], segments=SimpleNamespace(named=named), boxed=boxed)
+
+
+def test_every_family_has_a_title_and_every_explainer_a_place() -> None:
+    assert set(FAMILY_TITLES) == set(FAMILIES)
+    assert {name for members in families().values() for name in members} == set(ordered())
+
+
+def test_many_explainers_never_look_alike(monkeypatch: Any) -> None:
+    names = [f"e{i}" for i in range(len(COLOURS) * len(SHAPES))]
+    monkeypatch.setattr("dashboard.palette.ordered", lambda: dict.fromkeys(names))
+    assert len({look(name) for name in names}) == len(names)
+
+
+def test_folded_it_offers_the_defaults_and_what_is_chosen() -> None:
+    every = list(ordered())
+    folded = chooser(every, ("gradient",), unfolded=False)
+    offered = {name for group in folded.values() for _, name in group["choices"]}
+    assert offered == {name for name, e in ordered().items() if e.default} | {"gradient"}
+    assert folded["gradient"]["value"] == ["gradient"]
+    assert not folded["control"]["visible"]
+    whole = chooser(every, ("gradient",), unfolded=True)
+    assert {name for group in whole.values() for _, name in group["choices"]} == set(every)
+    assert fold_word(every, ("gradient",), unfolded=False) == f"{len(every) - len(offered)} more"
+
+
+def test_an_explainer_that_cannot_explain_the_model_is_not_offered() -> None:
+    usable = [name for name in ordered() if name != "grad-cam"]
+    assert "grad-cam" not in {n for _, n in chooser(usable, ("grad-cam",), unfolded=True)["cam"]["choices"]}
+
+
+def test_the_finding_names_the_densest_segment_with_its_spread() -> None:
+    rows = [row("sky", 0.5, 0.4), row("mark", 0.05, 0.2, 0.3, 0.25), row("speck", 0.001, 0.01)]
+    found = densest(rows)
+    assert found is rows[1]  # the speck is denser, but has next to no evidence
+    said = finding_html(view(), 1, ["ant", "<bee>"], rows, found)
+    assert "the mark" in said
+    assert "25 % of it (20 % to 30 % by explainer) lies on 5.0 % of the picture" in said
+    assert "&lt;bee&gt;" in said
+    assert "explained is <b>ant</b>" in finding_html(view(), 0, ["ant", "<bee>"], rows, found)
+    assert "of what the model sees" in finding_html(view(boxed=True), 1, ["ant", "<bee>"], rows, found)
+    assert "mark (outlined)" in finding_html(view(named=False), 1, ["ant", "<bee>"], rows, found)
+
+
+def test_even_evidence_is_no_finding() -> None:
+    rows = [row("sky", 0.5, 0.5), row("ground", 0.5, 0.5)]
+    assert densest(rows) is None
+    assert "no segment draws much more" in finding_html(view(), 1, ["ant", "bee"], rows, None)
+    assert "Press Explain" in finding_html(view(), 1, ["ant", "bee"], [], None)
