@@ -77,10 +77,11 @@ class Standing:
         return next(entry["control"] for (_, explainer), entry in self.entries.items() if explainer == label)
 
     def digits(self, metric: str) -> int:
-        """Decimals for a metric's column: two figures of its largest mean."""
+        """Decimals for a metric's column: two, less where means are large, more where they are small."""
         means = [abs(e["mean"]) for (name, _), e in self.entries.items() if name == metric and e["mean"] is not None]
         top = max(means, default=0.0)
-        return 2 if top == 0 else min(max(1 - math.floor(math.log10(top)), 0), 4)
+        size = 0 if top == 0 else math.floor(math.log10(top))
+        return max(1 - size, 0) if size > 0 else min(max(1 - size, 2), 4)
 
     def interval(self, entry: Entry) -> tuple[str, str]:
         """("0.41", "[0.38, 0.44]"); a dash where the metric says nothing, no interval where there is none."""
