@@ -128,10 +128,15 @@ def scatter_html(standing: Standing) -> str:
     left, right = math.floor(min(logs) - 0.1), math.ceil(max(logs) + 0.1)
     heights = {e["explainer"]: (high - e["mean"]) / (high - low) * HEIGHT for e in points}
     places = {e["explainer"]: (x - left) / (right - left) * 100 for e, x in zip(points, logs)}
-    names = _spread(heights, places)
+    sides = {label: _side(label, places, heights) for label in places}
+    names = _spread(heights, places, sides)
     drawn = "".join(
-        _point(standing, e, places[e["explainer"]], names[e["explainer"]], low, high) for e in points
-    )  # fmt: skip
+        _point(standing, e, places[e["explainer"]], names[e["explainer"]], sides[e["explainer"]], low, high)
+        for e in points
+    )
+    legend = "".join(
+        f"<span>{mark(standing.names[label])}{escape(standing.short_titles[label])}</span>" for label in places
+    )
     line = ""
     if beaten is not None:
         line = f'<i class="beaten" style="top:{(high - beaten) / (high - low) * 100:.1f}%"><em>best control</em></i>'
@@ -148,23 +153,33 @@ def scatter_html(standing: Standing) -> str:
         f'<div class="scatter" data-testid="scatter"><p class="axis-name">{escape(judge["title"])} '
         f"{ARROWS[judge['higher_is_better']]}</p><div class='rungs'>{rungs}</div>"
         f'<div class="plot" style="height:{HEIGHT}px">{line}{drawn}</div><div class="ticks">{ticks}</div>'
-        f'<p class="axis-name right">seconds a picture, log scale; {plural(standing.pictures, "picture")}</p></div>'
+        f'<p class="axis-name right">seconds a picture, log scale; {plural(standing.pictures, "picture")}</p>'
+        f'<div class="legend">{legend}</div></div>'
     )
 
 
-def _spread(heights: dict[str, float], places: dict[str, float]) -> dict[str, float]:
-    """Heights for the names, moved down where one would lie on another."""
+def _side(label: str, places: dict[str, float], heights: dict[str, float]) -> str:
+    """Names stand where there is room: after the mark, before it near the right edge or left of a neighbour."""
+    crowded = any(
+        0 < places[other] - places[label] < 15 and abs(heights[other] - heights[label]) < LABEL_GAP for other in places
+    )
+    return "before" if places[label] > 55 or (crowded and places[label] > 30) else "after"
+
+
+def _spread(heights: dict[str, float], places: dict[str, float], sides: dict[str, str]) -> dict[str, float]:
+    """Heights for the names, moved down where one would lie on another of its side."""
     found: dict[str, float] = {}
     for label in sorted(heights, key=lambda label: heights[label]):
         y = heights[label]
         for other, taken in found.items():
-            if abs(places[label] - places[other]) < 45 and y < taken + LABEL_GAP:
+            near = abs(places[label] - places[other]) < 30 and sides[label] == sides[other]
+            if near and y < taken + LABEL_GAP:
                 y = taken + LABEL_GAP
         found[label] = y
     return found
 
 
-def _point(standing: Standing, entry: Entry, x: float, name: float, low: float, high: float) -> str:
+def _point(standing: Standing, entry: Entry, x: float, name: float, side: str, low: float, high: float) -> str:
     label = entry["explainer"]
     y = (high - entry["mean"]) / (high - low) * 100
     mean, interval = standing.interval(entry)
@@ -173,11 +188,11 @@ def _point(standing: Standing, entry: Entry, x: float, name: float, low: float, 
     if entry["low"] is not None:
         top, bottom = (high - entry["high"]) / (high - low) * 100, (high - entry["low"]) / (high - low) * 100
         whisker = f'<i class="upright {kind}" style="left:{x:.1f}%;top:{top:.1f}%;height:{bottom - top:.1f}%"></i>'
-    side = "before" if x > 55 else "after"
     title = f"{standing.titles[label]}: {mean} {interval}, {seconds(entry['seconds'])} s a picture"
+    shown = escape(standing.short_titles[label])
     return (
         f'{whisker}<i class="mark {kind}" style="left:{x:.1f}%;top:{y:.1f}%" title="{escape(title)}"></i>'
-        f'<span class="name {side}" style="left:{x:.1f}%;top:{name:.0f}px">{escape(standing.titles[label])}</span>'
+        f'<span class="name {side}" style="left:{x:.1f}%;top:{name:.0f}px">{shown}</span>'
     )
 
 

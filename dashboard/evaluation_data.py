@@ -62,6 +62,13 @@ class Standing:
         return shown
 
     @cached_property
+    def short_titles(self) -> dict[str, str]:
+        """The same for a sentence: without parameters where the title alone tells them apart."""
+        bare = {explainer["label"]: explainer["title"] for explainer in self.manifest["explainers"]}
+        alone = list(bare.values()).count
+        return {label: title if alone(title) == 1 else self.titles[label] for label, title in bare.items()}
+
+    @cached_property
     def judge(self) -> dict[str, Any] | None:
         """The first faithfulness metric: what the answer goes by."""
         return next((metric for metric in self.metrics if metric["family"] == "faithfulness"), None)
@@ -114,10 +121,10 @@ def headline(standing: Standing) -> tuple[str, str]:
 
 
 def _answer(standing: Standing, leader: Entry, others: Sequence[Entry]) -> str:
-    title = standing.titles[leader["explainer"]]
+    title = standing.short_titles[leader["explainer"]]
     close = [entry for entry in others if entry["behind_low"] is None or entry["behind_low"] <= 0]
-    names = [standing.titles[entry["explainer"]] for entry in close]
-    controls = [standing.titles[entry["explainer"]] for entry in close if entry["control"]]
+    names = [standing.short_titles[entry["explainer"]] for entry in close]
+    controls = [standing.short_titles[entry["explainer"]] for entry in close if entry["control"]]
     if controls:
         return (
             f"No explainer is surely more faithful here than {listed(controls)}, which never "

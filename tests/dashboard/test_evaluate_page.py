@@ -36,7 +36,7 @@ def test_a_run_on_the_examples(visits: Any, width: int, theme: str) -> None:
     assert board.locator("tbody").first.locator("tr").count() == 2
     assert board.locator("tbody.controls tr").count() == 3
     assert "Only 2 pictures" in tab.get_by_test_id("evaluation-answer").inner_text()
-    assert tab.get_by_test_id("scatter").locator(".mark").count() == 2
+    assert tab.get_by_test_id("scatter").locator(".plot .mark").count() == 2
     assert "forgets what it learned" in tab.get_by_test_id("sanity").inner_text()
     assert not tab.locator("#evaluate-stop").is_enabled()
     assert tab.evaluate(OVERFLOW) <= 0
