@@ -32,8 +32,9 @@ log = logging.getLogger("satchel")
 EXAMPLES, UPLOADS = "the examples", "pictures I added"
 SHIPPED = "demo-biased"
 NOTHING = (
-    "Which explainer can be trusted on these pictures? Press Evaluate: explainers are scored by metrics, beside "
-    "controls that never look at the model. For a whole data set there is `satchel evaluate`."
+    '<div class="answer" data-testid="state"><h2>Which explainer can be trusted on these pictures?</h2>'
+    "<p>Press Evaluate: explainers are scored by metrics, beside controls that never look at the model. "
+    "For a whole data set there is <code>satchel evaluate</code>.</p></div>"
 )
 Updates = dict[Any, Any]
 
@@ -54,7 +55,7 @@ class Actions:
             standing = session.standing or self._finished(session)
         except UserError as error:
             return {**updates, self.w.answer: state_html(str(error), "problem")}
-        return {**updates, **(self._show(standing) if standing else {self.w.answer: state_html(NOTHING)})}
+        return {**updates, **(self._show(standing) if standing else {self.w.answer: NOTHING})}
 
     def model_changed(self, key: str) -> Updates:
         """Offer the explainers that can explain the model."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from core.evaluation.leaderboard import surely_behind
 from core.evaluation.store import Evaluation
 from dashboard.report_words import number, plural
 
@@ -113,16 +114,20 @@ def headline(standing: Standing) -> tuple[str, str]:
     others = [entry for entry in board if entry is not leader and entry["mean"] is not None]
     by = "the model itself" if scorer == standing.manifest["model"] else scorer
     mean, interval = standing.interval(leader)
+    counted = plural(leader["pictures"], "picture")
+    seen = f"mean over {counted} with its 95 % interval" if interval else f"on {counted}"
     evidence = (
         f"{judge['title']} {mean}{' ' + interval if interval else ''}, {DIRECTIONS[judge['higher_is_better']]}; "
-        f"mean over {plural(leader['pictures'], 'picture')} with its 95 % interval, scored by {by}."
+        f"{seen}, scored by {by}."
     )
     return _answer(standing, leader, others), evidence
 
 
 def _answer(standing: Standing, leader: Entry, others: Sequence[Entry]) -> str:
     title = standing.short_titles[leader["explainer"]]
-    close = [entry for entry in others if entry["behind_low"] is None or entry["behind_low"] <= 0]
+    if leader["low"] is None:
+        return f"{title} is ahead, but one picture cannot tell whether that is chance."
+    close = [entry for entry in others if not surely_behind(entry)]
     names = [standing.short_titles[entry["explainer"]] for entry in close]
     controls = [standing.short_titles[entry["explainer"]] for entry in close if entry["control"]]
     if controls:

@@ -71,6 +71,16 @@ def test_the_answer_says_whether_the_lead_is_chance(lead: dict[str, float], said
     assert "scored by c." in headline(standing(lead, scorer="c"))[1]
 
 
+def test_one_picture_cannot_tell_what_is_chance() -> None:
+    found = standing()
+    for line in found.evaluation.leaderboard:
+        line |= {"low": None, "high": None, "behind_low": None, "behind_high": None, "pictures": 1}
+    sentence, evidence = headline(found)
+    assert sentence == "Suppression is ahead, but one picture cannot tell whether that is chance."
+    assert "M 0.50, higher is better; on 1 picture, scored by" in evidence
+    assert 'class="whisker"' not in leaderboard_html(found)
+
+
 def test_without_a_metric_of_faithfulness_nobody_leads() -> None:
     assert "none of them leads" in headline(standing(family="complexity"))[0]
     assert "Choose a metric" in scatter_html(standing(family="complexity"))

@@ -233,5 +233,12 @@ def test_a_yardstick_that_a_control_wins_is_told(edges: float, warned: bool) -> 
     assert not warned or ("m does not measure trust" in said[0] and "edges" in said[0] and "random" not in said[0])
 
 
+def test_on_one_picture_only_a_control_that_wins_is_told() -> None:
+    board = board_of({"a": [1.0], "edges": [2.0], "random": [0.0]}, True)
+    (said,) = warnings(board, CONTROLS)
+    assert "edges" in said
+    assert "random" not in said
+
+
 def test_controls_are_registered_and_know_nothing() -> None:
     assert all(get_explainer(name).family == "control" for name in CONTROLS)
