@@ -74,7 +74,7 @@ class Dataset:
     @property
     def first_without_masks(self) -> Item | None:
         """The first picture known to come without masks, which is found out without reading any; None if none does."""
-        return next((item for item in self.items if item.segments is _none), None)
+        return next((item for item in self.items if item.segments is no_segments), None)
 
     def with_context(self, context: Iterable[str]) -> Dataset:
         """The same with these segment names marked as context."""
@@ -83,7 +83,7 @@ class Dataset:
             return self
 
         def wrap(item: Item) -> Item:
-            if item.segments is _none:
+            if item.segments is no_segments:
                 return item
 
             def read() -> Segments | None:
@@ -153,7 +153,7 @@ def _from_manifest(root: Path) -> Dataset:
                 id=relative,
                 label=row[label_column] if label_column else None,
                 picture=_picture_reader(_inside(root, relative)),
-                segments=_mask_reader(_inside(root, mask), names or {}) if mask else _none,
+                segments=_mask_reader(_inside(root, mask), names or {}) if mask else no_segments,
                 columns={k: v for k, v in row.items() if k not in ("image", "label", "mask") and v is not None},
             )
         )
@@ -169,7 +169,7 @@ def _from_class_folders(root: Path) -> Dataset:
     for path in paths:
         relative = path.relative_to(root)
         label = relative.parts[0] if len(relative.parts) > 1 else None
-        items.append(Item(relative.as_posix(), label, _picture_reader(path), _none))
+        items.append(Item(relative.as_posix(), label, _picture_reader(path), no_segments))
     return Dataset(root.resolve().name, str(root), tuple(items))
 
 
@@ -227,7 +227,7 @@ def check_context(context: Iterable[str], names: Iterable[str]) -> None:
             raise UserError(f"No segment is called {name!r}; {closest(name, known)}")
 
 
-def _none() -> None:
+def no_segments() -> None:
     return None
 
 

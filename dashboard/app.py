@@ -12,14 +12,14 @@ import gradio as gr
 
 from core.errors import UserError
 from core.images import MAX_BYTES
-from dashboard import explain_tab, header, report_tab
+from dashboard import evaluate_tab, explain_tab, header, report_tab
 from dashboard.classifiers import Classifiers
 from dashboard.page import Page
 from dashboard.sessions import Sessions
 from dashboard.theme import script, style_sheet, theme
 
 # (title, module with `build(page)`), in the order they stand
-TABS = (("Explain", explain_tab), ("Report", report_tab))
+TABS = (("Explain", explain_tab), ("Report", report_tab), ("Evaluate", evaluate_tab))
 
 
 def build(page: Page) -> gr.Blocks:
@@ -27,7 +27,10 @@ def build(page: Page) -> gr.Blocks:
     with gr.Blocks(title="Satchel", delete_cache=(3600, 86400), fill_width=True) as blocks:
         header.build(page, blocks)
         # with a finished report at hand, the answer first
-        first = "report" if page.report or page.sessions.spec.startswith("demo:") else "explain"
+        if page.evaluation and not page.report:
+            first = "evaluate"
+        else:
+            first = "report" if page.report or page.sessions.spec.startswith("demo:") else "explain"
         with gr.Tabs(elem_id="tabs", selected=first):
             for title, module in TABS:
                 with gr.Tab(title, id=title.lower()):
@@ -36,14 +39,18 @@ def build(page: Page) -> gr.Blocks:
 
 
 def make_page(
-    model_spec: str = "demo:biased", labels: Path | None = None, report: Path | None = None, autorun: bool = True
+    model_spec: str = "demo:biased",
+    labels: Path | None = None,
+    report: Path | None = None,
+    evaluation: Path | None = None,
+    autorun: bool = True,
 ) -> Page:
     """The stores behind a page, with its classifier loaded.
 
     Raises:
         UserError: the spec or its labels do not fit.
     """
-    page = Page(Classifiers(model_spec, labels), Sessions(model_spec), report, autorun=autorun)
+    page = Page(Classifiers(model_spec, labels), Sessions(model_spec), report, evaluation, autorun=autorun)
     page.classifiers.get(model_spec)
     page.read_examples()
     return page
@@ -57,6 +64,7 @@ def launch(
     open_browser: bool = True,
     share: bool = False,
     labels: Path | None = None,
+    evaluation: Path | None = None,
 ) -> None:
     """Serve the page until it is interrupted.
 
@@ -67,11 +75,12 @@ def launch(
         open_browser: open the page in a browser.
         share: make a public link.
         labels: label file for `model_spec`.
+        evaluation: a finished evaluation to show.
 
     Raises:
         UserError: the model does not load, or the port is taken.
     """
-    page = make_page(model_spec, labels, report)
+    page = make_page(model_spec, labels, report, evaluation)
     try:
         build(page).launch(server_name=host, server_port=port, inbrowser=open_browser, share=share, **launch_options())
     except OSError as error:

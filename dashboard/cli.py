@@ -52,6 +52,7 @@ def serve(
     report: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A finished report to show; without it the demo's.")
     ] = None,
+    evaluation: Annotated[Path | None, typer.Option(metavar="DIR", help="A finished evaluation to show.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 7860,
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
@@ -67,6 +68,7 @@ def serve(
             model_spec=model,
             labels=labels,
             report=report,
+            evaluation=evaluation,
             host=host,
             port=port,
             open_browser=open_browser,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from core.evaluation.leaderboard import surely_behind
 from core.evaluation.store import Evaluation
 from dashboard.report_words import number, plural
 
@@ -62,6 +63,13 @@ class Standing:
         return shown
 
     @cached_property
+    def short_titles(self) -> dict[str, str]:
+        """The same for a sentence: without parameters where the title alone tells them apart."""
+        bare = {explainer["label"]: explainer["title"] for explainer in self.manifest["explainers"]}
+        alone = list(bare.values()).count
+        return {label: title if alone(title) == 1 else self.titles[label] for label, title in bare.items()}
+
+    @cached_property
     def judge(self) -> dict[str, Any] | None:
         """The first faithfulness metric: what the answer goes by."""
         return next((metric for metric in self.metrics if metric["family"] == "faithfulness"), None)
@@ -77,10 +85,11 @@ class Standing:
         return next(entry["control"] for (_, explainer), entry in self.entries.items() if explainer == label)
 
     def digits(self, metric: str) -> int:
-        """Decimals for a metric's column: two figures of its largest mean."""
+        """Decimals for a metric's column: two, less where means are large, more where they are small."""
         means = [abs(e["mean"]) for (name, _), e in self.entries.items() if name == metric and e["mean"] is not None]
         top = max(means, default=0.0)
-        return 2 if top == 0 else min(max(1 - math.floor(math.log10(top)), 0), 4)
+        size = 0 if top == 0 else math.floor(math.log10(top))
+        return max(1 - size, 0) if size > 0 else min(max(1 - size, 2), 4)
 
     def interval(self, entry: Entry) -> tuple[str, str]:
         """("0.41", "[0.38, 0.44]"); a dash where the metric says nothing, no interval where there is none."""
@@ -105,18 +114,22 @@ def headline(standing: Standing) -> tuple[str, str]:
     others = [entry for entry in board if entry is not leader and entry["mean"] is not None]
     by = "the model itself" if scorer == standing.manifest["model"] else scorer
     mean, interval = standing.interval(leader)
+    counted = plural(leader["pictures"], "picture")
+    seen = f"mean over {counted} with its 95 % interval" if interval else f"on {counted}"
     evidence = (
         f"{judge['title']} {mean}{' ' + interval if interval else ''}, {DIRECTIONS[judge['higher_is_better']]}; "
-        f"mean over {plural(leader['pictures'], 'picture')} with its 95 % interval, scored by {by}."
+        f"{seen}, scored by {by}."
     )
     return _answer(standing, leader, others), evidence
 
 
 def _answer(standing: Standing, leader: Entry, others: Sequence[Entry]) -> str:
-    title = standing.titles[leader["explainer"]]
-    close = [entry for entry in others if entry["behind_low"] is None or entry["behind_low"] <= 0]
-    names = [standing.titles[entry["explainer"]] for entry in close]
-    controls = [standing.titles[entry["explainer"]] for entry in close if entry["control"]]
+    title = standing.short_titles[leader["explainer"]]
+    if leader["low"] is None:
+        return f"{title} is ahead, but one picture cannot tell whether that is chance."
+    close = [entry for entry in others if not surely_behind(entry)]
+    names = [standing.short_titles[entry["explainer"]] for entry in close]
+    controls = [standing.short_titles[entry["explainer"]] for entry in close if entry["control"]]
     if controls:
         return (
             f"No explainer is surely more faithful here than {listed(controls)}, which never "

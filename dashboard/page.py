@@ -30,6 +30,7 @@ class Page:
     classifiers: Classifiers
     sessions: Sessions
     report: Path | None = None
+    evaluation: Path | None = None
     pictures: Pictures = field(default_factory=Pictures)
     runner: Runner = field(default_factory=Runner)
     examples: dict[str, Source] = field(default_factory=dict)

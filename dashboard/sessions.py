@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import UserError
+from dashboard.evaluation_data import Standing
+from dashboard.evaluation_run import LiveEvaluation
 from dashboard.pictures import Source
 from dashboard.runs import Run
 
@@ -25,6 +27,8 @@ class Session:
     current: str | None = None
     run: Run | None = None  # the last press of Explain
     retouches: dict[str, Run] = field(default_factory=dict)  # by explainer: the last move of one of its sliders
+    evaluation: LiveEvaluation | None = None  # the one that runs
+    standing: Standing | None = None  # what the last one found
     failed: dict[str, str] = field(default_factory=dict)
     version: int = 0  # counts what changed: controls, runs that began or ended
     resume: bool = False  # a reload interrupted a run
@@ -108,5 +112,8 @@ class Sessions:
             session = self._kept.setdefault(key, Session(self.spec))
             self._kept.move_to_end(key)
             while len(self._kept) > KEPT_SESSIONS:
-                self._kept.popitem(last=False)[1].stop()
+                forgotten = self._kept.popitem(last=False)[1]
+                forgotten.stop()
+                if forgotten.evaluation is not None:
+                    forgotten.evaluation.stop()
             return session

@@ -88,7 +88,9 @@ def style_sheet() -> str:
     light = "".join(f"--{name}:{pair[0]};" for name, pair in pairs.items())
     dark = "".join(f"--{name}:{pair[1]};" for name, pair in pairs.items())
     variables = f":root{{{light}}}\n.dark{{{dark}--color-accent:{ACCENT[1]};}}\n"
-    sheets = "".join((STATIC / name).read_text(encoding="utf-8") for name in ("satchel.css", "report.css"))
+    sheets = "".join(
+        (STATIC / name).read_text(encoding="utf-8") for name in ("satchel.css", "report.css", "evaluate.css")
+    )
     return variables + colour_rules() + sheets
 
 

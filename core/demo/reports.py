@@ -1,4 +1,4 @@
-"""Makes the finished reports that the demo opens with: `python -m core.demo.reports`.
+"""Makes what the demo opens with: `python -m core.demo.reports` the reports, with `evaluation` after it the evaluation.
 
 The biased and the repaired model are judged on the same birds: those of `demo:birds`, where the watermark goes with the
 kingfisher as it did in the biased model's training.
@@ -11,13 +11,17 @@ import shutil
 import time
 from pathlib import Path
 
-from core.attribution import get_explainer
+from core.attribution import explainers, get_explainer
 from core.demo.data import demo_dataset
+from core.evaluation.run import Contender, EvaluationOptions, Yardstick, evaluate
+from core.evaluation.store import open_evaluation
 from core.loading import load_classifier
+from core.metrics.metric import get_metric
 from core.paths import assets_dir
 from core.sat.report import ReportOptions, build_report
 from core.sat.store import open_report
 
+METRICS = ("insertion-deletion", "certainty", "sparseness", "randomisation", "relevance-mass", "pointing-game")
 MODELS = ("biased", "repaired")
 EXPLAINERS = (("suppression", {"samples": 32}), ("integrated-gradients", {"samples": 32}), ("grad-cam", {}))
 
@@ -40,19 +44,42 @@ def make(model: str, out: Path, pictures: int) -> None:
     print(report.findings[0]["sentence"], flush=True)
 
 
+def make_evaluation(out: Path, pictures: int) -> None:
+    """Write the evaluation of the explainers chosen by default on the biased model, saying how far it is."""
+    data, classifier = demo_dataset("birds", pictures), load_classifier("demo:biased")
+    able = [e for e in explainers().values() if e.default and e.supports(classifier) is None]
+    options = EvaluationOptions(
+        contenders=tuple(Contender(e.name, e, e.parameters()) for e in able),
+        yardsticks=tuple(Yardstick(name, get_metric(name), get_metric(name).parameters()) for name in METRICS),
+    )
+    began, said = time.perf_counter(), -1
+    for step in evaluate(data, classifier, out, options):
+        if step.done != said:
+            print(f"evaluation: {step.done} of {step.total} ({time.perf_counter() - began:.0f} s)", flush=True)
+            said = step.done
+    for entry in open_evaluation(out).leaderboard:
+        if entry["best"]:
+            print(f"{entry['metric']}: {entry['explainer']} {entry['mean']:.3f}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", nargs="?", choices=("reports", "evaluation"), default="reports")
     parser.add_argument("--out", type=Path, default=None, help="folder to write demo-biased and demo-repaired into")
-    parser.add_argument("--pictures", type=int, default=400)
+    parser.add_argument("--pictures", type=int, default=None, help="default: 400 for a report, 60 for the evaluation")
     parser.add_argument("--only", choices=MODELS, default=None)
     parser.add_argument("--fresh", action="store_true", help="throw away what is there instead of going on with it")
     arguments = parser.parse_args()
-    root = arguments.out or assets_dir() / "reports"
-    for model in (arguments.only,) if arguments.only else MODELS:
+    evaluation = arguments.what == "evaluation"
+    root = arguments.out or assets_dir() / ("evaluations" if evaluation else "reports")
+    for model in ("biased",) if evaluation else (arguments.only,) if arguments.only else MODELS:
         out = root / f"demo-{model}"
         if arguments.fresh and out.exists():
             shutil.rmtree(out)
-        make(model, out, arguments.pictures)
+        if evaluation:
+            make_evaluation(out, arguments.pictures or 60)
+        else:
+            make(model, out, arguments.pictures or 400)
 
 
 if __name__ == "__main__":

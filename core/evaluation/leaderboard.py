@@ -71,7 +71,7 @@ def warnings(board: Sequence[Mapping[str, Any]], controls: Sequence[str]) -> lis
         winners = [
             e["explainer"]
             for e in entries
-            if e["explainer"] in controls and leader is not None and (e["behind_low"] is None or e["behind_low"] <= 0)
+            if e["explainer"] in controls and leader is not None and not surely_behind(e)
         ]
         if winners:
             said.append(
@@ -80,6 +80,12 @@ def warnings(board: Sequence[Mapping[str, Any]], controls: Sequence[str]) -> lis
                 f"{'does' if len(winners) == 1 else 'do'} as well as the best explainer."
             )
     return said
+
+
+def surely_behind(entry: Mapping[str, Any]) -> bool:
+    """Worse than the best explainer by more than chance; with one picture, which has no interval, worse at all."""
+    low = entry["behind"] if entry["behind_low"] is None else entry["behind_low"]
+    return low is not None and low > 0
 
 
 def _entry(

@@ -18,6 +18,7 @@ DEFAULTS = {
     "model_spec": "demo:biased",
     "labels": None,
     "report": None,
+    "evaluation": None,
     "host": "127.0.0.1",
     "port": 7860,
     "open_browser": True,
@@ -70,13 +71,15 @@ def test_without_a_command_the_page_opens_on_the_demo(satchel, launched):
 
 
 def test_serve_hands_its_options_on(satchel, launched):
-    words = "--model demo:vit --labels names.txt --report found --host 0.0.0.0 --port 8000 --no-open --share"
+    words = "--model demo:vit --labels names.txt --report found --evaluation judged"
+    words += " --host 0.0.0.0 --port 8000 --no-open --share"
     assert satchel("serve", *words.split()).code == 0
     assert launched == [
         {
             "model_spec": "demo:vit",
             "labels": Path("names.txt"),
             "report": Path("found"),
+            "evaluation": Path("judged"),
             "host": "0.0.0.0",
             "port": 8000,
             "open_browser": False,

@@ -15,10 +15,11 @@ from core.attribution import get_explainer
 from core.data import open_dataset
 from core.errors import UserError
 from core.evaluation.leaderboard import leaderboard, paired_difference, warnings
-from core.evaluation.run import CONTROLS, Contender, EvaluationOptions, Yardstick, evaluate
+from core.evaluation.run import CONTROLS, Contender, EvaluationOptions, Yardstick, evaluate, so_far
 from core.evaluation.store import open_evaluation
 from core.explain import parse_explainer
 from core.metrics.metric import parse_metric
+from tests.conftest import small_classifier
 
 
 def options(explainers: list[str], metrics: list[str], **more: object) -> EvaluationOptions:
@@ -108,6 +109,33 @@ def test_a_metric_that_needs_masks_says_which_picture_has_none(toy_data: Path, t
             break
     with pytest.raises(UserError, match="has no masks, which relevance-mass needs"):
         list(evaluate(open_dataset(tmp_path / "bare"), toy_classifier(), tmp_path / "e", USUAL))
+
+
+@pytest.mark.parametrize(("classes", "frame", "said"), [(4, (32, 32), "4 classes"), (2, (24, 24), "24 x 24 pixels")])
+def test_a_scorer_that_does_not_fit_is_refused_before_a_folder_is_made(
+    toy_data: Path, tmp_path: Path, classes: int, frame: tuple[int, int], said: str
+) -> None:
+    quick = options(["gradient"], ["sparseness"], scorer=small_classifier("cnn", classes, frame))
+    with pytest.raises(UserError, match=said):
+        list(evaluate(open_dataset(toy_data, limit=1), toy_classifier(), tmp_path / "e", quick))
+    assert not (tmp_path / "e").exists()
+
+
+def test_a_running_evaluation_can_be_looked_at(toy_data: Path, tmp_path: Path) -> None:
+    data, quick = open_dataset(toy_data, limit=6), options(["gradient"], ["sparseness"])
+    run = evaluate(data, toy_classifier(), tmp_path / "e", quick)
+    next(run)
+    assert so_far(data, toy_classifier(), tmp_path / "e", quick) is None
+    while not list((tmp_path / "e" / "scores").glob("*.parquet")):
+        next(run)
+    found = so_far(data, toy_classifier(), tmp_path / "e", quick)
+    assert found is not None
+    assert found.manifest["pictures"] == 4
+    for _ in run:
+        pass
+    whole = so_far(data, toy_classifier(), tmp_path / "e", quick)
+    assert whole is not None
+    assert whole.leaderboard == open_evaluation(tmp_path / "e").leaderboard
 
 
 def test_bad_pictures_are_left_out_and_told(toy_data: Path, tmp_path: Path) -> None:
@@ -203,6 +231,13 @@ def test_a_yardstick_that_a_control_wins_is_told(edges: float, warned: bool) -> 
     said = warnings(board, CONTROLS)
     assert bool(said) == warned
     assert not warned or ("m does not measure trust" in said[0] and "edges" in said[0] and "random" not in said[0])
+
+
+def test_on_one_picture_only_a_control_that_wins_is_told() -> None:
+    board = board_of({"a": [1.0], "edges": [2.0], "random": [0.0]}, True)
+    (said,) = warnings(board, CONTROLS)
+    assert "edges" in said
+    assert "random" not in said
 
 
 def test_controls_are_registered_and_know_nothing() -> None:

@@ -1,0 +1,158 @@
+"""Handlers of the Evaluate tab."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from core.attribution import get_explainer
+from core.errors import UserError
+from core.evaluation.run import Contender, EvaluationOptions, Yardstick
+from core.evaluation.store import open_evaluation
+from core.metrics.metric import get_metric
+from core.paths import assets_dir
+from dashboard.evaluate_drawing import answer_html, leaderboard_html, sanity_html, scatter_html, warnings_html
+from dashboard.evaluation_data import Standing
+from dashboard.evaluation_run import LiveEvaluation, dataset_of
+from dashboard.page import Page
+from dashboard.palette import ordered
+from dashboard.report_views import state_html
+from dashboard.sessions import Session
+
+if TYPE_CHECKING:
+    from dashboard.evaluate_tab import Widgets
+
+log = logging.getLogger("satchel")
+
+EXAMPLES, UPLOADS = "the examples", "pictures I added"
+SHIPPED = "demo-biased"
+NOTHING = (
+    '<div class="answer" data-testid="state"><h2>Which explainer can be trusted on these pictures?</h2>'
+    "<p>Press Evaluate: explainers are scored by metrics, beside controls that never look at the model. "
+    "For a whole data set there is <code>satchel evaluate</code>.</p></div>"
+)
+Updates = dict[Any, Any]
+
+
+class Actions:
+    """What happens on each event; every answer is a dictionary of components."""
+
+    def __init__(self, page: Page, widgets: Widgets) -> None:
+        self.page, self.w = page, widgets
+
+    def open(self, key: str) -> Updates:
+        """A page was opened or reloaded: the visitor's own results, else the given evaluation, else the demo's."""
+        session = self.page.sessions.get(key)
+        if session.evaluation is not None:  # a reload cut its stream
+            session.evaluation.stop()
+        updates = {**self.model_changed(key), self.w.stop: gr.update(interactive=False), self.w.status: ""}
+        try:
+            standing = session.standing or self._finished(session)
+        except UserError as error:
+            return {**updates, self.w.answer: state_html(str(error), "problem")}
+        return {**updates, **(self._show(standing) if standing else {self.w.answer: NOTHING})}
+
+    def model_changed(self, key: str) -> Updates:
+        """Offer the explainers that can explain the model."""
+        try:
+            classifier = self.page.classifiers.get(self.page.sessions.get(key).spec).classifier
+        except UserError:
+            return {self.w.explainers: gr.update(choices=[], value=[])}
+        able = {
+            name: e for name, e in ordered().items()
+            if e.family != "control" and not e.needs_weights and e.supports(classifier) is None
+        }  # fmt: skip
+        choices = [(e.title, name) for name, e in able.items()]
+        return {self.w.explainers: gr.update(choices=choices, value=[name for name, e in able.items() if e.default])}
+
+    def run(self, key: str, pictures: str, chosen: Sequence[str], asked: Sequence[str]) -> Iterator[Updates]:
+        """Evaluate; results are drawn anew after every picture."""
+        session = self.page.sessions.get(key)
+        if session.evaluation is not None:
+            session.evaluation.stop()
+        live = session.evaluation = LiveEvaluation()
+        done, ending = 0, "Stopped"
+        try:
+            sources = list((session.uploads if pictures == UPLOADS else self.page.examples).values())
+            if not sources:
+                raise UserError(
+                    "You have not added pictures yet; drop some in on the Explain tab."
+                    if pictures == UPLOADS
+                    else "There are no examples here; add pictures on the Explain tab."
+                )
+            data = dataset_of(sources, pictures)
+            classifier = self.page.classifiers.get(session.spec).classifier
+            yield {self.w.stop: gr.update(interactive=True), self.w.status: "Starting"}
+            for step in live.stream(self.page.runner.lock, data, classifier, _options(chosen, asked)):
+                if live is not session.evaluation:  # a newer run has the page
+                    yield {self.w.stop: gr.skip()}
+                    return
+                updates: Updates = {self.w.status: f'<span class="busy">{escape(step.text)}</span>'}
+                if step.standing is not None:
+                    session.standing, done = step.standing, step.standing.pictures
+                    updates |= self._show(step.standing)
+                    if step.standing.planned is None:
+                        ending = f"Finished {done} of {len(data)}"
+                yield updates
+            if ending == "Stopped":
+                ending = f"Stopped after {done} of {len(data)} pictures"
+                if session.standing is not None and done:
+                    session.standing = Standing(session.standing.evaluation)
+            else:
+                ending += " pictures"
+        except UserError as error:
+            ending = f'<span class="problem" role="alert">{escape(str(error))}</span>'
+        except Exception:  # a defect must leave a page that says so
+            log.exception("the evaluation failed")
+            ending = '<span class="problem" role="alert">The evaluation failed; the program\'s log says why.</span>'
+        finally:
+            live.stop()
+            if session.evaluation is live:
+                session.evaluation = None
+        shown = self._show(session.standing) if session.standing is not None and done else {}
+        yield {self.w.stop: gr.update(interactive=False), self.w.status: ending, **shown}
+
+    def stop(self, key: str) -> Updates:
+        """End what runs, after the step in hand."""
+        live = self.page.sessions.get(key).evaluation
+        if live is None:
+            return {self.w.stop: gr.update(interactive=False)}
+        live.stop()
+        return {self.w.stop: gr.update(interactive=False), self.w.status: '<span class="busy">Stopping</span>'}
+
+    def _finished(self, session: Session) -> Standing | None:
+        given: Path | None = self.page.evaluation
+        if given is None and session.spec.startswith("demo:"):
+            shipped = assets_dir() / "evaluations" / SHIPPED
+            given = shipped if (shipped / "manifest.json").is_file() else None
+        return None if given is None else Standing(open_evaluation(given))
+
+    def _show(self, standing: Standing) -> Updates:
+        return {
+            self.w.answer: answer_html(standing),
+            self.w.rest: gr.update(visible=True),
+            self.w.board: leaderboard_html(standing),
+            self.w.scatter: scatter_html(standing),
+            self.w.sanity: sanity_html(standing),
+            self.w.warnings: warnings_html(standing),
+        }
+
+
+def _options(chosen: Sequence[str], asked: Sequence[str]) -> EvaluationOptions:
+    """One picture a step, so that others get their turn between."""
+    if not chosen:
+        raise UserError("No explainer is chosen; tick one.")
+    if not asked:
+        raise UserError("No metric is chosen; tick one.")
+    methods, yardsticks = [get_explainer(name) for name in chosen], [get_metric(name) for name in asked]
+    return EvaluationOptions(
+        contenders=tuple(Contender(m.name, m, m.parameters()) for m in methods),
+        yardsticks=tuple(Yardstick(m.name, m, m.parameters()) for m in yardsticks),
+        shard=1,
+        batch=1,
+    )
