@@ -55,8 +55,12 @@ def test_files_are_what_the_list_says(satchel, model, picture, tmp_path):
         "operator": "field",
         "cell": 32,
         "keep": 0.0,
+        "contrast": True,
+        "noise": 0.0,
         "fill": "mean",
         "reduction": "absolute",
+        "scale": "logit",
+        "tolerance": 0.0,
     }
     assert (first["forward_passes"], first["backward_passes"]) == (2, 2)
     assert (second["explainer"], second["forward_passes"]) == ("gradient", 1)
