@@ -42,7 +42,7 @@ def test_picture_that_is_none(satchel, model, tmp_path, content, word):
     [
         (("--explainer", "grandient"), "did you mean 'gradient'?"),
         (("--explainer", "gradient:samples=3"), "samples"),
-        (("--explainer", "suppression:samples=0"), "between 1 and 1000"),
+        (("--explainer", "suppression:samples=0"), "between 1 and 1024"),
         (("--explainer", "suppression:samples=many"), "must be a number"),
         (("--explainer", "suppression:samples"), "has no value"),
         (("--explainer", "suppression:fill=pink"), "must be one of"),
