@@ -147,8 +147,11 @@ def pasted_html(finished: Finished, cell: Cell) -> str:
             for r in shown
         )
         parts.append(f'<h3>{title}</h3><div class="exhibits small">{pairs}</div>')
-    what = "the context of a third class" if cell.swapped else f"the same place of a picture without {segment}"
-    note = f'<p class="note">Placebo: what the model says where {what} is put there instead.</p>'
+    if cell.swapped:
+        what = "it is given the context of a third class (or, for its own context, of its own class)"
+    else:
+        what = f"it is given the same place of a picture without {segment}"
+    note = f'<p class="note">Placebo: what the model says where {what} instead.</p>'
     return f'<div data-testid="pasted">{"".join(parts)}{note}</div>'
 
 
