@@ -155,7 +155,10 @@ class Actions:
             shown = exhibits_html(finished)
         except UserError as error:
             said = f'<span class="problem" role="alert">{escape(str(error))}</span>'
-            yield {self.w.message: said, **({} if settings.place.path else self._empty(str(error), "problem"))}
+            if settings.place.path:  # the report in view stays
+                yield {self.w.message: said}
+            else:
+                yield {self.w.message: HINT, **self._empty(str(error), "problem")}
             return
         cell = strongest_shortcut(finished) or next(iter(finished.cells.values()), None)
         place = Place(path, cell.id if cell else None)
