@@ -44,13 +44,25 @@ def explain(tab: Any, *explainers: str) -> None:
         wait_for_state(tab, explainer, "finished")
 
 
+# A slider that was just unfolded is drawn with its old number once more, over whatever was typed in that instant: type
+# until slider and box have both kept the number for some frames.
+TYPED = """([id, wanted]) => {
+  const box = document.querySelector(`#${id} input[type=number]`);
+  const slider = document.querySelector(`#${id} input[type=range]`);
+  if (!box || !slider) return false;
+  if (box.value === wanted && slider.value === wanted) return (box.frames = (box.frames ?? 0) + 1) > 5;
+  box.frames = 0;
+  box.value = wanted;
+  box.dispatchEvent(new Event('input', {bubbles: true}));
+  return false;
+}"""
+
+
 def set_slider(tab: Any, element: str, value: float) -> None:
     """Type into the slider's number, which is what releasing the handle also ends in."""
     box = tab.locator(f"#{element} input[type=number]")
-    box.fill(str(value))
-    tab.wait_for_function(  # the slider has taken the number over, so that what is sent on is the new one
-        "([id, value]) => document.querySelector(`#${id} input[type=range]`).value === value", arg=[element, str(value)]
-    )
+    box.focus()
+    tab.wait_for_function(TYPED, arg=[element, str(value)])
     box.press("Enter")
     box.blur()
 
