@@ -230,8 +230,10 @@ def _change(interval: Interval, up: str, down: str) -> str:
 
 
 def in_words(interval: Interval, up: str, down: str) -> tuple[str, Interval, str]:
-    """(verb that fits the estimate's sign, the interval turned so that the estimate is positive, "to" or "from")."""
-    verb, sign = (up, 1.0) if interval.estimate >= 0 else (down, -1.0)
+    """(verb that fits the sign of the estimate as it will be printed, to one decimal; the interval turned to that verb;
+    "to" or "from"). By the printed sign, so that an effect of nothing reads the same whatever the last bit says.
+    """
+    verb, sign = (up, 1.0) if round(interval.estimate, 1) >= 0 else (down, -1.0)
     low, high = sorted((sign * interval.low, sign * interval.high))
     turned = Interval(sign * interval.estimate, low, high, interval.count)
     return verb, turned, "to" if verb == "adds" else "from"

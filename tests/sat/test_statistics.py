@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from core.sat.statistics import benjamini_hochberg, bootstrap_interval, group_means, mean_interval, p_above
+from core.sat.statistics import Interval, benjamini_hochberg, bootstrap_interval, group_means, mean_interval, p_above
+from core.sat.verdicts import in_words
 
 
 def test_student_interval_by_hand():
@@ -59,3 +60,16 @@ def test_benjamini_hochberg_by_hand_and_nan_does_not_count():
     q = benjamini_hochberg([0.01, 0.04, 0.03, math.nan])
     assert q[:3] == pytest.approx([0.03, 0.04, 0.04])
     assert math.isnan(q[3])
+
+
+@pytest.mark.parametrize("nothing", [1e-7, -1e-7, 0.0, -0.04])
+def test_an_effect_of_nothing_reads_the_same_whatever_its_last_bit(nothing):
+    verb, turned, link = in_words(Interval(nothing, nothing - 0.01, nothing + 0.01, 9), "adds", "takes")
+    assert (verb, link) == ("adds", "to")
+    assert turned.estimate == nothing and turned.low < turned.high
+
+
+def test_the_verb_turns_with_a_sign_that_is_printed():
+    verb, turned, link = in_words(Interval(-0.06, -0.1, 0.2, 9), "adds", "takes")
+    assert (verb, link) == ("takes", "from")
+    assert (turned.estimate, turned.low, turned.high) == (0.06, -0.2, 0.1)
