@@ -66,7 +66,8 @@ def test_benjamini_hochberg_by_hand_and_nan_does_not_count():
 def test_an_effect_of_nothing_reads_the_same_whatever_its_last_bit(nothing):
     verb, turned, link = in_words(Interval(nothing, nothing - 0.01, nothing + 0.01, 9), "adds", "takes")
     assert (verb, link) == ("adds", "to")
-    assert turned.estimate == nothing and turned.low < turned.high
+    assert turned.estimate == nothing
+    assert turned.low < turned.high
 
 
 def test_the_verb_turns_with_a_sign_that_is_printed():
