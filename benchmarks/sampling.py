@@ -1,14 +1,15 @@
 """Does suppression sampling explain better? The sweep that picks its defaults, and the comparison on other pictures.
 
     uv run python benchmarks/sampling.py sweep [--model mobilenet_v2] [--pictures 50]
+    uv run python benchmarks/sampling.py refine [--model ...] [--pictures 50]
     uv run python benchmarks/sampling.py compare [--model ...] [--pictures 50] [--data imagenet100|imagenette]
     uv run python benchmarks/sampling.py table
 
-The sweep runs on the even photos of imagenet100; the comparison on the odd ones and on imagenette's validation photos.
-Masked pictures are filled with blur (insertion) and black (deletion), which no sampler in either uses, and scored by
-the classifier itself. Both are evaluations (core/evaluation), kept in runs/ and taken up again when killed; their
-leaderboards go to benchmarks/results/sampling-*.json, and `table` prints those as Markdown. Needs the real weights and
-photos that the tests use (`../shared/data` or $SATCHEL_TEST_DATA).
+The sweep and its second round (refine) run on the even photos of imagenet100; the comparison on the odd ones and on
+imagenette's validation photos. Masked pictures are filled with blur (insertion) and black (deletion), which no sampler
+here uses, and scored by the classifier itself. All are evaluations (core/evaluation), kept in runs/ and taken up again
+when killed; their leaderboards go to benchmarks/results/sampling-*.json, and `table` prints those as Markdown. Needs the
+real weights and photos that the tests use (`../shared/data` or $SATCHEL_TEST_DATA).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ DATA = Path(os.environ.get("SATCHEL_TEST_DATA", ROOT.parent / "shared" / "data")
 MODELS = ("squeezenet1_1", "mobilenet_v2")
 FAITHFULNESS = "insertion-deletion:insertion_fill=blur,deletion_fill=black"
 
+# in the comparison; the sweep tries more widths of noise instead of the signed forms
 BASELINES = (
     "gradient",
     "smoothgrad:samples={n}",
@@ -45,26 +47,53 @@ BASELINES = (
     "expected-gradients:samples={n}",
     "expected-gradients:samples={n},reduction=absolute",
 )
-SWEEP = tuple(
-    f"suppression:samples={{n}},{setting}"
-    for setting in (
-        "operator=field",
-        "operator=field,cell=32",
-        "operator=field,contrast=no",
-        "operator=field,noise=0.05",
-        "operator=field,fill=inpaint",
-        "operator=multiscale",
-        "operator=gain",
-        "operator=gain,cell=2",
-        "operator=patch,keep=0.5,contrast=no",
-        "operator=patch,keep=0.5,cell=2,contrast=no",
-        "operator=pixel,keep=0.5",
-        "operator=pixel,keep=0.5,contrast=no",
-        "operator=pixel,keep=0.3,contrast=no",
-        "operator=pixel,keep=0.7,contrast=no",
-        "operator=lowpass",
-        "operator=lowpass,contrast=no",
-    )
+SWEEP = (
+    "gradient",
+    "smoothgrad:samples={n}",
+    "smoothgrad:samples={n},sigma=0.08",
+    "smoothgrad:samples={n},sigma=0.05",
+    "smoothgrad:samples={n},reduction=variance",
+    "integrated-gradients:samples={n},reduction=absolute",
+    *(
+        f"suppression:samples={{n}},{setting}"
+        for setting in (
+            "operator=field",
+            "operator=field,contrast=no",
+            "operator=field,keep=0.5,contrast=no",
+            "operator=field,noise=0.05",
+            "operator=field,fill=inpaint",
+            "operator=multiscale",
+            "operator=gain",
+            "operator=patch,keep=0.5,contrast=no",
+            "operator=patch,keep=0.5,cell=2,contrast=no",
+            "operator=pixel,keep=0.5",
+            "operator=pixel,keep=0.5,contrast=no",
+            "operator=pixel,keep=0.3,contrast=no",
+            "operator=pixel,keep=0.7,contrast=no",
+            "operator=pixel,keep=0.5,contrast=no,noise=0.05",
+            "operator=lowpass",
+        )
+    ),
+)
+
+# the second round, around the settings that led the first
+REFINE = (
+    "smoothgrad:samples={n},sigma=0.08",
+    "smoothgrad:samples={n},sigma=0.08,scale=log-probability",
+    *(
+        f"suppression:samples={{n}},{setting}"
+        for setting in (
+            "operator=pixel,keep=0.5,contrast=no,noise=0.05",
+            "operator=pixel,keep=0.5,contrast=no,noise=0.05,scale=log-probability",
+            "operator=pixel,keep=0.5,contrast=no,noise=0.05,reduction=squared",
+            "operator=pixel,keep=0.5,contrast=no,noise=0.08",
+            "operator=pixel,keep=0.5,contrast=yes,noise=0.05",
+            "operator=patch,cell=2,keep=0.5,contrast=yes,noise=0.05",
+            "operator=gain,cell=16,keep=0,contrast=yes,noise=0.05",
+            "operator=gain,cell=4,keep=0.3,contrast=yes,noise=0.05",
+            "operator=field,cell=16,keep=0,contrast=yes,noise=0.08",
+        )
+    ),
 )
 
 
@@ -127,29 +156,23 @@ def table() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Sweep and compare samplers of gradient integration.")
-    parser.add_argument("part", choices=("sweep", "compare", "table"))
+    parser.add_argument("part", choices=("sweep", "refine", "compare", "table"))
     parser.add_argument("--model", choices=MODELS, action="append", help="both if none is named")
     parser.add_argument("--data", choices=("imagenet100", "imagenette"), default="imagenet100")
     parser.add_argument("--pictures", type=int, default=50)
     parser.add_argument("--samples", type=int, default=32)
-    parser.add_argument("--only", help="sweep only settings that hold this text")
     given = parser.parse_args()
     if given.part == "table":
         table()
         return
     if given.data == "imagenet100":
-        data = half(open_dataset(DATA / "imagenet100"), 0 if given.part == "sweep" else 1)
+        data = half(open_dataset(DATA / "imagenet100"), 1 if given.part == "compare" else 0)
     else:
         data = open_dataset(DATA / "imagenette" / "val")
     data = spread(data, given.pictures)
-    contenders = [text.format(n=given.samples) for text in BASELINES]
-    if given.part == "sweep":
-        metrics = [FAITHFULNESS, "certainty"]
-        own = [text.format(n=given.samples) for text in SWEEP]
-        contenders += [text for text in own if not given.only or given.only in text]
-    else:
-        metrics = [FAITHFULNESS, "certainty", "randomisation"]
-        contenders.append(f"suppression:samples={given.samples}")
+    metrics = [FAITHFULNESS, "certainty"]
+    settings = {"sweep": SWEEP, "refine": REFINE, "compare": (*BASELINES, "suppression:samples={n}")}[given.part]
+    contenders = [text.format(n=given.samples) for text in settings]
     for model in given.model or MODELS:
         run(f"{given.part}-{given.data}", model, data, contenders, metrics)
 
