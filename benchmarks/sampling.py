@@ -3,13 +3,15 @@
     uv run python benchmarks/sampling.py sweep [--model mobilenet_v2] [--pictures 50]
     uv run python benchmarks/sampling.py refine [--model ...] [--pictures 50]
     uv run python benchmarks/sampling.py compare [--model ...] [--pictures 50] [--data imagenet100|imagenette]
-    uv run python benchmarks/sampling.py table
+    uv run python benchmarks/sampling.py sanity [--model ...] [--pictures 10]
+    uv run python benchmarks/sampling.py table | plot
 
 The sweep and its second round (refine) run on the even photos of imagenet100; the comparison on the odd ones and on
 imagenette's validation photos. Masked pictures are filled with blur (insertion) and black (deletion), which no sampler
 here uses, and scored by the classifier itself. All are evaluations (core/evaluation), kept in runs/ and taken up again
-when killed; their leaderboards go to benchmarks/results/sampling-*.json, and `table` prints those as Markdown. Needs the
-real weights and photos that the tests use (`../shared/data` or $SATCHEL_TEST_DATA).
+when killed; their leaderboards go to benchmarks/results/sampling-*.json; `table` prints those as Markdown and `plot`
+draws the sweeps into docs/sampling.svg. Needs the real weights and photos that the tests use (`../shared/data` or
+$SATCHEL_TEST_DATA).
 """
 
 from __future__ import annotations
@@ -17,18 +19,23 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from figures import machine
 
 from core.data import Dataset, open_dataset
-from core.evaluation.run import Contender, EvaluationOptions, Yardstick, evaluate
+from core.evaluation.leaderboard import leaderboard, paired_difference, warnings
+from core.evaluation.run import CONTROLS, Contender, EvaluationOptions, Yardstick, evaluate
 from core.evaluation.store import open_evaluation
 from core.explain import parse_explainer
 from core.loading import load_classifier
 from core.metrics.metric import parse_metric
+from core.runtime.randomness import derived_seed
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -110,71 +117,144 @@ def spread(data: Dataset, count: int) -> Dataset:
     return replace(data, items=tuple(data.items[i] for i in keep))
 
 
-def run(part: str, model: str, data: Dataset, explainers: list[str], metrics: list[str]) -> None:
-    """One evaluation, its leaderboard kept as JSON."""
+def run(part: str, model: str, data: Dataset, groups: Sequence[Sequence[str]], metrics: Sequence[str]) -> None:
+    """One evaluation a group of explainers, so that one of them can change alone; one leaderboard, kept as JSON."""
     classifier = load_classifier(f"torchvision:{model}@{DATA}/weights/{model}.pth")
-    options = EvaluationOptions(
-        contenders=tuple(Contender(text, *parse_explainer(text)) for text in explainers),
-        yardsticks=tuple(Yardstick(text, *parse_metric(text)) for text in metrics),
-        shard=5,
-        batch=5,
+    yardsticks = tuple(Yardstick(text, *parse_metric(text)) for text in metrics)
+    name, tables = f"{part}-{model}-{len(data)}", []
+    for explainers in groups:
+        contenders = tuple(Contender(text, *parse_explainer(text)) for text in explainers)
+        options = EvaluationOptions(contenders, yardsticks, shard=5, batch=5)
+        settings = derived_seed(*explainers, *metrics) % 16**8
+        out = ROOT / "runs" / f"sampling-{name}-{settings:08x}"
+        for progress in evaluate(data, classifier, out, options):
+            print(f"\r{progress.stage} {progress.done}/{progress.total}".ljust(100), end="", flush=True)
+        found = open_evaluation(out)
+        tables.append((found.scores, found.costs))
+    scores, costs = (
+        pd.concat(parts).drop_duplicates([k for k in ("image", "explainer", "metric") if k in parts[0]])
+        for parts in zip(*tables)
     )
-    name = f"{part}-{model}-{len(data)}"
-    out = ROOT / "runs" / f"sampling-{name}"
-    for progress in evaluate(data, classifier, out, options):
-        print(f"\r{progress.stage} {progress.done}/{progress.total}".ljust(100), end="", flush=True)
-    found = open_evaluation(out)
-    kept = {key: found.manifest[key] for key in ("pictures", "scorer", "warnings", "seed", "seconds", "device")}
-    kept["scorer"] = f"torchvision:{model}"  # the file's place is nobody's business
-    result = {"machine": machine(), "model": model, "part": part, **kept, "leaderboard": found.leaderboard}
+    higher = {y.label: y.metric.higher_is_better for y in yardsticks}
+    board = leaderboard(scores, costs, higher, CONTROLS)
+    result = {
+        "machine": machine(),
+        "model": model,
+        "part": part,
+        "pictures": len(data),
+        "scorer": model,
+        "warnings": warnings(board, CONTROLS),
+        "over_noise": {metric: over_noise(board, scores, metric) for metric in metrics},
+        "leaderboard": board,
+    }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"sampling-{name}.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
+def over_noise(board: Sequence[dict[str, Any]], scores: pd.DataFrame, metric: str) -> dict[str, Any]:
+    """Each explainer minus the best one that adds noise, on the same pictures: mean and paired 95 % interval.
+
+    The best one is found on these very pictures, which favours it.
+    """
+    entries = [e for e in board if e["metric"] == metric]
+    best = next((e["explainer"] for e in entries if e["explainer"].startswith("smoothgrad")), None)  # best first
+    if best is None:
+        return {}
+    scores = scores[scores["metric"] == metric]
+    others = [e["explainer"] for e in entries if e["explainer"] != best]
+    gaps = {name: paired_difference(scores, name, best) for name in others}
+    return {"best_noise": best, "differences": {n: [g.estimate, g.low, g.high] for n, g in gaps.items()}}
+
+
+def results(part: str = "") -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"sampling-{part}*.json"))]
+
+
+def with_interval(numbers: Sequence[float | None], signed: bool = False) -> str:
+    if numbers[0] is None:
+        return "-"
+    mean, low, high = (f"{value:{'+' if signed else ''}.3f}" for value in numbers)
+    return f"{mean} [{low}, {high}]"
+
+
 def table() -> None:
-    """Every result as Markdown: faithfulness first, then the others, best first."""
-    for path in sorted(RESULTS.glob("sampling-*.json")):
-        result = json.loads(path.read_text())
+    """Every result as Markdown: the first metric's best first; its difference to the best noise beside it."""
+    for result in results():
         print(f"\n### {result['model']}, {result['part']}, {result['pictures']} photos\n")
         metrics = list(dict.fromkeys(e["metric"] for e in result["leaderboard"]))
         by_name = {(e["metric"], e["explainer"]): e for e in result["leaderboard"]}
-        print("| explainer | " + " | ".join(metrics) + " | behind the best | alignment | saturated | seconds |")
+        gaps = result["over_noise"][metrics[0]].get("differences", {})
+        print("| explainer | " + " | ".join(metrics) + " | over the best noise | alignment | saturated | seconds |")
         print("|---|" + "---|" * (len(metrics) + 4))
         for lead in (e for e in result["leaderboard"] if e["metric"] == metrics[0]):
-            cells = []
-            for metric in metrics:
-                e = by_name[metric, lead["explainer"]]
-                cells.append("-" if e["mean"] is None else f"{e['mean']:.3f} [{e['low']:.3f}, {e['high']:.3f}]")
-            behind = "-"
-            if lead["behind"] is not None:
-                behind = f"{lead['behind']:.3f} [{lead['behind_low']:.3f}, {lead['behind_high']:.3f}]"
-            more = ("-" if lead[key] is None else f"{lead[key]:.2f}" for key in ("alignment", "saturated", "seconds"))
-            print(f"| `{lead['explainer']}` | " + " | ".join([*cells, behind, *more]) + " |")
+            name = lead["explainer"]
+            cells = [
+                with_interval([by_name[metric, name][key] for key in ("mean", "low", "high")]) for metric in metrics
+            ]
+            cells.append(with_interval(gaps[name], signed=True) if name in gaps else "-")
+            cells += ["-" if lead[key] is None else f"{lead[key]:.2f}" for key in ("alignment", "saturated", "seconds")]
+            print(f"| `{name}` | " + " | ".join(cells) + " |")
         for warning in result["warnings"]:
             print(f"\n{warning}")
 
 
+def plot() -> None:
+    """Both rounds of the sweep, one panel a model: faithfulness over the best noise on the same photos."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, len(MODELS), figsize=(13, 8), sharex=True, layout="constrained")
+    for panel, model in zip(panels, MODELS):
+        lines: dict[str, tuple[list[float], str]] = {}
+        for part, colour in (("sweep", "#4c6a92"), ("refine", "#c05a1c")):
+            for result in results(part):
+                if result["model"] == model:
+                    found = result["over_noise"][FAITHFULNESS]
+                    named = {k: v for k, v in found["differences"].items() if k not in CONTROLS}
+                    lines |= {f"{short(k)} ({part})": (v, colour) for k, v in named.items()}
+        ranked = sorted(lines.items(), key=lambda line: line[1][0][0])
+        for y, (_, ((mean, low, high), colour)) in enumerate(ranked):
+            panel.plot([low, high], [y, y], color=colour, lw=1.5)
+            panel.plot(mean, y, "o", color=colour, ms=5)
+        panel.set_yticks(range(len(ranked)), [name for name, _ in ranked], fontsize=8)
+        panel.axvline(0, color="#888888", lw=1)
+        panel.set_title(model, loc="left", fontsize=11)
+        panel.set_xlabel("insertion minus deletion, over the best noise on the same photos", fontsize=9)
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.savefig(ROOT / "docs" / "sampling.svg", metadata={"Date": None})
+
+
+def short(explainer: str) -> str:
+    """Without what all have in common."""
+    name, _, settings = explainer.partition(":")
+    rest = [part for part in settings.split(",") if part and not part.startswith("samples=")]
+    return ", ".join(rest) if name == "suppression" else ", ".join([name, *rest])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Sweep and compare samplers of gradient integration.")
-    parser.add_argument("part", choices=("sweep", "refine", "compare", "table"))
+    parser.add_argument("part", choices=("sweep", "refine", "compare", "sanity", "table", "plot"))
     parser.add_argument("--model", choices=MODELS, action="append", help="both if none is named")
     parser.add_argument("--data", choices=("imagenet100", "imagenette"), default="imagenet100")
     parser.add_argument("--pictures", type=int, default=50)
     parser.add_argument("--samples", type=int, default=32)
+    parser.add_argument("--suppression", default="suppression:samples={n}", help="the setting that is compared")
     given = parser.parse_args()
-    if given.part == "table":
-        table()
+    if given.part in ("table", "plot"):
+        table() if given.part == "table" else plot()
         return
     if given.data == "imagenet100":
-        data = half(open_dataset(DATA / "imagenet100"), 1 if given.part == "compare" else 0)
+        data = half(open_dataset(DATA / "imagenet100"), 0 if given.part in ("sweep", "refine") else 1)
     else:
         data = open_dataset(DATA / "imagenette" / "val")
     data = spread(data, given.pictures)
-    metrics = [FAITHFULNESS, "certainty"]
-    settings = {"sweep": SWEEP, "refine": REFINE, "compare": (*BASELINES, "suppression:samples={n}")}[given.part]
-    contenders = [text.format(n=given.samples) for text in settings]
+    metrics = ["randomisation"] if given.part == "sanity" else [FAITHFULNESS, "certainty"]
+    groups = {"sweep": (SWEEP,), "refine": (REFINE,)}.get(given.part, (BASELINES, (given.suppression,)))
+    filled = [[text.format(n=given.samples) for text in group] for group in groups]
     for model in given.model or MODELS:
-        run(f"{given.part}-{given.data}", model, data, contenders, metrics)
+        run(f"{given.part}-{given.data}", model, data, filled, metrics)
 
 
 if __name__ == "__main__":
