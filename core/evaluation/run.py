@@ -72,7 +72,7 @@ class EvaluationOptions:
     yardsticks: tuple[Yardstick, ...]
     seed: int = 0
     scorer: Classifier | None = None
-    shard: int = 16
+    shard: int = 4
     batch: int = 4
 
     def __post_init__(self) -> None:
