@@ -7,11 +7,11 @@
     uv run python benchmarks/sampling.py table | plot
 
 The sweep and its second round (refine) run on the even photos of imagenet100; the comparison on the odd ones and on
-imagenette's validation photos. Masked pictures are filled with blur (insertion) and black (deletion), which no sampler
-here uses, and scored by the classifier itself. All are evaluations (core/evaluation), kept in runs/ and taken up again
-when killed; their leaderboards go to benchmarks/results/sampling-*.json; `table` prints those as Markdown and `plot`
-draws the sweeps into docs/sampling.svg. Needs the real weights and photos that the tests use (`../shared/data` or
-$SATCHEL_TEST_DATA).
+imagenette's validation photos. Masked pictures are filled with what the suppression that is judged does not use (blur
+and black in the first round, mean colour and black afterwards), and scored by the classifier itself. All are
+evaluations (core/evaluation), kept in runs/ and taken up again when killed; their leaderboards go to
+benchmarks/results/sampling-*.json; `table` prints those as Markdown and `plot` draws the sweeps into
+docs/sampling.svg. Needs the real weights and photos that the tests use (`../shared/data` or $SATCHEL_TEST_DATA).
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 DATA = Path(os.environ.get("SATCHEL_TEST_DATA", ROOT.parent / "shared" / "data"))
 MODELS = ("squeezenet1_1", "mobilenet_v2")
-FAITHFULNESS = "insertion-deletion:insertion_fill=blur,deletion_fill=black"
+FIRST_ROUND = "insertion-deletion:insertion_fill=blur,deletion_fill=black"
+FAITHFULNESS = "insertion-deletion:insertion_fill=mean,deletion_fill=black"  # blur is what suppression fades to
 
 # in the comparison; the sweep tries more widths of noise instead of the signed forms
 BASELINES = (
@@ -83,22 +84,24 @@ SWEEP = (
     ),
 )
 
-# the second round, around the settings that led the first
+# the second round: the leaders again, fading to the blurred picture as well, and noise added to all
 REFINE = (
+    "smoothgrad:samples={n}",
     "smoothgrad:samples={n},sigma=0.08",
-    "smoothgrad:samples={n},sigma=0.08,scale=log-probability",
+    "smoothgrad:samples={n},sigma=0.05",
     *(
-        f"suppression:samples={{n}},{setting}"
+        f"suppression:samples={{n}},operator={setting}"
         for setting in (
-            "operator=pixel,keep=0.5,contrast=no,noise=0.05",
-            "operator=pixel,keep=0.5,contrast=no,noise=0.05,scale=log-probability",
-            "operator=pixel,keep=0.5,contrast=no,noise=0.05,reduction=squared",
-            "operator=pixel,keep=0.5,contrast=no,noise=0.08",
-            "operator=pixel,keep=0.5,contrast=yes,noise=0.05",
-            "operator=patch,cell=2,keep=0.5,contrast=yes,noise=0.05",
-            "operator=gain,cell=16,keep=0,contrast=yes,noise=0.05",
-            "operator=gain,cell=4,keep=0.3,contrast=yes,noise=0.05",
-            "operator=field,cell=16,keep=0,contrast=yes,noise=0.08",
+            "gain,cell=8,keep=0.3,contrast=yes,noise=0.05,fill=mean",
+            "gain,cell=32,keep=0,contrast=yes,noise=0.05,fill=mean",
+            "gain,cell=16,keep=0,contrast=no,noise=0.05,fill=blur",
+            "gain,cell=32,keep=0,contrast=no,noise=0.05,fill=blur",
+            "gain,cell=64,keep=0,contrast=no,noise=0.05,fill=blur",
+            "gain,cell=32,keep=0,contrast=no,noise=0.08,fill=blur",
+            "gain,cell=32,keep=0,contrast=no,noise=0,fill=blur",
+            "field,cell=32,keep=0,contrast=no,noise=0.05,fill=blur",
+            "patch,cell=32,keep=0,contrast=no,noise=0.05,fill=blur",
+            "pixel,keep=0.5,contrast=yes,noise=0.05,fill=mean",
         )
     ),
 )
@@ -211,7 +214,7 @@ def plot() -> None:
         for part, colour in (("sweep", "#4c6a92"), ("refine", "#c05a1c")):
             for result in results(part):
                 if result["model"] == model:
-                    found = result["over_noise"][FAITHFULNESS]
+                    found = next(iter(result["over_noise"].values()))
                     named = {k: v for k, v in found["differences"].items() if k not in CONTROLS}
                     lines |= {f"{short(k)} ({part})": (v, colour) for k, v in named.items()}
         ranked = sorted(lines.items(), key=lambda line: line[1][0][0])
@@ -250,7 +253,11 @@ def main() -> None:
     else:
         data = open_dataset(DATA / "imagenette" / "val")
     data = spread(data, given.pictures)
-    metrics = ["randomisation"] if given.part == "sanity" else [FAITHFULNESS, "certainty"]
+    metrics = (
+        ["randomisation"]
+        if given.part == "sanity"
+        else [FIRST_ROUND if given.part == "sweep" else FAITHFULNESS, "certainty"]
+    )
     groups = {"sweep": (SWEEP,), "refine": (REFINE,)}.get(given.part, (BASELINES, (given.suppression,)))
     filled = [[text.format(n=given.samples) for text in group] for group in groups]
     for model in given.model or MODELS:
