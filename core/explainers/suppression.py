@@ -40,7 +40,7 @@ class Suppression(Sampler):
     """
 
     operator: str = "gain"
-    cell: int = 32
+    cell: int = 16
     keep: float = 0.0
     contrast: bool = False
 
