@@ -17,6 +17,7 @@ from core.explainers.presets import (
     FILL,
     is_random_preset,
     preset,
+    preset_fill,
     sampler_parameter,
     samples_parameter,
     visited_by_preset,
@@ -219,5 +220,9 @@ class GradientAttention(AttentionExplainer):
             return coarse.unsqueeze(1), logits
 
         yield from integrate(
-            classifier, job, preset(p.sampler, p.samples), Reading(read, mean_only, kind=self.name), FILL
+            classifier,
+            job,
+            preset(p.sampler, p.samples),
+            Reading(read, mean_only, kind=self.name),
+            preset_fill(p.sampler),
         )

@@ -15,9 +15,9 @@ from core.classifier import Classifier
 from core.explainers.integration import Reading, Samples, integrate
 from core.explainers.layers import SpatialLayer, last_map
 from core.explainers.presets import (
-    FILL,
     is_random_preset,
     preset,
+    preset_fill,
     sampler_parameter,
     samples_parameter,
     visited_by_preset,
@@ -75,7 +75,7 @@ class Cam(Explainer):
 
         # passes go back only as far as the layer, so their best chunk is learned apart from whole gradients
         reading = Reading(read, finish, kind="cam")
-        yield from integrate(classifier, job, preset(p.sampler, p.samples), reading, FILL)
+        yield from integrate(classifier, job, preset(p.sampler, p.samples), reading, preset_fill(p.sampler))
 
 
 @register
