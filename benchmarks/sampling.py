@@ -207,33 +207,54 @@ def plot() -> None:
 
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import MultipleLocator
 
-    figure, panels = plt.subplots(1, len(MODELS), figsize=(13, 8), sharex=True, layout="constrained")
+    rounds = (("sweep", "#4c6a92", "first round"), ("refine", "#c05a1c", "second round"))
+    gaps: dict[tuple[str, str], dict[str, list[float]]] = {}  # (part, explainer) -> model -> mean, low, high
+    for part, _, _ in rounds:
+        for result in results(part):
+            found = next(iter(result["over_noise"].values()))
+            named = {found["best_noise"]: [0.0, 0.0, 0.0], **found["differences"]}
+            for name, gap in named.items():
+                if name not in CONTROLS:
+                    gaps.setdefault((part, name), {})[result["model"]] = gap
+    rows = sorted(gaps, key=lambda row: np.mean([gap[0] for gap in gaps[row].values()]))
+    plt.rcParams["svg.fonttype"] = "none"  # text stays text
+    figure, panels = plt.subplots(1, len(MODELS), figsize=(11, 8), sharex=True, sharey=True, layout="constrained")
     for panel, model in zip(panels, MODELS):
-        lines: dict[str, tuple[list[float], str]] = {}
-        for part, colour in (("sweep", "#4c6a92"), ("refine", "#c05a1c")):
-            for result in results(part):
-                if result["model"] == model:
-                    found = next(iter(result["over_noise"].values()))
-                    named = {k: v for k, v in found["differences"].items() if k not in CONTROLS}
-                    lines |= {f"{short(k)} ({part})": (v, colour) for k, v in named.items()}
-        ranked = sorted(lines.items(), key=lambda line: line[1][0][0])
-        for y, (_, ((mean, low, high), colour)) in enumerate(ranked):
-            panel.plot([low, high], [y, y], color=colour, lw=1.5)
-            panel.plot(mean, y, "o", color=colour, ms=5)
-        panel.set_yticks(range(len(ranked)), [name for name, _ in ranked], fontsize=8)
+        for y, row in enumerate(rows):
+            if model in gaps[row]:
+                mean, low, high = gaps[row][model]
+                colour = next(colour for part, colour, _ in rounds if part == row[0])
+                panel.plot([low, high], [y, y], color=colour, lw=1.5)
+                panel.plot(mean, y, "o", color=colour, ms=5)
+        panel.set_yticks(range(len(rows)), [short(name) for _, name in rows], fontsize=8)
+        panel.xaxis.set_major_locator(MultipleLocator(0.05))
         panel.axvline(0, color="#888888", lw=1)
-        panel.set_title(model, loc="left", fontsize=11)
-        panel.set_xlabel("insertion minus deletion, over the best noise on the same photos", fontsize=9)
+        panel.set_title(model, loc="left", fontsize=10)
         panel.spines[["top", "right"]].set_visible(False)
-    figure.savefig(ROOT / "docs" / "sampling.svg", metadata={"Date": None})
+    for _, colour, title in rounds:
+        panels[-1].plot([], [], "o-", color=colour, label=title)
+    panels[-1].legend(frameon=False, fontsize=9, loc="lower right")
+    figure.supxlabel("insertion minus deletion, minus that of the best noise on the same photos", fontsize=9)
+    figure.savefig(ROOT / "docs" / "sampling.svg", metadata={"Date": None}, facecolor="white")
 
 
 def short(explainer: str) -> str:
-    """Without what all have in common."""
+    """A setting in words: "gain 16 px to blur + noise 0.05"."""
     name, _, settings = explainer.partition(":")
-    rest = [part for part in settings.split(",") if part and not part.startswith("samples=")]
-    return ", ".join(rest) if name == "suppression" else ", ".join([name, *rest])
+    given = dict(part.split("=") for part in settings.split(",") if part)
+    if name != "suppression":
+        rest = [given[key] for key in ("reduction", "scale") if key in given]
+        sigma = [given.get("sigma", "0.15")] if name == "smoothgrad" else []
+        return " ".join([name, *sigma, *rest])
+    words = [given["operator"]]
+    words += [f"{given['cell']} px"] if "cell" in given else []
+    words += [f"from {given['keep']}"] if given["keep"] != "0" else []
+    words += ["x contrast"] if given["contrast"] == "yes" else []
+    words += [f"to {given['fill']}"]
+    words += [f"+ noise {given['noise']}"] if given["noise"] != "0" else []
+    return " ".join(words)
 
 
 def main() -> None:
