@@ -149,7 +149,7 @@ class Pictures:
         with turn():
             predictions = classifier.predict(prepared.tensor[None])[0]
         geometry = shrunk(prepared.geometry, copy.size)
-        cut = shrunk(prepared.geometry, segments.masks.shape[1:])
+        cut = shrunk(prepared.geometry, segments.size)
         masks = segments.to_model(cut)
         coverage = tuple(masks.mean((1, 2)).tolist())
         view = View(
