@@ -71,7 +71,7 @@ def box(
         UserError: as `polygons`.
     """
     (x, y), (width, height) = corner, extent
-    corners = np.array([(x, y), (x + width, y), (x + width, y + height), (x, y + height)], float)
+    corners = _points([(x, y), (x + width, y), (x + width, y + height), (x, y + height)])
     if degrees:
         about = np.array(pivot or (x + width / 2, y + height / 2))
         corners = (corners - about) @ _turn(degrees).T + about
