@@ -103,7 +103,9 @@ class Segments:
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        strays = {item.mask.size for item in self.items} - {tuple(self.size)}
+        object.__setattr__(self, "size", (int(self.size[0]), int(self.size[1])))
+        object.__setattr__(self, "items", tuple(self.items))
+        strays = {item.mask.size for item in self.items} - {self.size}
         if strays:
             raise ValueError(f"expected masks of size {self.size}, got {sorted(strays)}")
 

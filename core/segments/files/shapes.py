@@ -51,7 +51,8 @@ def polygons(outlines: Sequence[Any], size: tuple[int, int]) -> Mask:
     length = sum(np.abs(np.diff(points, append=points[:2])).sum() for points in map(np.asarray, kept))
     if length > LONGEST_OUTLINE:
         raise UserError("An outline is longer than any that is drawn by hand; export it as a mask instead.")
-    return covered([from_text(filled["counts"], size) for filled in coco.frPyObjects(kept, *size)])
+    masks = [from_text(filled["counts"], size) for filled in coco.frPyObjects(kept, *size)]
+    return covered(masks) if len(masks) > 1 else masks[0]
 
 
 def box(
