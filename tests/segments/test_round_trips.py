@@ -119,9 +119,14 @@ def test_a_folder_of_another_form_is_left_alone(tmp_path):
     pictures = [("x.png", Segments.from_masks(np.ones((1, 2, 2), bool), ["a"], ["unset"]))]
     label_maps.write(tmp_path / "maps", pictures)
     mask_folders.write(tmp_path / "folders", pictures)
-    for write, folder in ((label_maps.write, "folders"), (mask_folders.write, "maps")):
+    (tmp_path / "zero").mkdir()
+    (tmp_path / "zero/segments.json").write_text('{"0": "a", "7": "b"}')
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd/segments.json").write_text('{"²": "a"}')
+    maps, folders = label_maps.write, mask_folders.write
+    for write, folder in ((maps, "folders"), (folders, "maps"), (maps, "zero"), (maps, "odd")):
         before = sorted(tmp_path.rglob("*"))
-        with pytest.raises(UserError, match="another form"):
+        with pytest.raises(UserError, match="another form|the value 0"):
             write(tmp_path / folder, pictures)
         assert sorted(tmp_path.rglob("*")) == before
 
