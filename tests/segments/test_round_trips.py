@@ -126,7 +126,7 @@ def test_a_folder_of_another_form_is_left_alone(tmp_path):
     maps, folders = label_maps.write, mask_folders.write
     for write, folder in ((maps, "folders"), (folders, "maps"), (maps, "zero"), (maps, "odd")):
         before = sorted(tmp_path.rglob("*"))
-        with pytest.raises(UserError, match="another form|the value 0"):
+        with pytest.raises(UserError, match=r"another form|the value 0"):
             write(tmp_path / folder, pictures)
         assert sorted(tmp_path.rglob("*")) == before
 
