@@ -27,7 +27,8 @@ DataArgument = Annotated[
     ),
 ]
 SegmentsOption = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Masks from elsewhere: PNG label maps and segments.json.")
+    Path | None,
+    typer.Option(metavar="PATH", help="Masks from elsewhere: COCO, CVAT, Label Studio, label maps, mask folders."),
 ]
 LimitOption = Annotated[
     int | None, typer.Option(min=1, help="At most this many pictures, spread evenly over the data.")

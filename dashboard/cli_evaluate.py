@@ -78,6 +78,8 @@ def evaluate(
         contenders = [Contender(text, *parse_explainer(text)) for text in separated(explainers or ())]
         yardsticks = [Yardstick(text, *parse_metric(text)) for text in separated(metrics or ())]
         opened = open_dataset(data, segments=segments, limit=limit)
+        for note in opened.notes:
+            tell(note)
         classifier = open_classifier(model, labels, device, precision)
         if not contenders:
             contenders = [Contender(name, *parse_explainer(name)) for name in _usual_explainers(classifier)]

@@ -65,6 +65,8 @@ def report(
 
         chosen = [parse_explainer(text) for text in explainer or ()]
         opened = open_dataset(data, segments=segments, limit=limit)
+        for note in opened.notes:
+            tell(note)
         classifier = open_classifier(model, labels, device, precision)
         if not chosen:
             chosen = [(method, method.parameters()) for method in _usual(classifier)]
