@@ -40,7 +40,8 @@ def evaluate(
     model: ModelOption = "demo:biased",
     labels: LabelsOption = None,
     segments: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Masks from elsewhere: PNG label maps and segments.json.")
+        Path | None,
+        typer.Option(metavar="PATH", help="Masks from elsewhere: COCO, CVAT, Label Studio, label maps, mask folders."),
     ] = None,
     explainers: Annotated[
         list[str] | None,
@@ -84,6 +85,8 @@ def evaluate(
         contenders = [Contender(text, *parse_explainer(text)) for text in separated(explainers or ())]
         yardsticks = [Yardstick(text, *parse_metric(text)) for text in separated(metrics or ())]
         opened = open_dataset(data, segments=segments, limit=limit)
+        for note in opened.notes:
+            tell(note)
         classifier = open_classifier(model, labels, device, precision)
         if not contenders:
             contenders = [Contender(name, *parse_explainer(name)) for name in _usual_explainers(classifier)]

@@ -40,7 +40,8 @@ def report(
     model: ModelOption = "demo:biased",
     labels: LabelsOption = None,
     segments: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Masks from elsewhere: PNG label maps and segments.json.")
+        Path | None,
+        typer.Option(metavar="PATH", help="Masks from elsewhere: COCO, CVAT, Label Studio, label maps, mask folders."),
     ] = None,
     explainer: ExplainerOption = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the report.")] = Path("report"),
@@ -71,6 +72,8 @@ def report(
 
         chosen = [parse_explainer(text) for text in explainer or ()]
         opened = open_dataset(data, segments=segments, limit=limit)
+        for note in opened.notes:
+            tell(note)
         classifier = open_classifier(model, labels, device, precision)
         if not chosen:
             chosen = [(method, method.parameters()) for method in _usual(classifier)]

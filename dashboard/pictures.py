@@ -14,11 +14,11 @@ from PIL import Image
 from torch import Tensor
 
 from core.classifier import Prediction
-from core.data import read_label_map
 from core.errors import UserError
 from core.images import Picture, read_picture
 from core.preprocessing import Geometry
 from core.segments import Segments, segments_from_label_map, superpixels
+from core.segments.files import read_label_map
 from dashboard.classifiers import Loaded
 from dashboard.overlays import display_size, jpeg, shrunk
 
@@ -149,7 +149,7 @@ class Pictures:
         with turn():
             predictions = classifier.predict(prepared.tensor[None])[0]
         geometry = shrunk(prepared.geometry, copy.size)
-        cut = shrunk(prepared.geometry, segments.masks.shape[1:])
+        cut = shrunk(prepared.geometry, segments.size)
         masks = segments.to_model(cut)
         coverage = tuple(masks.mean((1, 2)).tolist())
         view = View(

@@ -84,10 +84,9 @@ def evidence_rows(maps: Mapping[str, Attribution], view: View) -> list[Row]:
         shares = shares_from_masks(attribution.values, view.masks) if attribution.condition == "fine" else None
         for i, share in enumerate(shares or ()):
             marks[i].append(Mark(name, share, share_error(attribution, share)))
-    titles = [f"{name} {n + 1}" if n else name for name, n in zip(segments.names, segments.instances)]
     rows = [
         Row(title, kind, coverage, tuple(found))
-        for title, kind, coverage, found in zip(titles, segments.kinds, view.coverage, marks)
+        for title, kind, coverage, found in zip(segments.titles, segments.kinds, view.coverage, marks)
         if found and coverage * view.masks[0].numel() >= MIN_MODEL_PIXELS
     ]
     return sorted(rows, key=lambda row: -row.median)
@@ -174,12 +173,12 @@ def segment_outlines(
 
     The one that the sentence above the maps names is outlined.
     """
-    height, width = segments.masks.shape[1:]
+    height, width = segments.size
     said = {row.name: f": {percent(row.median)} of the evidence, {row.density:.1f}x its size" for row in rows}
     paths = []
-    for mask, name, instance in zip(segments.masks, segments.names, segments.instances):
-        title = f"{name} {instance + 1}" if instance else name
-        contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_KCOS)
+    for title, segment in zip(segments.titles, segments):
+        mask = segment.mask.decode().view(np.uint8)
+        contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_KCOS)
         outline = "".join("M" + "L".join(f"{x} {y}" for x, y in c[:, 0]) + "Z" for c in contours if len(c) > 2)
         if outline:
             outlined = ' class="found"' if found is not None and title == found.name else ""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,36 @@ import pandas as pd
 from core.errors import UserError
 
 
+@contextmanager
+def whole_file(path: Path) -> Generator[Path]:
+    """A file that appears whole or not at all: write to the path that is given, which takes the name at the end.
+
+    Raises:
+        UserError: the disk is full, or the place cannot be written to; what stood there before is untouched.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"{path} cannot be written ({reason}); free some room or choose another place.") from error
+    finally:
+        with suppress(OSError):
+            part.unlink()
+
+
 def write_json(path: Path, value: Any) -> None:
     """Whole or not at all."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False), encoding="utf-8")
-    os.replace(temporary, path)
+    with whole_file(path) as part:
+        part.write_text(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False), encoding="utf-8")
 
 
 def write_table(path: Path, records: Sequence[dict[str, Any]] | pd.DataFrame) -> None:
     """Parquet, whole or not at all; no records give a file without columns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    pd.DataFrame(records).to_parquet(temporary, index=False)
-    os.replace(temporary, path)
+    with whole_file(path) as part:
+        pd.DataFrame(records).to_parquet(part, index=False)
 
 
 def read_shards(folder: Path) -> pd.DataFrame:

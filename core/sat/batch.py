@@ -62,13 +62,14 @@ class Loaded:
 
 
 def load(item: Item, classifier: Classifier) -> Loaded:
-    """Read one item.
+    """Read one item. Segments that have no name yet are left out: in a report only names count.
 
     Raises:
         UserError: the picture or its mask cannot be read, or they do not fit.
     """
     picture, segments = item.load()
     prepared = classifier.prepare(picture)
+    segments = None if segments is None else segments.only_named()
     masks = None if segments is None else segments.to_model(prepared.geometry)
     return Loaded(item, prepared, segments, masks)
 

@@ -44,7 +44,7 @@ def rows_from_masks(values: Tensor, masks: Tensor, segments: Segments, geometry:
     scale = float(total) / flat.numel()
     instances = segments.instances
     rows: list[dict[str, Any]] = []
-    for i, name in enumerate(segments.names):
+    for i, segment in enumerate(segments):
         if float(area[i]) < MIN_MODEL_PIXELS:
             continue
         coverage = float(area[i]) / flat.numel()
@@ -52,11 +52,11 @@ def rows_from_masks(values: Tensor, masks: Tensor, segments: Segments, geometry:
         mean = sums[i] / float(area[i])
         rows.append(
             {
-                "segment": name,
+                "segment": segment.name,
                 "instance": instances[i],
-                "kind": segments.kinds[i],
-                "pixels": int(segments.masks[i].sum()),
-                "visible": geometry.visible(segments.masks[i]),
+                "kind": segment.kind,
+                "pixels": segment.mask.area,
+                "visible": geometry.visible(segment.mask.decode()),
                 "coverage": coverage,
                 "mean": mean,
                 "sum": sums[i],

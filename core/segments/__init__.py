@@ -1,6 +1,28 @@
 """Named masks: what they are and where they come from."""
 
-from core.segments.segments import KINDS, Segments, check_size, default_kind, segments_from_label_map
+from core.segments.mask import Mask, covered
+from core.segments.segments import (
+    KINDS,
+    MIN_AREA,
+    Segment,
+    Segments,
+    check_size,
+    default_kind,
+    legal_name,
+    segments_from_label_map,
+)
 from core.segments.superpixels import superpixels
 
-__all__ = ["KINDS", "Segments", "check_size", "default_kind", "segments_from_label_map", "superpixels"]
+__all__ = [
+    "KINDS",
+    "MIN_AREA",
+    "Mask",
+    "Segment",
+    "Segments",
+    "check_size",
+    "covered",
+    "default_kind",
+    "legal_name",
+    "segments_from_label_map",
+    "superpixels",
+]

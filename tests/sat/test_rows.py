@@ -17,7 +17,7 @@ GEOMETRY = Preprocessing(resize=(SIDE, SIDE), crop=None).geometry(SIDE, SIDE)
 def halves() -> Segments:
     left = np.zeros((SIDE, SIDE), bool)
     left[:, : SIDE // 2] = True
-    return Segments(np.stack([left, ~left]), ("left", "right"), ("object", "context"), "files")
+    return Segments.from_masks(np.stack([left, ~left]), ("left", "right"), ("object", "context"), "files")
 
 
 def rows(values: torch.Tensor, segments: Segments) -> dict[str, dict]:
@@ -49,7 +49,9 @@ def test_a_flat_map_shares_nothing_and_a_tiny_segment_is_left_out():
     segments = halves()
     tiny = np.zeros((1, SIDE, SIDE), bool)
     tiny[0, 0, :3] = True
-    segments = Segments(np.concatenate([segments.masks, tiny]), ("left", "right", "tiny"), ("unset",) * 3, "files")
+    segments = Segments.from_masks(
+        np.concatenate([segments.masks, tiny]), ("left", "right", "tiny"), ("unset",) * 3, "files"
+    )
     cut = rows(torch.zeros(SIDE, SIDE), segments)
     assert set(cut) == {"left", "right"}
     assert cut["left"]["share"] is None
@@ -60,7 +62,7 @@ def test_a_segment_cut_by_the_crop_says_how_much_is_visible():
     geometry = Preprocessing(resize=None, crop=(10, 10)).geometry(10, 20)
     left = np.zeros((1, 10, 20), bool)
     left[:, :, :10] = True
-    segments = Segments(left, ("left",), ("unset",), "files")
+    segments = Segments.from_masks(left, ("left",), ("unset",), "files")
     (row,) = rows_from_masks(torch.ones(10, 10), segments.to_model(geometry), segments, geometry)
     assert row["visible"] == pytest.approx(0.5)
     assert row["coverage"] == pytest.approx(0.5)
