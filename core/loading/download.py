@@ -151,7 +151,10 @@ class _Part:
     def digest(self) -> str:
         self.file.flush()
         self.file.seek(0)
-        return hashlib.file_digest(self.file, "sha256").hexdigest()
+        h = hashlib.sha256()
+        while block := self.file.read(BLOCK):
+            h.update(block)
+        return h.hexdigest()
 
 
 def _fetch(url: str, part: _Part, tell: _Teller, timeout: float) -> str:
@@ -167,8 +170,8 @@ def _fetch(url: str, part: _Part, tell: _Teller, timeout: float) -> str:
             furthest = max(size, furthest)
             if failures == ATTEMPTS:
                 raise UserError(
-                    f"The download of {tell.what} {error} after {size >> 20} MB; try again, and it goes on from there if its "
-                    "server allows that."
+                    f"The download of {tell.what} {error} after {size >> 20} MB; try again, and it goes on from "
+                    "there if its server allows that."
                 ) from error
             sleep(PAUSE_SECONDS * failures)
 
