@@ -77,7 +77,11 @@ def answer_loss(logits: Tensor, quality: Tensor, targets: Tensor, meant: Tensor)
     Returns:
         The mean loss; and, [N], the IoU of output 0 with what is meant.
     """
-    logits = logits.float()
+    with torch.autocast(logits.device.type, enabled=False):  # sums over a mask need more digits than bfloat16 has
+        return _answer_loss(logits.float(), quality.float(), targets, meant)
+
+
+def _answer_loss(logits: Tensor, quality: Tensor, targets: Tensor, meant: Tensor) -> tuple[Tensor, Tensor]:
     rows = torch.arange(len(meant), device=meant.device)
     single, several = logits[:, 0], logits[:, 1:]
     wanted = targets[rows, meant]
@@ -87,5 +91,5 @@ def answer_loss(logits: Tensor, quality: Tensor, targets: Tensor, meant: Tensor)
     shared = (mask_loss(matched, targets) * real).sum(1) / real.sum(1).clamp(min=1)
     reached = overlap(single[:, None], wanted[:, None])[:, 0, 0]
     nearest = overlap(several, targets).masked_fill(~real[:, None, :], 0).amax(2)
-    guess = F.mse_loss(quality.float(), torch.cat([reached[:, None], nearest], 1))
+    guess = F.mse_loss(quality, torch.cat([reached[:, None], nearest], 1))
     return (mask_loss(single, wanted) + shared).mean() + guess, reached

@@ -267,7 +267,10 @@ def main() -> None:
     given.out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = given.out.with_suffix(".checkpoint.pt")
     if checkpoint.is_file():
-        run.take_up(checkpoint)
+        try:
+            run.take_up(checkpoint)
+        except ValueError as error:
+            raise SystemExit(f"{error}; remove it, or give another --out.") from error
         print(f"going on after {run.seconds / 60:.1f} minutes", flush=True)
     found = train(run, given.out, given.processes)
     print(f"{given.out}  {given.out.stat().st_size / 1e6:.2f} MB  {json.dumps(found)}", flush=True)

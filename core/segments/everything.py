@@ -79,6 +79,14 @@ class Generator(SamAutomaticMaskGenerator):
         self.predictor = predictor
         self._chunk = FixedChunk(POINTS_AT_ONCE.get(predictor.device.type, 16))
 
+    def _process_crop(
+        self, image: np.ndarray, crop_box: list[int], crop_layer_idx: int, orig_size: tuple[int, ...]
+    ) -> MaskData:
+        data = super()._process_crop(image, crop_box, crop_layer_idx, orig_size)
+        # the package's own has another shape where a crop gave no mask, over which it stumbles later
+        data["crop_boxes"] = data["crop_boxes"].reshape(-1, 4)
+        return data
+
     def _process_batch(
         self, points: np.ndarray, im_size: tuple[int, ...], crop_box: list[int], orig_size: tuple[int, ...]
     ) -> MaskData:

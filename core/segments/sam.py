@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -70,7 +71,7 @@ class Sam:
     """A SAM that answers prompts. Calls from several threads do not disturb one another.
 
     Attributes:
-        name: its spec; it stands in every segment's source as "sam:NAME".
+        name: its spec; it stands in the source of every segment.
         fingerprint: sha256 over its weights.
         cache: where embeddings and finished cuts are kept, by picture and fingerprint.
     """
@@ -98,8 +99,9 @@ class Sam:
 
     @property
     def source(self) -> str:
-        """What stands in the segments that it makes."""
-        return f"sam:{self.name}"
+        """What stands in the segments that it makes: its spec, without the folder of a file."""
+        name, at, file = self.name.partition("@")
+        return f"sam:{name}{at}{Path(file).name}"
 
     @property
     def click_means_part(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -53,7 +55,7 @@ def test_a_click_on_a_part_means_it_or_what_it_is_a_part_of():
     assert np.array_equal(beak[0], drawn.labels == BEAK)
     assert np.array_equal(beak[-1], head[-1])
     for chain in (beak, head):
-        assert all((small & ~large).sum() == 0 for small, large in zip(chain, chain[1:]))
+        assert all((small & ~large).sum() == 0 for small, large in pairwise(chain))
     assert not (drawn.labels == BIRD).any()
 
 

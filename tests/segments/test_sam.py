@@ -152,6 +152,15 @@ def test_its_segments_are_unnamed_and_say_which_sam_cut_them(sam):
     assert all(item.score is not None and 0 <= item.score <= 1 for item in found)
 
 
+def test_the_place_of_a_file_stands_in_no_segment(tmp_path):
+    assert tiny(tmp_path, f"vit_b@{tmp_path}/mine.pth").source == "sam:vit_b@mine.pth"
+
+
+def test_nothing_found_is_nothing_whatever_the_crops(sam):
+    strict = EverythingParameters(points=2, quality=1.0, stability=1.0, crops=1)
+    assert len(sam.everything(picture(), strict)) == 0
+
+
 def test_masks_of_a_large_picture_come_back_at_its_size(sam):
     found = sam.everything(picture(1100, 1400), ALL)
     assert len(found)
