@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 OUTLINES = ("ellipse", "blob", "ragged", "polygon", "box", "lobes", "stroke")
@@ -33,7 +35,7 @@ def texture(rng: np.random.Generator, side: int, kind: str) -> np.ndarray:
     if kind == "stripes":
         angle, period = rng.uniform(0, np.pi), rng.uniform(4, 30)
         across = np.arange(side, dtype=np.float32)
-        phase = (np.cos(angle) * across[None, :] + np.sin(angle) * across[:, None]) * (2 * np.pi / period)
+        phase = (math.cos(angle) * across[None, :] + math.sin(angle) * across[:, None]) * (2 * math.pi / period)
         return np.sin(phase + 1.5 * noise(rng, side, rng.uniform(2, 6)))
     dots = np.zeros((side, side), np.uint8)
     for x, y in rng.integers(0, side, (int(rng.integers(20, 160)), 2)).tolist():
