@@ -186,7 +186,10 @@ def _with_segments_from(data: Dataset, path: Path) -> Dataset:
         replace(item, segments=partial(files.__getitem__, keys[item.id])) if item.id in keys else item
         for item in data.items
     ]
-    return replace(data, items=tuple(items), notes=(*data.notes, *files.notes))
+    notes, spare = (*data.notes, *files.notes), len(files) - len(keys)
+    if spare:
+        notes = (*notes, f"Entries of {path.name} that belong to no picture of {data.name} were left out ({spare}).")
+    return replace(data, items=tuple(items), notes=notes)
 
 
 def check_context(context: Iterable[str], names: Iterable[str]) -> None:

@@ -164,6 +164,7 @@ def test_a_data_set_takes_every_form(pictures, tmp_path):
     data = open_dataset(pictures, segments=tmp_path / "coco.json")
     assert [found and found.names for found in (item.segments() for item in data.items)] == [("beak",), None, ("eye",)]
     assert data.first_without_masks.id == "finch/2.png"
+    assert data.notes == ("Entries of coco.json that belong to no picture of pictures were left out (1).",)
     data = open_dataset(pictures, segments=tmp_path / "maps")
     assert [item.segments() is not None for item in data.items] == [False, True, False]
     data = open_dataset(pictures, segments=tmp_path / "folders").with_context(["a/<b>"])

@@ -140,8 +140,9 @@ def test_mask_folders_that_are_something_else(tmp_path, refused):
 def test_a_names_file_that_leads_out(tmp_path, refused):
     save(tmp_path / "secret/a.png", VALUES // 255)
     (tmp_path / "in/beak").mkdir(parents=True)
-    (tmp_path / "in/segments.json").write_text('{"beak": "beak", "../secret": "x"}')
-    refused(lambda: open_segments(tmp_path / "in"), "../secret")
+    for key in ("../secret", "..", "", ".", "/etc"):
+        (tmp_path / "in/segments.json").write_text(json.dumps({"beak": "beak", key: "x"}))
+        refused(lambda: open_segments(tmp_path / "in"), f"names {key!r}")
 
 
 def test_folder_names_are_safe_and_unlike():

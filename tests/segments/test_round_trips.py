@@ -115,6 +115,22 @@ def test_more_segments_than_eight_bits_can_number(tmp_path):
     assert reread(tmp_path / "out", {"x.png": segments}) == {"x.png": segments}
 
 
+def test_a_folder_of_another_form_is_left_alone(tmp_path):
+    pictures = [("x.png", Segments.from_masks(np.ones((1, 2, 2), bool), ["a"], ["unset"]))]
+    label_maps.write(tmp_path / "maps", pictures)
+    mask_folders.write(tmp_path / "folders", pictures)
+    (tmp_path / "zero").mkdir()
+    (tmp_path / "zero/segments.json").write_text('{"0": "a", "7": "b"}')
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd/segments.json").write_text('{"²": "a"}')
+    maps, folders = label_maps.write, mask_folders.write
+    for write, folder in ((maps, "folders"), (folders, "maps"), (maps, "zero"), (maps, "odd")):
+        before = sorted(tmp_path.rglob("*"))
+        with pytest.raises(UserError, match=r"another form|the value 0"):
+            write(tmp_path / folder, pictures)
+        assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize("write", [label_maps.write, mask_folders.write])
 def test_pictures_that_would_share_a_mask(write, tmp_path):
     segments = Segments.from_masks(np.ones((1, 2, 2), bool), ["a"], ["unset"])
@@ -135,7 +151,7 @@ def test_a_full_disk_leaves_what_was_there(writer, tmp_path):
     write, _ = writer
     rng = np.random.default_rng(0)
     small = Segments.from_masks(np.ones((1, 4, 4), bool), ["a"], ["unset"])
-    noise = Segments.from_masks(rng.random((1, 400, 400)) < 0.5, ["a"], ["unset"])
+    noise = Segments.from_masks(rng.random((1, 200, 200)) < 0.5, ["a"], ["unset"])
     write(tmp_path / "out", [("x.png", small)])
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

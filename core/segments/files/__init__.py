@@ -32,7 +32,7 @@ def open_segments(path: str | Path) -> SegmentFiles:
     if (path / NAMES_FILE).is_file():
         folders = {child.name for child in path.iterdir() if child.is_dir()}
         # a key of digits is a mask value, even where a folder of pictures is called so
-        in_folders = any(key in folders and not key.isdigit() for key in read_name_table(path / NAMES_FILE))
+        in_folders = any(key in folders and not key.isdecimal() for key in read_name_table(path / NAMES_FILE))
         return mask_folders.read(path) if in_folders else label_maps.read(path)
     if (path / label_maps.VOC_NAMES_FILE).is_file() or label_maps.VOC_FOLDER in (path.name, *_folders(path)):
         return label_maps.read_voc(path)

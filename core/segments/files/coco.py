@@ -86,7 +86,7 @@ def write(path: Path, pictures: Iterable[tuple[str, Segments]], form: str = "rle
                     annotation = {"id": count, "image_id": len(images), "category_id": category}
                     annotation |= _written(segment, form)
                     file.write(",\n" if count > 1 else "\n")
-                    json.dump(annotation, file, allow_nan=False, ensure_ascii=False)
+                    file.write(json.dumps(annotation, allow_nan=False, ensure_ascii=False))
         rest = {"images": images, "categories": [_written_category(*entry) for entry in categories.items()]}
         file.write(f"\n],\n{json.dumps(rest, allow_nan=False, ensure_ascii=False)[1:]}\n")
 
@@ -109,12 +109,11 @@ class _Picture:
             where = f"Annotation {annotation.get('id')} of {self.path}"
             try:
                 boxes += not annotation.get("segmentation")
-                mask = _mask(annotation, size)
+                items.append(self._segment(_mask(annotation, size), annotation))
             except UserError as error:
                 raise UserError(f"{where}: {error}") from error
             except MALFORMED as error:
-                raise UserError(f"{where} has no mask that can be read ({error}); export it again.") from error
-            items.append(self._segment(mask, annotation, where))
+                raise UserError(f"{where} cannot be read ({error}); export it again.") from error
         return gathered(size, items, [f"Boxes without a mask were filled ({boxes})."] if boxes else [])
 
     def _size(self) -> tuple[int, int]:
@@ -123,13 +122,13 @@ class _Picture:
         given = next((size for size in found if isinstance(size, list | tuple) and None not in size), ())
         return picture_size(given, f"{self.key} in {self.path}")
 
-    def _segment(self, mask: Mask, annotation: Mapping[str, Any], where: str) -> Segment:
+    def _segment(self, mask: Mask, annotation: Mapping[str, Any]) -> Segment:
         category = annotation.get("category_id")
         segment = plain(mask, self.categories.get(category, f"category {category}"))
         details = annotation.get(FIELD, {})
         if annotation.get("score") is not None:
             details = {"score": annotation["score"], **details} if isinstance(details, Mapping) else details
-        return with_details(segment, details, where)
+        return with_details(segment, details, "It")
 
 
 def _mask(annotation: Mapping[str, Any], size: tuple[int, int]) -> Mask:
@@ -139,7 +138,7 @@ def _mask(annotation: Mapping[str, Any], size: tuple[int, int]) -> Mask:
         return shapes.box((x, y), (width, height), size)
     if isinstance(found, list):
         return shapes.polygons(found if isinstance(found[0], list) else [found], size)
-    if list(found["size"]) != list(size):
+    if tuple(found["size"]) != size:
         got, want = "x".join(map(str, found["size"])), "x".join(map(str, size))
         raise UserError(f"Its mask is {got} pixels (height x width), its picture {want}; make them equal.")
     counts = found["counts"]

@@ -16,13 +16,13 @@ from core.errors import UserError
 from core.segments.files.details import details_of, plain, with_details
 from core.segments.files.mask_pictures import (
     Colours,
-    mask_path,
     mask_pictures,
+    placed,
     read_label_map,
     read_with_details,
     write_mask_picture,
 )
-from core.segments.files.names import NAMES_FILE, NameTable, next_value, read_names
+from core.segments.files.names import NAMES_FILE, NameTable, read_names
 from core.segments.files.opened import MALFORMED, SegmentFiles
 from core.segments.mask import covered
 from core.segments.segments import Segments, default_kind, legal_name, segments_from_label_map
@@ -80,15 +80,8 @@ def write(folder: Path, pictures: Iterable[tuple[str, Segments]]) -> None:
     Raises:
         UserError: masks overlap, which a label map cannot hold; two pictures would share a mask; or the disk is full.
     """
-    table = NameTable(folder, next_value)
-    written: dict[Path, str] = {}
-    for picture, segments in pictures:
-        path = mask_path(folder, picture)
-        if written.setdefault(path, picture) != picture:
-            raise UserError(
-                f"{picture} and {written[path]} would share the mask {path.name}; rename one, or write COCO JSON."
-            )
-        segments = Segments(segments.size, tuple(item for item in segments if item.mask.area))
+    table = NameTable(folder, numbered=True)
+    for picture, relative, segments in placed(pictures):
         _check_partition(segments, picture)
         values = [int(key) for key in table.keys(segments)]
         if max(values, default=0) > LARGEST:
@@ -100,7 +93,7 @@ def write(folder: Path, pictures: Iterable[tuple[str, Segments]]) -> None:
         usual = [plain(item.mask, item.name, item.kind) for item in segments]
         details = {str(value): details_of(*both) for value, both in zip(values, zip(segments, usual))}
         needless = values == sorted(values) and not any(details.values())
-        write_mask_picture(path, label_map, None if needless else details)
+        write_mask_picture(folder / relative, label_map, None if needless else details)
 
 
 def read_voc(folder: Path) -> SegmentFiles:

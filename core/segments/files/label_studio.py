@@ -86,7 +86,7 @@ class _Picture:
                 if mask is None:
                     flat.append(str(region.get("type")))
                 else:
-                    items += self._segments(mask, region, where)
+                    items += self._segments(mask, region)
             except UserError as error:
                 raise UserError(f"A region of {where}: {error}") from error
             except MALFORMED as error:
@@ -94,11 +94,11 @@ class _Picture:
         told = ", ".join(dict.fromkeys(flat))
         return gathered(size, items, [f"Regions without an area were left out ({told})."] if flat else [])
 
-    def _segments(self, mask: Mask, region: Mapping[str, Any], where: str) -> Iterable[Segment]:
+    def _segments(self, mask: Mask, region: Mapping[str, Any]) -> Iterable[Segment]:
         details = {"score": region.get("score"), **({"naming": "model"} if self.predicted else {})}
         for label in _labels(region["value"]) or [""]:
             segment = plain(mask, legal_name(str(label)))
-            yield with_details(segment, details, where)
+            yield with_details(segment, details, "It")
 
 
 def _regions(results: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -15,8 +15,8 @@ import numpy as np
 
 from core.errors import UserError
 from core.segments.files.details import details_of, plain, with_details
-from core.segments.files.mask_pictures import mask_path, mask_pictures, read_with_details, write_mask_picture
-from core.segments.files.names import NAMES_FILE, NameTable, folder_name, read_name_table
+from core.segments.files.mask_pictures import mask_pictures, placed, read_with_details, write_mask_picture
+from core.segments.files.names import NAMES_FILE, NameTable, read_name_table
 from core.segments.files.opened import SegmentFiles, gathered
 from core.segments.mask import Mask
 from core.segments.segments import Segment, Segments, default_kind, legal_name
@@ -38,7 +38,7 @@ def read(folder: Path) -> SegmentFiles:
         names = {name: (legal_name(name), default_kind(legal_name(name))) for name in found}
     paths: dict[str, list[tuple[Path, tuple[str, str]]]] = defaultdict(list)
     for key, entry in names.items():
-        if Path(key).name != key:
+        if Path(key).name != key or key in ("", ".."):
             raise UserError(f"{folder / NAMES_FILE} names {key!r}, which is no folder in it; take it out.")
         for picture, path in mask_pictures(folder / key).items():
             paths[picture].append((path, entry))
@@ -57,15 +57,8 @@ def write(folder: Path, pictures: Iterable[tuple[str, Segments]]) -> None:
     Raises:
         UserError: two pictures would share a mask, or the disk is full.
     """
-    table = NameTable(folder, folder_name)
-    written: dict[Path, str] = {}
-    for picture, segments in pictures:
-        relative = mask_path(Path(), picture)
-        if written.setdefault(relative, picture) != picture:
-            raise UserError(
-                f"{picture} and {written[relative]} would share the mask {relative}; rename one, or write COCO JSON."
-            )
-        segments = Segments(segments.size, tuple(item for item in segments if item.mask.area))
+    table = NameTable(folder)
+    for _, relative, segments in placed(pictures):
         keys = table.keys(segments)
         for place, (key, item) in enumerate(zip(keys, segments)):
             details = {PLACE: place, **details_of(item, plain(item.mask, item.name, item.kind))}
@@ -75,7 +68,7 @@ def write(folder: Path, pictures: Iterable[tuple[str, Segments]]) -> None:
 
 
 def _read_one(entries: list[tuple[Path, tuple[str, str]]], picture: str) -> Segments:
-    placed: list[tuple[int, Segment]] = []
+    found: list[tuple[int, Segment]] = []
     for path, (name, kind) in entries:
         values, details = read_with_details(path)
         seen = np.unique(values)
@@ -89,10 +82,10 @@ def _read_one(entries: list[tuple[Path, tuple[str, str]]], picture: str) -> Segm
         if details is not None:
             segment = with_details(segment, details, f"The mask {path}")
             place = details[PLACE] if isinstance(details.get(PLACE), int) else place
-        placed.append((place, segment))
-    sizes = {segment.mask.size for _, segment in placed}
+        found.append((place, segment))
+    sizes = {segment.mask.size for _, segment in found}
     if len(sizes) > 1:
         told = " and ".join("x".join(map(str, size)) for size in sorted(sizes))
         raise UserError(f"The masks of {picture} are of different sizes ({told}); make them equal.")
-    placed.sort(key=lambda entry: entry[0])
-    return gathered(placed[0][1].mask.size, (segment for _, segment in placed))
+    found.sort(key=lambda entry: entry[0])
+    return gathered(found[0][1].mask.size, (segment for _, segment in found))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from core.images import DAMAGE, MAX_PIXELS
 from core.runtime.folders import whole_file
 from core.segments.files.details import FIELD
 from core.segments.files.opened import without_suffix
+from core.segments.segments import Segments
 
 SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 FORMATS = ("PNG", "TIFF", "BMP")
@@ -76,16 +77,24 @@ def write_mask_picture(path: Path, values: np.ndarray, details: Any = None) -> N
         Image.fromarray(values).save(part, format="PNG", pnginfo=info)
 
 
-def mask_path(folder: Path, picture: str) -> Path:
-    """Where the mask of a picture lies in a folder: under the picture's own relative path, with .png.
+def placed(pictures: Iterable[tuple[str, Segments]]) -> Iterator[tuple[str, PurePosixPath, Segments]]:
+    """For each picture where its mask lies, under the picture's own relative path with .png, and its segments without
+    empty ones.
 
     Raises:
-        UserError: the path would lead out of the folder.
+        UserError: the path would lead out of the folder, or is that of another picture too.
     """
-    relative = without_suffix(picture)
-    if relative.is_absolute() or ".." in relative.parts or not relative.name or "\0" in picture:
-        raise UserError(f"The picture {picture!r} has no path inside a folder; rename it.")
-    return folder / relative.with_name(f"{relative.name}.png")
+    seen: dict[PurePosixPath, str] = {}
+    for picture, segments in pictures:
+        relative = without_suffix(picture)
+        if relative.is_absolute() or ".." in relative.parts or not relative.name or "\0" in picture:
+            raise UserError(f"The picture {picture!r} has no path inside a folder; rename it.")
+        relative = relative.with_name(f"{relative.name}.png")
+        if seen.setdefault(relative, picture) != picture:
+            raise UserError(
+                f"{picture} and {seen[relative]} would share the mask {relative}; rename one, or write COCO JSON."
+            )
+        yield picture, relative, Segments(segments.size, tuple(item for item in segments if item.mask.area))
 
 
 def mask_pictures(folder: Path) -> dict[str, Path]:

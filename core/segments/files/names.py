@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 
 from core.errors import UserError
@@ -61,11 +61,19 @@ class NameTable:
     Every (name, kind) has a key for its first instance in a picture, one for its second, and so on.
     """
 
-    def __init__(self, folder: Path, new_key: Callable[[str, Collection[str]], str]) -> None:
-        """`new_key(name, taken)` makes a key."""
+    def __init__(self, folder: Path, numbered: bool = False) -> None:
+        """Keys are mask values if `numbered`, else names of folders.
+
+        Raises:
+            UserError: the folder holds names of the other kind, or one for the value 0, which is no segment's here.
+        """
         self.path = folder / NAMES_FILE
-        self.new_key = new_key
+        self._new_key = next_value if numbered else folder_name
         self.entries = read_name_table(self.path) if self.path.is_file() else {}
+        if any(key.isdecimal() != numbered for key in self.entries):
+            raise UserError(f"{folder} holds masks of another form; give a new folder.")
+        if numbered and any(int(key) == 0 for key in self.entries):
+            raise UserError(f"{folder} names the value 0, which is what no segment covers; give a new folder.")
         self._keys: dict[tuple[str, str], list[str]] = defaultdict(list)
         for key, entry in self.entries.items():
             self._keys[entry].append(key)
@@ -78,7 +86,7 @@ class NameTable:
             entry = (item.name, item.kind)
             keys = self._keys[entry]
             if seen[entry] == len(keys):
-                keys.append(self.new_key(item.name, self.entries))
+                keys.append(self._new_key(item.name, self.entries))
                 self.entries[keys[-1]] = entry
             out.append(keys[seen[entry]])
             seen[entry] += 1
@@ -96,7 +104,7 @@ def folder_name(name: str, taken: Collection[str]) -> str:
     """A short name that every file system takes, unlike all others; never only digits, which would be mask values."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     plain = re.sub(r"[^a-z0-9]+", "-", plain)[:FOLDER_NAME].strip("-")
-    if not plain or plain.isdigit() or plain in RESERVED:
+    if not plain or plain.isdecimal() or plain in RESERVED:
         plain = f"name-{plain}".rstrip("-")
     number, unlike = 1, plain
     while unlike in taken:

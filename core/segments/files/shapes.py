@@ -51,7 +51,8 @@ def polygons(outlines: Sequence[Any], size: tuple[int, int]) -> Mask:
     length = sum(np.abs(np.diff(points, append=points[:2])).sum() for points in map(np.asarray, kept))
     if length > LONGEST_OUTLINE:
         raise UserError("An outline is longer than any that is drawn by hand; export it as a mask instead.")
-    return covered([from_text(filled["counts"], size) for filled in coco.frPyObjects(kept, *size)])
+    masks = [from_text(filled["counts"], size) for filled in coco.frPyObjects(kept, *size)]
+    return covered(masks) if len(masks) > 1 else masks[0]
 
 
 def box(
@@ -71,7 +72,7 @@ def box(
         UserError: as `polygons`.
     """
     (x, y), (width, height) = corner, extent
-    corners = np.array([(x, y), (x + width, y), (x + width, y + height), (x, y + height)], float)
+    corners = _points([(x, y), (x + width, y), (x + width, y + height), (x, y + height)])
     if degrees:
         about = np.array(pivot or (x + width / 2, y + height / 2))
         corners = (corners - about) @ _turn(degrees).T + about
