@@ -1,52 +1,24 @@
-"""Everything-mode: segment-anything's mask generator, with what it asks a SAM for remembered."""
+"""Everything-mode: segment-anything's mask generator, some of whose steps are done with less work and memory."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from segment_anything import SamAutomaticMaskGenerator, SamPredictor
-from segment_anything.modeling import Sam as Module
-from segment_anything.utils.amg import (
-    MaskData,
-    batched_mask_to_box,
-    calculate_stability_score,
-    is_box_near_crop_edge,
-    mask_to_rle_pytorch,
-    uncrop_masks,
-)
 from torch import Tensor
 
 from core.runtime.chunks import FixedChunk, chunked
 from core.segments.sam import EverythingParameters
 
+if TYPE_CHECKING:
+    from segment_anything.modeling import Sam as Module
+    from segment_anything.utils.amg import MaskData
+
 # points that go through the mask decoder together; more is not faster, and the masks are large
 POINTS_AT_ONCE = {"cpu": 16, "cuda": 64}
-
-
-class RememberingPredictor(SamPredictor):
-    """A predictor that asks elsewhere for a picture's embedding, which may be known already.
-
-    Args:
-        embed: picture [h, w, 3] uint8 and its key -> embedding [1, C, g, g].
-    """
-
-    def __init__(self, module: Module, embed: Callable[[np.ndarray, str], Tensor]) -> None:
-        super().__init__(module)
-        self._embed = embed
-
-    def set_image(self, image: np.ndarray, image_format: str = "RGB") -> None:
-        """As of SamPredictor, for RGB."""
-        if image_format != "RGB":
-            raise ValueError(f"expected an RGB picture, got {image_format}")
-        features = self._embed(image, key_of(image))
-        self.reset_image()
-        self.features = features
-        self.original_size = image.shape[:2]
-        self.input_size = self.transform.get_preprocess_shape(*image.shape[:2], self.model.image_encoder.img_size)
-        self.is_image_set = True
 
 
 def key_of(image: np.ndarray) -> str:
@@ -56,15 +28,43 @@ def key_of(image: np.ndarray) -> str:
     return h.hexdigest()
 
 
-class Generator(SamAutomaticMaskGenerator):
-    """The package's mask generator with the same masks as answer, from less work and memory.
+def remembering_predictor(module: Module, embed: Callable[[np.ndarray, str], Tensor]) -> Any:
+    """A `SamPredictor` whose `set_image` asks elsewhere for a picture's embedding, which may be known already.
+
+    Args:
+        embed: picture [h, w, 3] uint8 and its key -> embedding [1, C, g, g].
+    """
+    from segment_anything import SamPredictor
+
+    predictor: Any = SamPredictor(module)
+
+    def set_image(image: np.ndarray, image_format: str = "RGB") -> None:
+        if image_format != "RGB":
+            raise ValueError(f"expected an RGB picture, got {image_format}")
+        features = embed(image, key_of(image))
+        predictor.reset_image()
+        predictor.features = features
+        predictor.original_size = image.shape[:2]
+        predictor.input_size = predictor.transform.get_preprocess_shape(*image.shape[:2], module.image_encoder.img_size)
+        predictor.is_image_set = True
+
+    predictor.set_image = set_image
+    return predictor
+
+
+class Generator:
+    """The package's `SamAutomaticMaskGenerator`, with the same masks as answer.
 
     Masks that the SAM itself thinks little of go before they are enlarged to the picture, points are asked a few at a
     time and fewer when memory runs out, and embeddings come from the predictor that is given.
     """
 
-    def __init__(self, predictor: SamPredictor, parameters: EverythingParameters) -> None:
-        super().__init__(
+    def __init__(self, predictor: Any, parameters: EverythingParameters) -> None:
+        from segment_anything import SamAutomaticMaskGenerator
+
+        self.predictor = predictor
+        self._chunk = FixedChunk(POINTS_AT_ONCE.get(predictor.device.type, 16))
+        package: Any = SamAutomaticMaskGenerator(
             predictor.model,
             points_per_side=max(parameters.points, parameters.crop_points**parameters.crops),
             points_per_batch=1 << 30,  # split below
@@ -76,20 +76,26 @@ class Generator(SamAutomaticMaskGenerator):
             min_mask_region_area=parameters.min_area,
             output_mode="uncompressed_rle",
         )
-        self.predictor = predictor
-        self._chunk = FixedChunk(POINTS_AT_ONCE.get(predictor.device.type, 16))
+        self._package, self._package_crop = package, package._process_crop
+        package.predictor = predictor
+        package._process_batch = self._batch
+        package._process_crop = self._crop
 
-    def _process_crop(
-        self, image: np.ndarray, crop_box: list[int], crop_layer_idx: int, orig_size: tuple[int, ...]
-    ) -> MaskData:
-        data = super()._process_crop(image, crop_box, crop_layer_idx, orig_size)
+    def generate(self, image: np.ndarray) -> list[dict[str, Any]]:
+        """As the package's, masks as runs."""
+        return self._package.generate(image)
+
+    def _crop(self, *given: Any) -> MaskData:
+        data = self._package_crop(*given)
         # the package's own has another shape where a crop gave no mask, over which it stumbles later
         data["crop_boxes"] = data["crop_boxes"].reshape(-1, 4)
         return data
 
-    def _process_batch(
+    def _batch(
         self, points: np.ndarray, im_size: tuple[int, ...], crop_box: list[int], orig_size: tuple[int, ...]
     ) -> MaskData:
+        from segment_anything.utils.amg import MaskData
+
         found = MaskData()
 
         def ask(start: int, end: int) -> None:
@@ -103,7 +109,9 @@ class Generator(SamAutomaticMaskGenerator):
         self, points: np.ndarray, im_size: tuple[int, ...], crop_box: list[int], orig_size: tuple[int, ...]
     ) -> MaskData:
         """What the points [N, 2] of one crop give, filtered, as runs over the whole picture."""
-        model, device = self.predictor.model, self.predictor.device
+        from segment_anything.utils import amg
+
+        package, model, device = self._package, self.predictor.model, self.predictor.device
         placed = torch.as_tensor(self.predictor.transform.apply_coords(points, im_size), device=device)
         sparse, dense = model.prompt_encoder((placed[:, None], torch.ones(len(points), 1, device=device)), None, None)
         small, quality = model.mask_decoder(
@@ -113,24 +121,25 @@ class Generator(SamAutomaticMaskGenerator):
             dense_prompt_embeddings=dense,
             multimask_output=True,
         )
-        data = MaskData(
+        data = amg.MaskData(
             small=small.flatten(0, 1),
             iou_preds=quality.flatten(0, 1),
             points=torch.as_tensor(points.repeat(small.shape[1], axis=0)),
         )
-        if self.pred_iou_thresh > 0:
-            data.filter(data["iou_preds"] > self.pred_iou_thresh)
+        if package.pred_iou_thresh > 0:
+            data.filter(data["iou_preds"] > package.pred_iou_thresh)
         logits = model.postprocess_masks(data["small"][:, None], self.predictor.input_size, im_size)[:, 0]
         del data["small"]
         data["logits"] = logits
-        data["stability_score"] = calculate_stability_score(logits, model.mask_threshold, self.stability_score_offset)
-        if self.stability_score_thresh > 0:
-            data.filter(data["stability_score"] >= self.stability_score_thresh)
+        stability = amg.calculate_stability_score(logits, model.mask_threshold, package.stability_score_offset)
+        data["stability_score"] = stability
+        if package.stability_score_thresh > 0:
+            data.filter(stability >= package.stability_score_thresh)
         data["masks"] = data["logits"] > model.mask_threshold
         del data["logits"], logits
-        data["boxes"] = batched_mask_to_box(data["masks"])
+        data["boxes"] = amg.batched_mask_to_box(data["masks"])
         height, width = orig_size
-        data.filter(~is_box_near_crop_edge(data["boxes"], crop_box, [0, 0, width, height]))
-        data["rles"] = mask_to_rle_pytorch(uncrop_masks(data["masks"], crop_box, height, width))
+        data.filter(~amg.is_box_near_crop_edge(data["boxes"], crop_box, [0, 0, width, height]))
+        data["rles"] = amg.mask_to_rle_pytorch(amg.uncrop_masks(data["masks"], crop_box, height, width))
         del data["masks"]
         return data

@@ -197,9 +197,9 @@ class Sam:
 
     def _predictor(self) -> Any:
         """A predictor keeps the state of one prompt, so that every call gets its own."""
-        from core.segments.everything import RememberingPredictor
+        from core.segments.everything import remembering_predictor
 
-        return RememberingPredictor(self._module, self._embed)
+        return remembering_predictor(self._module, self._embed)
 
     def _embed(self, image: np.ndarray, digest: str) -> Tensor:
         known = self._embeddings.get(digest)
