@@ -28,7 +28,7 @@ KNOWN = 0.8
 # encoder features are reduced to so many directions, those in which the masks at hand differ most
 DIRECTIONS = 32
 # logarithm of how much less likely it is that a name occurs a second time if it never did in an example picture
-ONCE = 4.0
+ONCE, TURNS = 4.0, 15
 # masks without a name that are believed this much teach in so many rounds; at most so many of them are used
 BELIEVED, ROUNDS, POOL = 0.8, 2, 4000
 # without two example pictures to learn them from: temperature, and the usual distance of masks of one name and of two
@@ -127,33 +127,36 @@ class Namer:
                 self._space = _Space(np.concatenate([rows[known], free]), np.concatenate([weights, taught]))
         self.fingerprint = digest.hexdigest()
 
-    def beliefs(self, rows: np.ndarray, pictures: Sequence[str]) -> Beliefs:
+    def beliefs(self, rows: np.ndarray, pictures: Sequence[str], given: Sequence[str] | None = None) -> Beliefs:
         """Name masks; those of one picture must come in one call, because names compete for masks.
 
         Args:
             rows: float32 [N, D], described as the examples were.
             pictures: [N]: which picture each lies in.
+            given: [N]: names that are certain already and take part in the competition; "" = to be named.
 
         Raises:
             UserError: described with another encoder.
         """
-        return self._believe(self._reduction(rows), pictures)
+        return self._believe(self._reduction(rows), pictures, given)
 
     def embed(self, rows: np.ndarray) -> np.ndarray:
         """float64 [N, R]: where masks of one name lie close together; squared distances are about 1 there."""
         reduced = self._reduction(rows)
         return reduced @ self._near.axes / np.sqrt(reduced.shape[1])
 
-    def _believe(self, rows: np.ndarray, pictures: Sequence[str]) -> Beliefs:
+    def _believe(self, rows: np.ndarray, pictures: Sequence[str], given: Sequence[str] | None = None) -> Beliefs:
         logits = -self._space.distances(rows) / (2 * self._scale.temperature)
         near = self._near.distances(rows).min(1, initial=np.inf)
-        familiar = self._scale.familiar(near)
-        each = np.empty_like(logits)
-        groups = np.array(pictures)
-        for picture in dict.fromkeys(pictures):
-            own = groups == picture
-            each[own] = _compete(logits[own], familiar[own], self._once)
-        nameless = self._like_nameless(rows, near)
+        familiar, nameless = self._scale.familiar(near), self._like_nameless(rows, near)
+        if given is not None:
+            certain = np.array([bool(name) for name in given], bool)
+            logits[certain] = [np.where(np.array(self.names) == name, 0.0, -1e9) for name in given if name]
+            # a name that no example has takes no other's place
+            familiar[certain] = [name in self.names for name in given if name]
+            nameless[certain] = 0.0
+        groups = np.unique(np.array(pictures), return_inverse=True)[1]
+        each = _compete(logits, familiar, self._once, groups)
         return Beliefs(self.names, each * (familiar * (1 - nameless))[:, None], nameless)
 
     def _like_nameless(self, rows: np.ndarray, near: np.ndarray) -> np.ndarray:
@@ -246,19 +249,18 @@ def _occur_once(labels: np.ndarray, pictures: np.ndarray, count: int) -> np.ndar
     return np.array([len(times) >= 2 and max(times) == 1 for times in found.values()])
 
 
-def _compete(logits: np.ndarray, familiar: np.ndarray, once: np.ndarray) -> np.ndarray:
-    """[P, K]: probabilities of the names of one picture's masks, where another mask with a name makes it less likely.
+def _compete(logits: np.ndarray, familiar: np.ndarray, once: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """[N, K]: probabilities of names, where another mask of the same picture that has a name makes it less likely.
 
-    Mean field: each mask is judged with the others' probabilities held, in turns, until they hardly change.
+    Mean field: each mask is judged with the others' probabilities held, in turns. The number of turns is fixed, so that
+    a picture's names do not hang on which others are named with it.
     """
     each = _softmax(logits)
-    for _ in range(30):
+    for _ in range(TURNS):
         weighted = each * familiar[:, None]
-        taken = np.maximum(weighted.sum(0) - weighted, 0)
-        new = (each + _softmax(logits - ONCE * once * taken)) / 2
-        if np.abs(new - each).max(initial=0) < 1e-4:
-            break
-        each = new
+        totals = np.stack([np.bincount(groups, column) for column in weighted.T], 1)
+        taken = np.maximum(totals[groups] - weighted, 0) if len(groups) else weighted
+        each = (each + _softmax(logits - ONCE * once * taken)) / 2
     return each
 
 
