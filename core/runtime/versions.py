@@ -38,7 +38,7 @@ class Versions:
         """Those that are there, ascending."""
         try:
             names = os.listdir(self.folder)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         stems = (name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX))
         return sorted(int(stem) for stem in stems if stem.isdecimal())

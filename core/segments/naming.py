@@ -150,12 +150,13 @@ class Namer:
         near = self._near.distances(rows).min(1, initial=np.inf)
         familiar, nameless = self._scale.familiar(near), self._like_nameless(rows, near)
         if given is not None:
+            says = np.array(given, str)[:, None] == np.array(self.names)
             certain = np.array([bool(name) for name in given], bool)
-            logits[certain] = [np.where(np.array(self.names) == name, 0.0, -1e9) for name in given if name]
+            logits = np.where(certain[:, None], np.where(says, 0.0, -1e9), logits)
             # a name that no example has takes no other's place
-            familiar[certain] = [name in self.names for name in given if name]
-            nameless[certain] = 0.0
-        groups = np.unique(np.array(pictures), return_inverse=True)[1]
+            familiar = np.where(certain, says.any(1), familiar)
+            nameless = np.where(certain, 0.0, nameless)
+        groups = np.unique(np.array(list(pictures), str), return_inverse=True)[1]
         each = _compete(logits, familiar, self._once, groups)
         return Beliefs(self.names, each * (familiar * (1 - nameless))[:, None], nameless)
 

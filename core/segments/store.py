@@ -91,6 +91,7 @@ class Store:
         self._names = Versions(self.folder / "names")
         if not self._names.newest():
             self._make(data)
+        self._read_names()
         if not self.journal.path.exists():
             self._index()
 
