@@ -256,7 +256,10 @@ class Review:
                 self.look_again(picture)
                 if record is None or place is None:
                     raise UserError(f"That mask of {picture} is not there any more; go on with the next one.")
-                raise StaleError(record, segments)
+                name = segments.items[place].name or "no name"
+                raise StaleError(
+                    record, segments, f"That mask of {picture} has {name} by now; somebody else was first."
+                )
             items = (*segments.items[:place], changed[0], *segments.items[place + 1 :])
             nameless = nameless | {key} if changed[1] else nameless - {key}
             try:

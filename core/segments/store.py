@@ -41,10 +41,11 @@ class StaleError(UserError):
         mine: what was to be saved, so that it can be put on top of theirs.
     """
 
-    def __init__(self, theirs: Record, mine: Segments) -> None:
+    def __init__(self, theirs: Record, mine: Segments, message: str = "") -> None:
         self.theirs, self.mine = theirs, mine
         super().__init__(
-            f"{theirs.by} changed {theirs.picture} first ({theirs.action}, {theirs.at}); "
+            message
+            or f"{theirs.by} changed {theirs.picture} first ({theirs.action}, {theirs.at}); "
             "your change was not saved: look at theirs and do it again."
         )
 
