@@ -198,10 +198,13 @@ class _Reduction:
         features = np.concatenate([rows[:, HAND:], more[:POOL, HAND:]]).astype(np.float64)
         self.centre = features.mean(0) if len(features) else np.zeros(features.shape[1])
         self.axes = np.zeros((features.shape[1], 0))
-        if features.shape[1]:
+        if features.size:
             centred = features - self.centre
-            _, vectors = np.linalg.eigh(centred.T @ centred)
-            self.axes = vectors[:, ::-1][:, : min(DIRECTIONS, len(features))]
+            few = min(centred.shape) == len(centred)
+            # the smaller of the two square matrices has the same directions
+            sizes, vectors = np.linalg.eigh(centred @ centred.T if few else centred.T @ centred)
+            kept = np.flatnonzero(sizes > 1e-9 * sizes[-1])[::-1][:DIRECTIONS]
+            self.axes = centred.T @ vectors[:, kept] / np.sqrt(sizes[kept]) if few else vectors[:, kept]
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """float64 [N, HAND + up to DIRECTIONS]"""
