@@ -19,6 +19,7 @@ from core.errors import UserError, closest
 from core.images import Picture
 from core.preprocessing import Prepared, Preprocessing
 from core.runtime.device import choose_device, choose_precision
+from core.runtime.fingerprints import add_weights
 
 Output = Literal["softmax", "sigmoid"]
 Scale = Literal["logit", "log-probability", "probability"]
@@ -192,10 +193,7 @@ class Classifier:
         h.update(str(self.module).encode())
         h.update(json.dumps(self.preprocessing.to_dict(), sort_keys=True).encode())
         h.update(f"{self.output}{self._one_logit}".encode())
-        for key, value in sorted(self.module.state_dict().items()):
-            if isinstance(value, Tensor):
-                h.update(f"{key}{value.dtype}{tuple(value.shape)}".encode())
-                h.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        add_weights(h, self.module)
         return h.hexdigest()
 
 

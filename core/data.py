@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from core.errors import UserError, closest
-from core.images import Picture, read_picture
-from core.segments import Segments, check_size, default_kind, segments_from_label_map
-
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+from core.images import PICTURE_SUFFIXES, Picture, read_picture
+from core.segments import Segments, check_size
+from core.segments.files import match, open_segments
+from core.segments.files.label_maps import read_one
+from core.segments.files.names import NAMES_FILE, read_names
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,14 @@ class Dataset:
 
     Attributes:
         name: for people; source: what was given to open it.
+        notes: what was left out of its masks when it was opened, one sentence each.
         labels: the classes that occur, sorted.
     """
 
     name: str
     source: str
     items: tuple[Item, ...]
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.items)
@@ -101,8 +103,8 @@ def open_dataset(source: str | Path, *, segments: str | Path | None = None, limi
     Args:
         source: "demo:birds" (rendered, with masks), a folder with `manifest.csv` (image, label, optionally mask,
             group and further columns) and `segments.json`, or a folder of class folders.
-        segments: a folder of masks from elsewhere: one PNG label map a picture under the picture's own relative path
-            or stem, with `segments.json` beside them.
+        segments: masks from elsewhere, of any form that `core.segments.files.open_segments` reads; they are matched by
+            the picture's relative path, else its bare name. Pictures without any there keep what they have.
         limit: at most this many pictures, spread evenly over the whole.
 
     Raises:
@@ -118,7 +120,7 @@ def open_dataset(source: str | Path, *, segments: str | Path | None = None, limi
             raise UserError(f"There is no folder {root}; give a folder of class folders, or one with manifest.csv.")
         data = _from_manifest(root) if (root / "manifest.csv").is_file() else _from_class_folders(root)
     if segments is not None:
-        data = _with_masks_from(data, Path(segments))
+        data = _with_segments_from(data, Path(segments))
     if limit is not None and limit < len(data):
         if limit < 1:
             raise UserError(f"The limit must be at least 1 picture, got {limit}.")
@@ -140,7 +142,7 @@ def _from_manifest(root: Path) -> Dataset:
     if not rows:
         raise UserError(f"{root / 'manifest.csv'} lists no pictures; add a line a picture.")
     label_column = "label" if "label" in fields else "name" if "name" in fields else None
-    names = read_names(root / "segments.json") if (root / "segments.json").is_file() else None
+    names = read_names(root / NAMES_FILE) if (root / NAMES_FILE).is_file() else None
     items = []
     for line, row in enumerate(rows, start=2):
         relative, mask = row["image"], (row.get("mask") or "")
@@ -153,7 +155,7 @@ def _from_manifest(root: Path) -> Dataset:
                 id=relative,
                 label=row[label_column] if label_column else None,
                 picture=_picture_reader(_inside(root, relative)),
-                segments=_mask_reader(_inside(root, mask), names or {}) if mask else no_segments,
+                segments=partial(read_one, _inside(root, mask), names or {}) if mask else no_segments,
                 columns={k: v for k, v in row.items() if k not in ("image", "label", "mask") and v is not None},
             )
         )
@@ -173,46 +175,21 @@ def _from_class_folders(root: Path) -> Dataset:
     return Dataset(root.resolve().name, str(root), tuple(items))
 
 
-def _with_masks_from(data: Dataset, folder: Path) -> Dataset:
-    if not folder.is_dir():
-        raise UserError(f"There is no folder of masks {folder}; check --segments.")
-    if not (folder / "segments.json").is_file():
-        raise UserError(f"{folder} has no segments.json; write one that names the mask values.")
-    names = read_names(folder / "segments.json")
-    items, found = [], 0
-    for item in data.items:
-        relative = Path(item.id).with_suffix(".png")
-        mask = next((p for p in (folder / relative, folder / relative.name) if p.is_file()), None)
-        found += mask is not None
-        reader = _mask_reader(mask, names) if mask else item.segments
-        items.append(replace(item, segments=reader))
-    if not found:
-        raise UserError(f"{folder} has no mask for any picture; a mask carries its picture's name with .png.")
-    return replace(data, items=tuple(items))
-
-
-def read_names(path: Path) -> dict[int, tuple[str, str]]:
-    """`segments.json`: mask value -> name, or -> {name, kind}; returns value -> (name, kind).
-
-    Raises:
-        UserError: not of that form.
-    """
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        out = {}
-        for value, entry in entries.items():
-            name = entry if isinstance(entry, str) else entry["name"]
-            kind = default_kind(name) if isinstance(entry, str) else entry.get("kind", default_kind(name))
-            if kind not in ("object", "context", "unset"):
-                raise UserError(f"{path}: the kind of {name!r} must be object, context or unset, got {kind!r}.")
-            out[int(value)] = (name, kind)
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
-        raise UserError(f"{path} must map mask values to names, such as {{'128': 'nucleus'}} ({error}).") from error
-    except UserError:
-        raise
-    except ValueError as error:
-        raise UserError(f"{path}: mask values must be whole numbers ({error}).") from error
-    return out
+def _with_segments_from(data: Dataset, path: Path) -> Dataset:
+    files = open_segments(path)
+    keys = match([item.id for item in data.items], files)
+    if not keys:
+        raise UserError(
+            f"{path} has no mask for any picture of {data.name}; masks and entries carry their picture's path or name."
+        )
+    items = [
+        replace(item, segments=partial(files.__getitem__, keys[item.id])) if item.id in keys else item
+        for item in data.items
+    ]
+    notes, spare = (*data.notes, *files.notes), len(files) - len(keys)
+    if spare:
+        notes = (*notes, f"Entries of {path.name} that belong to no picture of {data.name} were left out ({spare}).")
+    return replace(data, items=tuple(items), notes=notes)
 
 
 def check_context(context: Iterable[str], names: Iterable[str]) -> None:
@@ -241,32 +218,6 @@ def _inside(root: Path, relative: str) -> Path:
 
 def _picture_reader(path: Path) -> Callable[[], Picture]:
     return lambda: read_picture(path)
-
-
-def _mask_reader(mask: Path, names: dict[int, tuple[str, str]]) -> Callable[[], Segments]:
-    return lambda: segments_from_label_map(read_label_map(mask), names)
-
-
-def read_label_map(path: Path) -> np.ndarray:
-    """[h, w] integers from a PNG: 8-bit, 16-bit or palette index; a 1-bit one reads as 0 and 255.
-
-    Raises:
-        UserError: missing, damaged or not a one-channel picture.
-    """
-    try:
-        with Image.open(path, formats=("PNG", "TIFF", "BMP")) as image:
-            image.load()
-            # a 1-bit picture would read as True and False
-            values = np.asarray(image.convert("L") if image.mode == "1" else image)
-    except FileNotFoundError as error:
-        raise UserError(f"There is no mask {path}; check the manifest.") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"The mask {path} cannot be read ({error}); save it as an 8-bit PNG.") from error
-    if values.ndim == 3 and (values[..., :1] == values[..., :3]).all():
-        values = values[..., 0]
-    if values.ndim != 2:
-        raise UserError(f"The mask {path} has {values.shape[2]} channels; save one number a pixel.")
-    return values.astype(np.int64)
 
 
 def _check_unique(items: list[Item], root: Path) -> None:

@@ -1,12 +1,22 @@
 """The one error a user can cause."""
 
+LONGEST = 1000
+
 
 class UserError(ValueError):
     """Something the user can mend: the message is one sentence that says what is wrong and what to do.
 
     The command line prints it and exits with code 2; the page shows it beside the thing it is about.
     Every other exception is a defect of Satchel.
+
+    A sentence may quote names and paths out of files that nobody vouches for: whatever they hold, it stays one line of
+    characters that can be shown, and of bounded length.
     """
+
+    def __init__(self, sentence: str) -> None:
+        shown = "".join(character if character.isprintable() else " " for character in sentence[: 2 * LONGEST])
+        line = " ".join(shown.split())
+        super().__init__(line if len(line) <= LONGEST else f"{line[:LONGEST]} ...")
 
 
 def closest(word: str, known: list[str]) -> str:

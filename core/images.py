@@ -18,6 +18,7 @@ from core.errors import UserError
 # many phones write.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 READABLE = "PNG, JPEG, WebP, GIF, BMP or TIFF"
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 * 1024 * 1024
 EXIF_ORIENTATION = 0x0112

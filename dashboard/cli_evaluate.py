@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dashboard.cli_common import (
+    DataArgument,
     DeviceOption,
     LabelsOption,
+    LimitOption,
     ModelOption,
     PrecisionOption,
     SeedOption,
+    SegmentsOption,
     mistakes_told,
     open_classifier,
     show_stages,
@@ -31,17 +34,10 @@ WIDE = 200  # columns of the table where it goes into a file or a pipe
 
 
 def evaluate(
-    data: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATA", help="A folder of class folders, a folder with manifest.csv, or demo:birds (rendered)."
-        ),
-    ],
+    data: DataArgument,
     model: ModelOption = "demo:biased",
     labels: LabelsOption = None,
-    segments: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Masks from elsewhere: PNG label maps and segments.json.")
-    ] = None,
+    segments: SegmentsOption = None,
     explainers: Annotated[
         list[str] | None,
         typer.Option(
@@ -64,9 +60,7 @@ def evaluate(
         typer.Option(metavar="SPEC", help="Another model of the same classes that scores masked pictures."),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the evaluation.")] = Path("evaluation"),
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="At most this many pictures, spread evenly over the data.")
-    ] = None,
+    limit: LimitOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
@@ -84,6 +78,8 @@ def evaluate(
         contenders = [Contender(text, *parse_explainer(text)) for text in separated(explainers or ())]
         yardsticks = [Yardstick(text, *parse_metric(text)) for text in separated(metrics or ())]
         opened = open_dataset(data, segments=segments, limit=limit)
+        for note in opened.notes:
+            tell(note)
         classifier = open_classifier(model, labels, device, precision)
         if not contenders:
             contenders = [Contender(name, *parse_explainer(name)) for name in _usual_explainers(classifier)]

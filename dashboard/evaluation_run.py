@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.classifier import Classifier
-from core.data import Dataset, Item, no_segments, read_label_map
+from core.data import Dataset, Item, no_segments
 from core.evaluation.run import EvaluationOptions, evaluate, so_far
 from core.images import read_picture
 from core.segments import Segments, segments_from_label_map
+from core.segments.files import read_label_map
 from dashboard.evaluation_data import Standing
 from dashboard.pictures import Source
 from dashboard.runs import FairLock

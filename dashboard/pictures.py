@@ -14,11 +14,11 @@ from PIL import Image
 from torch import Tensor
 
 from core.classifier import Prediction
-from core.data import read_label_map
 from core.errors import UserError
 from core.images import Picture, read_picture
 from core.preprocessing import Geometry
 from core.segments import Segments, segments_from_label_map, superpixels
+from core.segments.files import read_label_map
 from dashboard.classifiers import Loaded
 from dashboard.overlays import display_size, jpeg, shrunk
 

@@ -177,8 +177,9 @@ def segment_outlines(
     said = {row.name: f": {percent(row.median)} of the evidence, {row.density:.1f}x its size" for row in rows}
     paths = []
     for title, segment in zip(segments.titles, segments):
-        mask = segment.mask.decode().view(np.uint8)
-        contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_KCOS)
+        piece = np.ascontiguousarray(segment.mask.crop(), np.uint8)
+        corner = segment.mask.box[:2]
+        contours, _ = cv2.findContours(piece, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_KCOS, offset=corner)
         outline = "".join("M" + "L".join(f"{x} {y}" for x, y in c[:, 0]) + "Z" for c in contours if len(c) > 2)
         if outline:
             outlined = ' class="found"' if found is not None and title == found.name else ""

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.data import open_dataset, read_label_map, read_names
+from core.data import open_dataset
 from core.errors import UserError
+from core.segments.files import read_label_map, read_names
 
 NAMES = {"0": "background", "128": "body", "255": {"name": "beak", "kind": "object"}}
 
@@ -109,7 +110,7 @@ def test_masks_that_do_not_fit(folder):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "must map mask values to names"),
+        ("{", "no whole JSON file"),
         ("[1, 2]", "must map mask values to names"),
         ('{"a": "body"}', "whole numbers"),
         ('{"1": 3}', "must map mask values to names"),

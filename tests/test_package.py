@@ -15,7 +15,7 @@ MODULES = [*CORE, *sorted((ROOT / "dashboard").rglob("*.py"))]
 NEVER_IN_CORE = {"gradio", "plotly", "dashboard", "typer", "rich"}
 NOT_NEEDED_BY_CORE = [
     *("scipy", "skimage", "cv2", "duckdb", "pyarrow", "gradio", "plotly", "transformers", "typer"),
-    *("segment_anything", "captum", "zennit", "dashboard"),
+    *("segment_anything", "captum", "zennit", "pycocotools", "dashboard"),
 ]
 
 # Every public module of core, imported with all that is optional out of reach.

@@ -1,14 +1,19 @@
-"""Published weights, fetched once into torch's own cache."""
+"""Published weights, fetched once into torch's own cache; what broke off goes on where it stopped."""
 
 from __future__ import annotations
 
 import hashlib
+import http.client
+import json
 import os
-import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic, sleep
+from typing import Any, BinaryIO
 from urllib.parse import urlparse
 
 import torch
@@ -16,66 +21,227 @@ import torch
 from core.errors import UserError
 
 BLOCK = 1 << 20
-TIMEOUT_SECONDS = 30
+TIMEOUT_SECONDS = 30.0
+SLOWEST = 1 << 10  # bytes a second, on average over the timeout; less is a server that stalls
+ATTEMPTS = 4  # in a row that come no further
+PAUSE_SECONDS = 1.0
+PASSING = (408, 425, 429, 500, 502, 503, 504)  # answers after which a second try may do better
+
+Progress = Callable[[float, str], None]
+
+
+class _Broken(Exception):
+    """A transfer that ended early, for a reason that may pass; what arrived is kept."""
 
 
 def download(
     url: str,
     what: str,
-    progress: Callable[[float, str], None] | None = None,
+    progress: Progress | None = None,
     sha256: str | None = None,
+    *,
+    timeout: float = TIMEOUT_SECONDS,
 ) -> Path:
     """The file behind a URL, from the cache that `torch.hub` uses, or fetched into it.
 
-    A file that is cut off or altered on the way never enters the cache.
+    A file that is cut off or altered on the way never enters the cache. A transfer that breaks off is taken up where it
+    stopped, also by a later call, if the server can tell that its file is still the same one. Two processes that want
+    the same file fetch it once.
 
     Args:
         url: of the file.
         what: the model, for messages.
         progress: called with (fraction in [0, 1], text).
-        sha256: how the file's hash begins (torchvision's file names carry the first 8 digits), or None.
+        sha256: the file's hash, or how it begins (torchvision's file names carry the first 8 digits), or None.
+        timeout: seconds without (next to) any data after which the server counts as stalled.
 
     Raises:
-        UserError: it cannot be fetched, or its hash is another.
+        UserError: it cannot be fetched or kept, or its hash is another.
     """
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     target = folder / Path(urlparse(url).path).name
     if target.is_file():
         return target
+    part = _Part(folder / f"{target.name}.part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=folder, suffix=".part")
-    except OSError as error:
-        raise UserError(f"The weights of {what} cannot be kept in {folder} ({error.strerror}).") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            digest = _fetch(url, file.write, what, progress)
-        if sha256 and not digest.startswith(sha256):
-            raise UserError(f"The weights of {what} arrived damaged (their hash is wrong); try again.")
-        os.replace(part, target)
-    except (OSError, ValueError) as error:  # URLError is an OSError
+        with part.claimed():
+            if target.is_file():  # fetched by another process while this one waited for its turn
+                return target
+            digest = _fetch(url, part, _Teller(what, progress), timeout)
+            if sha256 and not digest.startswith(sha256):
+                part.clear()
+                raise UserError(f"The weights of {what} arrived damaged (their hash is wrong); try again.")
+            os.replace(part.path, target)
+    except urllib.error.URLError as error:
+        raise _unreachable(what, error.reason) from error
+    except (http.client.HTTPException, ValueError) as error:
         if isinstance(error, UserError):
             raise
-        reason = getattr(error, "reason", None) or error
-        raise UserError(
-            f"The weights of {what} could not be downloaded ({reason}); connect to the internet once, or give a file "
-            f"of your own (NAME@FILE)."
-        ) from error
-    finally:
-        Path(part).unlink(missing_ok=True)
+        raise _unreachable(what, error) from error
+    except OSError as error:
+        raise UserError(f"The weights of {what} cannot be kept in {folder} ({error.strerror}); make room there or set "
+                        "TORCH_HOME to another folder.") from error  # fmt: skip
     return target
 
 
-def _fetch(url: str, write: Callable[[bytes], object], what: str, progress: Callable[[float, str], None] | None) -> str:
-    digest = hashlib.sha256()
-    with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
-        total, done = int(answer.headers.get("Content-Length") or 0), 0
-        while block := answer.read(BLOCK):
-            write(block)
-            digest.update(block)
-            done += len(block)
-            if progress:
-                progress(done / total if total else 0.0, f"Downloading {what} ({done >> 20} of {total >> 20} MB)")
-    if total and done < total:
-        raise UserError(f"The download of {what} broke off after {done >> 20} MB; try again.")
-    return digest.hexdigest()
+def _unreachable(what: str, reason: object) -> UserError:
+    return UserError(f"The weights of {what} could not be downloaded ({reason}); connect to the internet once, or give "
+                     "a file of your own (NAME@FILE).")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Teller:
+    what: str
+    progress: Progress | None
+
+    def __call__(self, done: int, total: int) -> None:
+        if self.progress:
+            text = f"Downloading {self.what} ({done >> 20} of {total >> 20} MB)"
+            self.progress(min(1.0, done / total) if total else 0.0, text)
+
+
+class _Part:
+    """What has arrived so far, and beside it, which version of which file it is a part of."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.note = path, path.with_name(path.name + ".json")
+        self.file: BinaryIO
+
+    @contextmanager
+    def claimed(self) -> Generator[None]:
+        """Have the file to oneself; waits while another process is fetching it."""
+        while True:
+            self.file = self.path.open("a+b")
+            _lock(self.file)
+            if self._is_in_place():
+                break
+            self.file.close()  # the one before finished it, so that this is no longer the part
+        try:
+            yield
+        finally:
+            if not self.size():
+                self.path.unlink(missing_ok=True)
+            if not self.path.exists():
+                self.note.unlink(missing_ok=True)
+            self.file.close()
+
+    def _is_in_place(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self.file.fileno()), self.path.stat())
+        except FileNotFoundError:
+            return False
+
+    def size(self) -> int:
+        return self.file.seek(0, os.SEEK_END)
+
+    def version(self, url: str) -> str | None:
+        """What the server called this version of the file; None if that is not known."""
+        try:
+            noted = json.loads(self.note.read_text(encoding="utf-8"))
+            return noted["version"] if noted["url"] == url else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def clear(self, url: str = "", version: str | None = None) -> None:
+        """Begin anew, with a version of the file behind a URL."""
+        self.file.truncate(0)
+        self.note.write_text(json.dumps({"url": url, "version": version}), encoding="utf-8")
+
+    def digest(self) -> str:
+        self.file.flush()
+        self.file.seek(0)
+        h = hashlib.sha256()
+        while block := self.file.read(BLOCK):
+            h.update(block)
+        return h.hexdigest()
+
+
+def _fetch(url: str, part: _Part, tell: _Teller, timeout: float) -> str:
+    """Fetch what is missing, and return the sha256 of the whole."""
+    furthest, failures = -1, 0
+    while True:
+        try:
+            _transfer(url, part, tell, timeout)
+            return part.digest()
+        except _Broken as error:
+            size = part.size()
+            failures = 1 if size > furthest else failures + 1
+            furthest = max(size, furthest)
+            if failures == ATTEMPTS:
+                raise UserError(
+                    f"The download of {tell.what} {error} after {size >> 20} MB; try again, and it goes on from "
+                    "there if its server allows that."
+                ) from error
+            sleep(PAUSE_SECONDS * failures)
+
+
+def _transfer(url: str, part: _Part, tell: _Teller, timeout: float) -> None:
+    start, version = part.size(), part.version(url)
+    request = urllib.request.Request(url)
+    if start and version:
+        request.add_header("Range", f"bytes={start}-")
+        request.add_header("If-Range", version)
+    try:
+        answer = urllib.request.urlopen(request, timeout=timeout)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # what is here is longer than what is there
+            part.clear()
+        if error.code == 416 or error.code in PASSING:
+            raise _Broken(f"was refused ({error.reason})") from error
+        raise
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, TimeoutError):
+            raise _Broken("got no answer from its server") from error
+        raise
+    except OSError as error:
+        raise _Broken("got no answer from its server") from error
+    with answer:
+        _receive(answer, url, part, start, tell, timeout)
+
+
+def _receive(answer: Any, url: str, part: _Part, start: int, tell: _Teller, timeout: float) -> None:
+    length = int(answer.headers.get("Content-Length") or 0)
+    goes_on = str(answer.headers.get("Content-Range") or "").startswith(f"bytes {start}-")
+    if not (start and answer.status == 206 and goes_on):
+        if answer.status == 206:
+            part.clear()
+            raise _Broken("was answered with another part than was asked for")
+        part.clear(url, _version(answer.headers))
+        start = 0
+    done, total = start, start + length if length else 0
+    since, at = monotonic(), done
+    while True:
+        try:
+            block = answer.read1(BLOCK)
+        except TimeoutError as error:
+            raise _Broken("stalled") from error
+        except (http.client.HTTPException, OSError) as error:
+            raise _Broken("broke off") from error
+        if not block:
+            break
+        part.file.write(block)
+        done += len(block)
+        tell(done, total)
+        if monotonic() - since > timeout:
+            if done - at < SLOWEST * timeout:
+                raise _Broken("stalled")
+            since, at = monotonic(), done
+    part.file.flush()
+    if done < total:
+        raise _Broken("broke off")
+
+
+def _version(headers: Any) -> str | None:
+    """A validator that `If-Range` takes: a strong ETag, else the date of the last change."""
+    tag = headers.get("ETag")
+    return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified")
+
+
+def _lock(file: BinaryIO) -> None:
+    """Wait until no other process holds the file; it is freed when it is closed, however that happens."""
+    try:
+        import fcntl
+    except ImportError:  # not a Unix: two processes at once would fetch it twice and disturb each other
+        return
+    fcntl.flock(file, fcntl.LOCK_EX)

@@ -69,6 +69,20 @@ def tuner_for(classifier: Classifier, shape: tuple[int, ...], kind: str) -> Chun
         return _tuners[key]
 
 
+class FixedChunk(ChunkTuner):
+    """Always the same size, unless memory runs out: for work whose last digits depend on the chunk and decide much."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size, size)
+
+    def propose(self) -> int:
+        """The size, or what memory allows of it."""
+        return self._limit
+
+    def record(self, size: int, seconds: float) -> None:
+        """Nothing is learned from it."""
+
+
 def in_chunks(
     classifier: Classifier, total: int, shape: tuple[int, ...], kind: str, run: Callable[[int, int], None]
 ) -> Iterator[int]:
@@ -76,7 +90,11 @@ def in_chunks(
 
     On out-of-memory the chunk is halved and run again, so `run` adds to its sums last.
     """
-    tuner = tuner_for(classifier, shape, kind)
+    return chunked(tuner_for(classifier, shape, kind), classifier.device, total, run)
+
+
+def chunked(tuner: ChunkTuner, device: torch.device, total: int, run: Callable[[int, int], None]) -> Iterator[int]:
+    """As `in_chunks`, with a tuner of one's own."""
     start = 0
     while start < total:
         proposed = tuner.propose()
@@ -84,14 +102,22 @@ def in_chunks(
         began = perf_counter()
         try:
             run(start, start + size)
-            synchronise(classifier.device)
-        except torch.OutOfMemoryError:
-            if size == 1:
+            synchronise(device)
+        except (RuntimeError, MemoryError) as error:
+            if size == 1 or not out_of_memory(error):
                 raise
             tuner.too_large(size)
-            torch.cuda.empty_cache()
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
             continue
         if size == proposed:
             tuner.record(size, perf_counter() - began)
         start += size
         yield start
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out; of a GPU, or of the machine, which PyTorch tells in words only."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -75,7 +76,7 @@ class Mask:
         """Pixels inside."""
         return int(self.counts[1::2].sum(dtype=np.int64))
 
-    @property
+    @cached_property  # four numbers, which every crop and every decoding asks for
     def box(self) -> tuple[int, int, int, int]:
         """(x, y, width, height) of the smallest box around it; four zeros for an empty mask."""
         starts, stops = self.spans
@@ -99,9 +100,9 @@ class Mask:
         inside = np.arange(len(columns)) % 2 == 1
         return np.repeat(inside, columns).reshape(width, self.size[0]).T[top : top + height]
 
-    def decode(self) -> np.ndarray:
-        """bool [h, w] over the whole picture."""
-        dense = np.zeros(self.size, bool)
+    def decode(self, into: np.ndarray | None = None) -> np.ndarray:
+        """bool [h, w] over the whole picture; written into `into`, bool [h, w] of False, where that is given."""
+        dense = np.zeros(self.size, bool) if into is None else into
         left, top, width, height = self.box
         dense[top : top + height, left : left + width] = self.crop()
         return dense

@@ -103,7 +103,9 @@ class Segments:
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        strays = {item.mask.size for item in self.items} - {tuple(self.size)}
+        object.__setattr__(self, "size", (int(self.size[0]), int(self.size[1])))
+        object.__setattr__(self, "items", tuple(self.items))
+        strays = {item.mask.size for item in self.items} - {self.size}
         if strays:
             raise ValueError(f"expected masks of size {self.size}, got {sorted(strays)}")
 
@@ -143,7 +145,7 @@ class Segments:
     @property
     def masks(self) -> np.ndarray:
         """bool [P, h, w], decoded anew each time."""
-        return np.stack([item.mask.decode() for item in self]) if self.items else np.zeros((0, *self.size), bool)
+        return self._decoded(self.items)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -202,11 +204,14 @@ class Segments:
         if not self.items:
             return torch.zeros((0, *geometry.model_size))
         together = max(1, DECODED_AT_ONCE // (self.size[0] * self.size[1]))
-        parts = [
-            geometry.mask_to_model(np.stack([item.mask.decode() for item in self.items[first : first + together]]))
-            for first in range(0, len(self), together)
-        ]
-        return torch.cat(parts)
+        groups = (self.items[first : first + together] for first in range(0, len(self), together))
+        return torch.cat([geometry.mask_to_model(self._decoded(group)) for group in groups])
+
+    def _decoded(self, items: Sequence[Segment]) -> np.ndarray:
+        dense = np.zeros((len(items), *self.size), bool)
+        for item, into in zip(items, dense):
+            item.mask.decode(into)
+        return dense
 
     def regions(self, geometry: Geometry) -> Tensor:
         """[P + 1, H, W]: a partition for games: where masks overlap they share equally; the last is what is left."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from core.errors import UserError
 from core.segments import KINDS, Mask, Segment, Segments, default_kind
 
 SIZES = [(1, 1), (1, 9), (7, 1), (2, 2), (5, 8), (13, 6), (32, 32), (17, 40)]
@@ -27,6 +28,19 @@ def random_mask(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
         lambda: distance < radius,
         lambda: np.ones(size, bool),
     ][rng.integers(5)]()
+
+
+@pytest.fixture
+def refused() -> Callable[..., None]:
+    """refused(call, *words): it ends in a sentence of one line with all these words."""
+
+    def check(call: Callable[[], object], *words: str) -> None:
+        with pytest.raises(UserError) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+        assert all(word in str(caught.value) for word in words), caught.value
+
+    return check
 
 
 @pytest.fixture(params=SIZES, ids=lambda size: f"{size[0]}x{size[1]}")

@@ -1,0 +1,234 @@
+"""What a SAM is trained on: a picture, prompts, and the masks that each prompt may mean.
+
+Half of the pictures are rendered birds, half random scenes; no real picture is among them. A click means, from small to
+large, the part it lies in, that part with what lies on it, and the whole thing; a box means what it encloses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.demo.birds import render
+from core.demo.folder import scenes
+from core.demo.plants import FRAMES, Planting, Recipe
+from core.demo.sam_scenes import GROUND, Labelled, scene
+from core.demo.segments import BEAK, BODY, EYE, HEAD, LEGS, TAIL, WING
+
+MEANINGS = 3  # masks that one click may mean; also the outputs of a SAM
+CLICKS = 4  # places for clicks in one prompt
+FINENESS = 2  # pixels of the input per pixel of a target, which is what a SAM's low-resolution masks have
+SMALLEST = 16  # pixels that a thing must have to be asked for
+BIRD = 100  # the label of the whole bird, which no pixel has of its own
+BIRD_PARENTS = {EYE: HEAD, BEAK: HEAD, HEAD: BIRD, BODY: BIRD, WING: BIRD, TAIL: BIRD, LEGS: BIRD}
+BIRD_SEED = 31
+PADDING = (124, 116, 104)  # what normalisation turns into nought
+MARKS = (Planting("watermark", True, None, 0.3, 0.3),)
+RECIPE = Recipe("sam", (*MARKS, *(Planting("frame", colour, None, 0.04, 0.04) for colour in FRAMES)))
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """One picture with N prompts, all of one sort.
+
+    Attributes:
+        image: [3, S, S] uint8; beyond a picture that is not square, PADDING.
+        points: [N, CLICKS, 2] float32, (x, y) in pixels; marks: [N, CLICKS] int64: 1 inside, 0 outside, -1 no click.
+        boxes: [N, 4] float32 (left, top, right, bottom), or None where the prompts are clicks.
+        targets: [N, MEANINGS, S / FINENESS, S / FINENESS] uint8 of 255, from small to large; empty ones do not count.
+        meant: [N] int64, the meaning that the prompt has.
+    """
+
+    image: np.ndarray
+    points: np.ndarray
+    marks: np.ndarray
+    boxes: np.ndarray | None
+    targets: np.ndarray
+    meant: np.ndarray
+
+
+def bird(index: int, side: int, seed: int = BIRD_SEED) -> Labelled:
+    """Rendered bird number `index` of a seed, with the watermarks and frames of RECIPE."""
+    label, scene_seed, plants = scenes(RECIPE, index + 1, seed, side).plan(index)
+    drawn = render(label, scene_seed, side, plants)
+    return Labelled(drawn.image, drawn.mask, BIRD_PARENTS)
+
+
+def lesson(seed: int, index: int, side: int, prompts: int) -> Lesson:
+    """Lesson number `index`, from its arguments alone."""
+    rng = np.random.default_rng([seed, index, 5])
+    is_bird = rng.random() < 0.5
+    picture = bird(index, side, BIRD_SEED + seed) if is_bird else scene(int(rng.integers(1 << 40)), side)
+    picture = recoloured(rng, moved(rng, picture, side, gently=is_bird))
+    return ask(rng, picture, side, prompts, with_boxes=rng.random() < 0.35)
+
+
+def moved(rng: np.random.Generator, picture: Labelled, side: int, *, gently: bool) -> Labelled:
+    """Flip, turn and crop at random; at times into a frame that is not square."""
+    import cv2
+
+    image, labels = picture.image, picture.labels
+    if rng.random() < 0.5:
+        image, labels = image[:, ::-1], labels[:, ::-1]
+    if gently and rng.random() < 0.6:
+        return Labelled(np.ascontiguousarray(image), np.ascontiguousarray(labels), picture.parents)
+    quarter = int(rng.integers(4))
+    image, labels = np.rot90(image, quarter), np.rot90(labels, quarter)
+    width = height = side
+    if rng.random() < 0.3:
+        width, height = rng.permutation([side, int(side * rng.uniform(0.45, 0.95))]).tolist()
+    zoom = rng.uniform(0.8, 1.7) * max(width, height) / side
+    angle = rng.normal(0, 8)
+    turn = cv2.getRotationMatrix2D((side / 2, side / 2), angle, zoom)
+    slack = np.maximum(np.array([side * zoom - width, side * zoom - height]) / 2, 0)
+    turn[:, 2] += np.array([width, height]) / 2 - side / 2 + rng.uniform(-1, 1, 2) * slack
+    size = (int(width), int(height))
+    flags, border = cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101
+    image = cv2.warpAffine(np.ascontiguousarray(image), turn, size, flags=flags, borderMode=border)
+    labels = cv2.warpAffine(np.ascontiguousarray(labels), turn, size, flags=cv2.INTER_NEAREST, borderMode=border)
+    return Labelled(image, labels, picture.parents)
+
+
+def recoloured(rng: np.random.Generator, picture: Labelled) -> Labelled:
+    """Vary hue, contrast, brightness and sharpness; a third of the pictures stay as they are."""
+    import cv2
+
+    if rng.random() < 0.35:
+        return picture
+    image = picture.image.astype(np.float32)
+    if rng.random() < 0.25:
+        image = image[..., rng.permutation(3)]
+    if rng.random() < 0.1:
+        image = np.repeat(image.mean(2, keepdims=True), 3, 2)
+    image = 255 * (image / 255) ** float(np.exp(rng.normal(0, 0.25)))
+    image = (image - 128) * rng.uniform(0.6, 1.25) + 128 + rng.normal(0, 14) + rng.normal(0, 8, 3)
+    if rng.random() < 0.25:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.6))
+    image = image + rng.standard_normal(image.shape, np.float32) * rng.uniform(0, 6)
+    return Labelled(np.clip(image, 0, 255).astype(np.uint8), picture.labels, picture.parents)
+
+
+def meanings(labels: np.ndarray, parents: dict[int, int], thing: int) -> list[np.ndarray]:
+    """The masks that a click on a thing's own pixels may mean, bool [h, w], from small to large, at most MEANINGS.
+
+    Its own pixels; it with its parts; what it is a part of, and so on. Nearly equal ones count once.
+    """
+    found = [labels == thing]
+    at: int | None = thing
+    while at is not None:
+        whole = np.isin(labels, _family(parents, at))
+        if found[-1].sum() < 0.9 * whole.sum():
+            found.append(whole)
+        at = parents.get(at)
+    return found if len(found) <= MEANINGS else [*found[: MEANINGS - 1], found[-1]]
+
+
+def _family(parents: dict[int, int], thing: int) -> list[int]:
+    """A thing and all of its parts, and theirs."""
+    family = [thing]
+    for member in family:
+        family.extend(part for part, parent in parents.items() if parent == member)
+    return family
+
+
+def middle(mask: np.ndarray) -> tuple[int, int]:
+    """(x, y) of the pixel of a mask that lies farthest from everything else: its centre, and always inside it."""
+    import cv2
+
+    depth = cv2.distanceTransform(np.pad(mask.astype(np.uint8), 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+    return int(x), int(y)
+
+
+def box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom), the last two one beyond the mask's last pixels."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def ask(rng: np.random.Generator, picture: Labelled, side: int, prompts: int, *, with_boxes: bool) -> Lesson:
+    """Draw prompts for a picture of at most `side` pixels a side."""
+    height, width = picture.labels.shape
+    image = np.empty((side, side, 3), np.uint8)
+    image[:] = PADDING
+    image[:height, :width] = picture.image
+    things, sizes = np.unique(picture.labels, return_counts=True)
+    things = things[sizes >= SMALLEST]
+    chains = {int(thing): meanings(picture.labels, picture.parents, int(thing)) for thing in things}
+    points = np.zeros((prompts, CLICKS, 2), np.float32)
+    marks = np.full((prompts, CLICKS), -1, np.int64)
+    boxes = np.zeros((prompts, 4), np.float32) if with_boxes else None
+    targets = np.zeros((prompts, MEANINGS, side // FINENESS, side // FINENESS), np.uint8)
+    meant = np.zeros(prompts, np.int64)
+    for n in range(prompts):
+        chain = chains[_choose(rng, picture.labels, things, anything=not with_boxes)]
+        if boxes is not None:
+            mask = chain[int(rng.integers(len(chain)))]
+            boxes[n], chain = _around(rng, mask, (height, width)), [mask]
+        else:
+            meant[n] = _click(rng, chain, points[n], marks[n])
+        for level, mask in enumerate(chain):
+            targets[n, level] = _coarse(mask, side)
+    return Lesson(image.transpose(2, 0, 1).copy(), points, marks, boxes, targets, meant)
+
+
+def _choose(rng: np.random.Generator, labels: np.ndarray, things: np.ndarray, *, anything: bool) -> int:
+    """One thing, mostly each as likely as another, at times as likely as it is large."""
+    if anything and rng.random() < 0.25:
+        drawn = int(labels[int(rng.integers(labels.shape[0])), int(rng.integers(labels.shape[1]))])
+        if drawn in things:
+            return drawn
+    others = things if anything or len(things) == 1 else things[things != GROUND]
+    return int(others[int(rng.integers(len(others)))])
+
+
+def _click(rng: np.random.Generator, chain: list[np.ndarray], points: np.ndarray, marks: np.ndarray) -> int:
+    """Fill in the clicks of one prompt in place; returns which of the chain is meant."""
+    own = chain[0]
+    if rng.random() < 0.5:
+        points[0] = np.asarray(middle(own)) + rng.normal(0, 0.7, 2)
+        x, y = np.clip(np.round(points[0]), 0, (own.shape[1] - 1, own.shape[0] - 1)).astype(int)
+        if not own[y, x]:
+            points[0] = middle(own)
+    else:
+        points[0] = _pixel(rng, own)
+    marks[0] = 1
+    if rng.random() > 0.25:
+        return 0
+    meant = int(rng.integers(len(chain)))
+    mask = chain[meant]
+    left, top, right, bottom = box_of(mask)
+    reach = max(right - left, bottom - top) // 3 + 4
+    near = np.zeros_like(mask)
+    near[max(top - reach, 0) : bottom + reach, max(left - reach, 0) : right + reach] = True
+    outside = near & ~mask
+    for k in range(1, int(rng.integers(2, CLICKS + 1))):
+        inside = rng.random() < 0.5 or not outside.any()
+        points[k], marks[k] = _pixel(rng, mask if inside else outside), int(inside)
+    return meant
+
+
+def _pixel(rng: np.random.Generator, mask: np.ndarray) -> tuple[int, int]:
+    ys, xs = np.nonzero(mask)
+    at = int(rng.integers(len(ys)))
+    return int(xs[at]), int(ys[at])
+
+
+def _around(rng: np.random.Generator, mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A mask's box; six times in ten as a hand draws it, off by some percent of its sides."""
+    box = np.asarray(box_of(mask), np.float32)
+    if rng.random() < 0.6:
+        sides = np.array([box[2] - box[0], box[3] - box[1]] * 2)
+        box = box + np.clip(rng.normal(0, 0.05, 4) * sides, -16, 16)
+    height, width = size
+    return np.clip(box, 0, (width, height, width, height))
+
+
+def _coarse(mask: np.ndarray, side: int) -> np.ndarray:
+    """uint8 [side / FINENESS, side / FINENESS]: 255 times the part of each coarse pixel that the mask covers."""
+    import cv2
+
+    full = np.zeros((side, side), np.uint8)
+    full[: mask.shape[0], : mask.shape[1]] = mask * np.uint8(255)
+    return cv2.resize(full, (side // FINENESS, side // FINENESS), interpolation=cv2.INTER_AREA)

@@ -1,0 +1,280 @@
+"""Trains the compact SAM from nothing on rendered pictures: `python -m core.demo.train_sam --minutes 150 --out FILE`.
+
+Half birds, half random scenes, endlessly new ones, made by background processes; no real picture. The first part of the
+time goes to pictures of half the side, which cost a quarter. It can be killed and run again: a checkpoint lies beside
+the output. How well the result does is measured by benchmarks/sam.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from core.demo.sam_lessons import Lesson, lesson
+from core.demo.sam_loss import overlap
+from core.demo.sam_passes import MASKS_PER_TOKEN, answer, encode, images_at, lesson_loss, targets_at
+from core.segments.compact_sam import Shape, build, save
+
+if TYPE_CHECKING:
+    from segment_anything.modeling import Sam
+
+HELD_OUT_SEED = 900_001
+HELD_OUT = 32
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a training run is; a checkpoint is only taken up by the same settings.
+
+    Attributes:
+        minutes: of training, over which the learning rate rises and falls.
+        small_part: share of the time on pictures of half the side.
+        batch_small, batch: pictures a step at half and at full side; prompts: a picture.
+        rate, decay: peak learning rate and weight decay of AdamW; warm: share of the time until the peak.
+        corrections: chances of 0, 1, 2, ... rounds of correcting clicks after the first answer.
+        average: decay a step of the running average of the weights, which is what is saved.
+        bfloat16: passes in bfloat16; losses and prompts stay in float32.
+        seed: of the weights, the pictures and the prompts.
+    """
+
+    minutes: float = 150.0
+    small_part: float = 0.5
+    batch_small: int = 8
+    batch: int = 4
+    prompts: int = 8
+    rate: float = 1e-3
+    decay: float = 0.05
+    warm: float = 0.03
+    corrections: tuple[float, ...] = (0.5, 0.35, 0.15)
+    average: float = 0.999
+    bfloat16: bool = True
+    seed: int = 0
+
+    def stage(self, part: float, shape: Shape) -> tuple[int, int]:
+        """(side, batch) after this part of the time."""
+        return (shape.side // 2, self.batch_small) if part < self.small_part else (shape.side, self.batch)
+
+    def rate_at(self, part: float) -> float:
+        """Learning rate after this part of the time: a linear rise, then a cosine down to a hundredth."""
+        if part < self.warm:
+            return self.rate * (0.02 + 0.98 * part / self.warm)
+        fall = min(1.0, (part - self.warm) / (1 - self.warm))
+        return self.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * fall)))
+
+
+class Lessons(torch.utils.data.Dataset[Lesson]):
+    """Lesson by number, made in the background processes of a loader."""
+
+    def __init__(self, seed: int, side: int, prompts: int) -> None:
+        self.seed, self.side, self.prompts = seed, side, prompts
+
+    def __getitem__(self, index: int) -> Lesson:
+        return lesson(self.seed, index, self.side, self.prompts)
+
+
+class Numbers:
+    """Every number from a first one on."""
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.count(self.start)
+
+
+def endless(settings: Settings, shape: Shape, start: int, processes: int) -> Iterator[Lesson]:
+    """All lessons from number `start` on, in order, whichever process makes them."""
+    return iter(
+        torch.utils.data.DataLoader(
+            Lessons(settings.seed, shape.side, settings.prompts),
+            batch_size=None,
+            sampler=Numbers(start),
+            num_workers=processes,
+            prefetch_factor=12 if processes else None,
+            multiprocessing_context="spawn" if processes else None,
+            worker_init_fn=_one_thread,
+            collate_fn=_as_it_is,
+        )
+    )
+
+
+def _one_thread(_: int) -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
+def _as_it_is(made: Any) -> Any:
+    return made
+
+
+class Run:
+    """A training run: everything that a checkpoint has to hold.
+
+    Attributes:
+        sam: learns; average: the running average of its weights; seconds: trained so far; seen: lessons so far.
+    """
+
+    def __init__(self, settings: Settings, shape: Shape) -> None:
+        self.settings, self.shape = settings, shape
+        self.sam, self.average = build(shape, settings.seed).train(), build(shape, settings.seed)
+        weights = list(self.sam.parameters())
+        groups = [
+            {"params": [w for w in weights if w.ndim > 1], "weight_decay": settings.decay},
+            {"params": [w for w in weights if w.ndim <= 1], "weight_decay": 0.0},
+        ]
+        self.optimiser = torch.optim.AdamW(groups, lr=settings.rate, betas=(0.9, 0.98))
+        self.generator = torch.Generator().manual_seed(settings.seed)
+        self.seconds, self.steps, self.seen = 0.0, 0, 0
+
+    @property
+    def part(self) -> float:
+        """How much of the time is over, in [0, 1]."""
+        return min(1.0, self.seconds / (60 * self.settings.minutes))
+
+    def step(self, lessons: list[Lesson], side: int) -> tuple[float, float]:
+        """One step of the optimiser; returns the mean loss and the mean IoU of the first answers."""
+        settings = self.settings
+        for group in self.optimiser.param_groups:
+            group["lr"] = settings.rate_at(self.part)
+        with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
+            embeddings = encode(self.sam, images_at(lessons, side))
+            told = [
+                lesson_loss(self.sam, embeddings[i : i + 1], one, settings.corrections, self.generator)
+                for i, one in enumerate(lessons)
+            ]
+        loss = torch.stack([loss for loss, _ in told]).mean()
+        self.optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.sam.parameters(), 1.0)
+        self.optimiser.step()
+        self.steps += 1
+        self.seen += len(lessons)
+        decay = min(settings.average, (1 + self.steps) / (10 + self.steps))
+        with torch.no_grad():
+            for slow, fast in zip(self.average.parameters(), self.sam.parameters()):
+                slow.lerp_(fast, 1 - decay)
+        return float(loss.detach()), float(torch.cat([reached for _, reached in told]).mean())
+
+    def keep(self, path: Path) -> None:
+        """Write everything, whole or not at all."""
+        state = {
+            "settings": asdict(self.settings),
+            "shape": asdict(self.shape),
+            "sam": self.sam.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "generator": self.generator.get_state(),
+            "progress": (self.seconds, self.steps, self.seen),
+        }
+        temporary = path.with_name(path.name + ".part")
+        torch.save(state, temporary)
+        temporary.replace(path)
+
+    def take_up(self, path: Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            ValueError: it is of a run with other settings.
+        """
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+        for name, own in (("settings", asdict(self.settings)), ("shape", asdict(self.shape))):
+            if state[name] != own:
+                raise ValueError(f"{path} is of a run with other {name}: expected {own}, got {state[name]}")
+        self.sam.load_state_dict(state["sam"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.generator.set_state(state["generator"])
+        self.seconds, self.steps, self.seen = state["progress"]
+
+
+@torch.no_grad()
+def examine(sam: Sam, shape: Shape, side: int, count: int = HELD_OUT) -> dict[str, float]:
+    """Mean IoU of the first answers on held-out lessons: of clicks by output 0 and by the best output, and of boxes."""
+    scores: dict[str, list[Tensor]] = {"click": [], "best": [], "box": []}
+    for index in range(count):
+        given = lesson(HELD_OUT_SEED, index, shape.side, 8)
+        embedding = encode(sam, images_at([given], side))
+        boxes = None if given.boxes is None else torch.from_numpy(given.boxes)
+        logits, _ = answer(sam, embedding, torch.from_numpy(given.points), torch.from_numpy(given.marks), boxes)
+        targets = targets_at(given, embedding.shape[-1] * MASKS_PER_TOKEN)
+        reached = overlap(logits, targets[torch.arange(len(given.meant)), given.meant][:, None])[:, :, 0]
+        scores["click" if boxes is None else "box"].append(reached[:, 0])
+        if boxes is None:
+            scores["best"].append(reached.amax(1))
+    return {name: round(float(torch.cat(values).mean()), 4) for name, values in scores.items() if values}
+
+
+def train(run: Run, out: Path, processes: int, keep_every: float = 180.0, tell_every: float = 30.0) -> dict[str, float]:
+    """Train to the end of the time, with a checkpoint every few minutes; write the averaged weights to `out`.
+
+    Returns:
+        What `examine` says of the averaged weights.
+    """
+    checkpoint = out.with_suffix(".checkpoint.pt")
+    lessons = endless(run.settings, run.shape, run.seen, processes)
+    began = told = kept = time.perf_counter()
+    before, recent = run.seconds, deque[tuple[float, float]](maxlen=100)
+    side = 0
+    while run.part < 1:
+        side, batch = run.settings.stage(run.part, run.shape)
+        recent.append(run.step([next(lessons) for _ in range(batch)], side))
+        now = time.perf_counter()
+        run.seconds = before + now - began
+        if now - told > tell_every:
+            loss, reached = (sum(values) / len(values) for values in zip(*recent))
+            print(f"{run.seconds / 60:6.1f} min  step {run.steps}  seen {run.seen}  side {side}  loss {loss:.3f}  "
+                  f"IoU {reached:.3f}  rate {run.settings.rate_at(run.part):.1e}", flush=True)  # fmt: skip
+            told = now
+        if now - kept > keep_every:
+            run.keep(checkpoint)
+            print(f"{run.seconds / 60:6.1f} min  held out: {examine(run.average, run.shape, side)}", flush=True)
+            kept = time.perf_counter()
+    run.keep(checkpoint)
+    found = examine(run.average, run.shape, run.shape.side, 4 * HELD_OUT)
+    record = {"settings": asdict(run.settings), "steps": run.steps, "pictures": run.seen, "held_out_iou": found}
+    save(run.average, run.shape, out, record)
+    return found
+
+
+def main() -> None:
+    """Train, and write the weights."""
+    defaults = Settings()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=defaults.minutes, help="of training")
+    parser.add_argument("--out", type=Path, default=Path("assets/compact_sam.safetensors"))
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch")
+    parser.add_argument("--processes", type=int, default=2, help="that draw the pictures in the background")
+    parser.add_argument("--rate", type=float, default=defaults.rate, help="peak learning rate")
+    parser.add_argument("--small-part", type=float, default=defaults.small_part, help="of the time, at half the side")
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    settings = Settings(minutes=given.minutes, rate=given.rate, small_part=given.small_part, seed=given.seed)
+    run = Run(settings, Shape())
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint = given.out.with_suffix(".checkpoint.pt")
+    if checkpoint.is_file():
+        try:
+            run.take_up(checkpoint)
+        except ValueError as error:
+            raise SystemExit(f"{error}; remove it, or give another --out.") from error
+        print(f"going on after {run.seconds / 60:.1f} minutes", flush=True)
+    found = train(run, given.out, given.processes)
+    print(f"{given.out}  {given.out.stat().st_size / 1e6:.2f} MB  {json.dumps(found)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

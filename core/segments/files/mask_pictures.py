@@ -1,0 +1,140 @@
+"""Masks that are pictures: one number a pixel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from core.errors import UserError
+from core.images import DAMAGE, MAX_PIXELS
+from core.runtime.folders import whole_file
+from core.segments.files.details import FIELD
+from core.segments.files.opened import without_suffix
+from core.segments.segments import Segments
+
+SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
+FORMATS = ("PNG", "TIFF", "BMP")
+Colours = Mapping[tuple[int, int, int], int]
+
+
+def read_label_map(path: Path, colours: Colours | None = None) -> np.ndarray:
+    """[h, w] integers: 8-bit, 16-bit or palette index; a 1-bit picture reads as 0 and 255.
+
+    Args:
+        colours: what the colours of an RGB picture stand for; a colour without an entry reads as -1.
+
+    Raises:
+        UserError: missing, damaged, or not a picture of one channel.
+    """
+    return read_with_details(path, colours)[0]
+
+
+def read_with_details(path: Path, colours: Colours | None = None) -> tuple[np.ndarray, Any]:
+    """As `read_label_map`, and the details that `write_mask_picture` put beside the pixels; None if there are none.
+
+    Raises:
+        UserError: as there.
+    """
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise UserError(
+                    f"The mask {path} has {image.width}x{image.height} pixels; "
+                    f"the limit is {MAX_PIXELS // 1_000_000} megapixels."
+                )
+            image.load()
+            # a 1-bit picture would read as True and False
+            values = np.asarray(image.convert("L") if image.mode == "1" else image)
+            riding = image.info.get(FIELD)
+    except FileNotFoundError as error:
+        raise UserError(f"There is no mask {path}; check the manifest.") from error
+    except UserError:
+        raise
+    except (*DAMAGE, Image.DecompressionBombError) as error:
+        raise UserError(f"The mask {path} cannot be read ({error}); save it as an 8-bit PNG.") from error
+    return _one_channel(values, path, colours), None if riding is None else _parsed(riding, path)
+
+
+def write_mask_picture(path: Path, values: np.ndarray, details: Any = None) -> None:
+    """A PNG, whole or not at all.
+
+    Args:
+        values: [h, w] uint8 or uint16.
+        details: anything JSON can hold; it is kept in a text field of the PNG.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    info = PngImagePlugin.PngInfo()
+    if details is not None:
+        info.add_itxt(FIELD, json.dumps(details, allow_nan=False))
+    with whole_file(path) as part:
+        Image.fromarray(values).save(part, format="PNG", pnginfo=info)
+
+
+def placed(pictures: Iterable[tuple[str, Segments]]) -> Iterator[tuple[str, PurePosixPath, Segments]]:
+    """For each picture where its mask lies, under the picture's own relative path with .png, and its segments without
+    empty ones.
+
+    Raises:
+        UserError: the path would lead out of the folder, or is that of another picture too.
+    """
+    seen: dict[PurePosixPath, str] = {}
+    for picture, segments in pictures:
+        relative = without_suffix(picture)
+        if relative.is_absolute() or ".." in relative.parts or not relative.name or "\0" in picture:
+            raise UserError(f"The picture {picture!r} has no path inside a folder; rename it.")
+        relative = relative.with_name(f"{relative.name}.png")
+        if seen.setdefault(relative, picture) != picture:
+            raise UserError(
+                f"{picture} and {seen[relative]} would share the mask {relative}; rename one, or write COCO JSON."
+            )
+        yield picture, relative, Segments(segments.size, tuple(item for item in segments if item.mask.area))
+
+
+def mask_pictures(folder: Path) -> dict[str, Path]:
+    """The mask pictures of a folder by their relative path without suffix, sorted; hidden files are passed over.
+
+    Raises:
+        UserError: two differ in their suffix only.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
+            key = path.relative_to(folder).with_suffix("").as_posix()
+            if key in found:
+                raise UserError(f"{found[key]} and {path} are both the mask of {key}; remove one.")
+            found[key] = path
+    return found
+
+
+def _one_channel(values: np.ndarray, path: Path, colours: Colours | None) -> np.ndarray:
+    if values.ndim == 3 and colours is not None:
+        return _by_colour(values, colours)
+    if values.ndim == 3 and (values[..., :1] == values[..., :3]).all():
+        values = values[..., 0]
+    if values.ndim != 2:
+        raise UserError(f"The mask {path} has {values.shape[2]} channels; save one number a pixel.")
+    if not np.issubdtype(values.dtype, np.integer):
+        raise UserError(f"The mask {path} holds fractions; save one whole number a pixel.")
+    return values.astype(np.int64)
+
+
+def _by_colour(values: np.ndarray, colours: Colours) -> np.ndarray:
+    packed = values[..., :3].astype(np.int64) @ [65536, 256, 1]
+    out = np.full(packed.shape, -1, np.int64)
+    for (red, green, blue), value in colours.items():
+        out[packed == red * 65536 + green * 256 + blue] = value
+    return out
+
+
+def _parsed(text: str, path: Path) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"The mask {path} has damaged {FIELD!r} details; save it without them.") from error

@@ -1,0 +1,149 @@
+"""The training of the compact SAM: its loss, its passes, and that it learns and can be taken up again."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from core.demo.sam_lessons import lesson
+from core.demo.sam_loss import answer_loss, assign, dice, focal, overlap
+from core.demo.sam_passes import answer, correcting_click, encode, images_at, targets_at
+from core.demo.train_sam import Lessons, Run, Settings, endless, examine, train
+from core.segments.checkpoints import load_sam
+from core.segments.compact_sam import Shape, build
+
+TINY = Shape(side=64, patch=8, width=32, depth=2, heads=2, window=4, full=(1,), embedding=32, decoder_hidden=32)
+QUICK = Settings(minutes=0.02, batch_small=2, batch=1, prompts=2, rate=2e-3, bfloat16=False)
+
+
+def square(side: int, left: int, top: int, size: int) -> torch.Tensor:
+    mask = torch.zeros(side, side)
+    mask[top : top + size, left : left + size] = 1
+    return mask
+
+
+def test_focal_and_dice_by_hand():
+    logits, targets = torch.zeros(2, 2), torch.tensor([[1.0, 0], [0, 0]])
+    each = 0.25 * math.log(2)  # (1 - p)^2 times the entropy
+    assert float(focal(logits, targets)) == pytest.approx((0.25 * each + 3 * 0.75 * each) / 4)
+    assert float(dice(logits, targets)) == pytest.approx(1 - (2 * 0.5 + 1) / (2 + 1 + 1))
+    sure = torch.where(targets > 0, 50.0, -50.0)
+    assert float(focal(sure, targets)) == pytest.approx(0, abs=1e-6)
+    assert float(dice(sure, targets)) == pytest.approx(0, abs=1e-6)
+
+
+def test_overlap_by_hand():
+    first = torch.stack([square(8, 0, 0, 4), square(8, 2, 0, 4)])[None]
+    found = overlap(first * 2 - 1, first)
+    torch.testing.assert_close(found[0], torch.tensor([[1.0, 1 / 3], [1 / 3, 1.0]]))
+
+
+def test_each_meaning_gets_its_own_output_so_that_they_fit_best():
+    targets = torch.stack([square(8, 0, 0, 2), square(8, 0, 0, 4), square(8, 0, 0, 8)])[None]
+    shuffled = [2, 0, 1]
+    logits = targets[:, shuffled] * 8 - 4
+    chosen = assign(logits, targets, torch.ones(1, 3, dtype=torch.bool))
+    assert [shuffled[k] for k in chosen[0].tolist()] == [0, 1, 2]
+
+
+def test_only_real_meanings_count():
+    targets = torch.zeros(1, 3, 8, 8)
+    targets[0, 0] = square(8, 2, 2, 3)
+    logits = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    logits[0, 0] = targets[0, 0] * 40 - 20
+    logits[0, 3] = targets[0, 0] * 40 - 20
+    quality = torch.tensor([[1.0, 0, 0, 1]])
+    quality[0, 1:3] = overlap(logits[:, 1:3], targets[:, :1])[0, :, 0]
+    loss, reached = answer_loss(logits, quality, targets, torch.tensor([0]))
+    assert float(loss) == pytest.approx(0, abs=1e-3)
+    assert reached.tolist() == [1.0]
+
+
+def test_a_correcting_click_falls_on_what_is_wrong_and_says_what_is_right():
+    wanted = torch.stack([square(16, 4, 4, 8), square(16, 0, 0, 4), square(16, 3, 3, 3)])
+    logits = torch.stack([square(16, 4, 4, 4), square(16, 0, 0, 8), square(16, 3, 3, 3)]) * 2 - 1
+    for seed in range(5):
+        points, marks = correcting_click(logits, wanted, 64, torch.Generator().manual_seed(seed))
+        assert marks[:, 0].tolist() == [1, 0, -1]
+        x, y = ((points[:2, 0] + 0.5) / 4).long().unbind(1)
+        assert ((logits[:2] > 0) != (wanted[:2] > 0.5))[[0, 1], y, x].all()
+
+
+def test_the_encoder_by_hand_is_the_packages_and_takes_half_the_side():
+    sam = build(TINY)
+    images = torch.randint(0, 255, (2, 3, 64, 64)).float()
+    with torch.no_grad():
+        torch.testing.assert_close(encode(sam, images), sam.image_encoder(sam.preprocess(images)))
+        half = encode(sam, F.avg_pool2d(images, 2))
+    assert half.shape == (2, 32, 4, 4)
+    points, marks = torch.tensor([[[20.0, 30]]]), torch.tensor([[1]])
+    with torch.no_grad():
+        logits, quality = answer(sam, half[:1], points, marks, None)
+        assert logits.shape == (1, 4, 16, 16)
+        assert quality.shape == (1, 4)
+        logits, _ = answer(sam, half[:1], points, marks, torch.tensor([[1.0, 2, 30, 40]]), logits[:, :1])
+    assert logits.shape == (1, 4, 16, 16)
+
+
+def test_an_answer_is_what_the_packages_decoder_says():
+    sam = build(TINY)
+    points, marks = torch.tensor([[[20.0, 30]]]), torch.tensor([[1]])
+    with torch.no_grad():
+        embedding = encode(sam, torch.rand(1, 3, 64, 64) * 255)
+        logits, quality = answer(sam, embedding, points, marks, None)
+        sparse, dense = sam.prompt_encoder((points, marks), None, None)
+        for several, part in ((False, slice(0, 1)), (True, slice(1, None))):
+            masks, scores = sam.mask_decoder(embedding, sam.prompt_encoder.get_dense_pe(), sparse, dense, several)
+            torch.testing.assert_close(masks, logits[:, part])
+            torch.testing.assert_close(scores, quality[:, part])
+
+
+def test_a_lesson_at_half_the_side_is_its_average():
+    given = lesson(0, 0, 64, 2)
+    assert targets_at(given, 32).max() == 1
+    torch.testing.assert_close(targets_at(given, 16), F.avg_pool2d(targets_at(given, 32), 2))
+    assert images_at([given, given], 32).shape == (2, 3, 32, 32)
+
+
+def test_the_rate_rises_and_falls_and_the_side_grows():
+    settings = Settings(minutes=1, warm=0.1, small_part=0.5, rate=1.0)
+    rates = [settings.rate_at(part) for part in np.linspace(0, 1, 21)]
+    assert max(rates) == pytest.approx(1.0)
+    assert rates.index(max(rates)) == 2
+    assert rates[-1] == pytest.approx(0.01)
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+    assert settings.stage(0.4, TINY) == (32, settings.batch_small)
+    assert settings.stage(0.6, TINY) == (64, settings.batch)
+
+
+def test_it_learns_one_lesson_by_heart():
+    run = Run(Settings(minutes=1, warm=0.0, rate=3e-3, corrections=(1.0,), bfloat16=False), TINY)
+    given = [lesson(0, 1, 64, 2)]
+    losses = [run.step(given, 64)[0] for _ in range(40)]
+    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
+
+
+def test_lessons_come_in_order_from_any_number_on():
+    stream = endless(QUICK, TINY, 7, processes=0)
+    expected = Lessons(QUICK.seed, 64, QUICK.prompts)
+    for index in (7, 8):
+        assert np.array_equal(next(stream).image, expected[index].image)
+
+
+def test_a_run_ends_in_a_file_and_is_taken_up_where_it_was(tmp_path):
+    out = tmp_path / "sam.safetensors"
+    run = Run(QUICK, TINY)
+    found = train(run, out, processes=0)
+    assert set(found) <= {"click", "best", "box"}
+    assert load_sam(f"compact@{out}").image_encoder.img_size == 64
+    again = Run(QUICK, TINY)
+    again.take_up(tmp_path / "sam.checkpoint.pt")
+    assert (again.steps, again.seen, again.part) == (run.steps, run.seen, 1.0)
+    assert all(torch.equal(a, b) for a, b in zip(again.sam.parameters(), run.sam.parameters()))
+    assert examine(again.average, TINY, 64, 3) == examine(run.average, TINY, 64, 3)
+    with pytest.raises(ValueError, match="other settings"):
+        Run(Settings(minutes=2), TINY).take_up(tmp_path / "sam.checkpoint.pt")
