@@ -10,17 +10,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
-from core.data import Item
 from core.images import Picture
 from core.runtime.versions import write_error
 from core.segments.describing import describe
 from core.segments.records import mask_key
 from core.segments.segments import Segments
 from core.segments.store import file_name
+
+if TYPE_CHECKING:
+    from core.data import Item
+    from core.segments.sam import Sam
 
 # grows whenever `describe` changes
 FORMAT = 1
@@ -33,12 +37,25 @@ class Encoder:
     """Where features come from.
 
     Attributes:
-        name: tells its features from all others; a SAM's is its checkpoint's fingerprint.
+        name: tells its features from all others.
         encode: picture -> [C, h, w] over the whole picture; None for none.
     """
 
     name: str = "none"
     encode: Callable[[Picture], Tensor] | None = None
+
+
+def sam_encoder(sam: Sam) -> Encoder:
+    """The embedding of a SAM's image encoder, without what pads the picture to a square."""
+
+    def encode(picture: Picture) -> Tensor:
+        embedding = sam.embedding(picture)
+        rows, columns = (
+            max(1, round(grid * side / max(picture.size))) for grid, side in zip(embedding.shape[1:], picture.size)
+        )
+        return embedding[:, :rows, :columns]
+
+    return Encoder(f"sam {sam.fingerprint}", encode)
 
 
 class Descriptions:

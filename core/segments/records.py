@@ -1,4 +1,4 @@
-"""What is kept of one picture's segments, and how it is written: COCO's run lengths in JSON."""
+"""What is kept of one picture's segments, and how it is written: COCO's compressed runs in JSON."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from core.errors import UserError
+from core.segments.files.rle_text import from_text, to_text
 from core.segments.mask import Mask
 from core.segments.segments import Segment, Segments, default_kind
 
@@ -103,7 +104,7 @@ def segments_to_json(segments: Segments) -> dict[str, Any]:
         "size": list(segments.size),
         "segments": [
             {
-                "segmentation": {"size": list(segments.size), "counts": segment.mask.counts.tolist()},
+                "segmentation": {"size": list(segments.size), "counts": to_text(segment.mask)},
                 **{key: getattr(segment, key) for key in KEPT},
             }
             for segment in segments
@@ -117,7 +118,7 @@ def segments_from_json(values: Mapping[str, Any]) -> Segments:
     items = []
     for entry in values["segments"]:
         known = {key: entry[key] for key in KEPT}
-        mask = Mask(entry["segmentation"]["counts"], size)
+        mask = from_text(entry["segmentation"]["counts"], size)
         items.append(Segment(mask, kind=default_kind(known["name"]), **known))
     return Segments(size, tuple(items))
 

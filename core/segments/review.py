@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.data import Dataset, Item
 from core.errors import UserError
 from core.runtime.progress import Progress
 from core.segments.descriptions import Descriptions, Encoder
@@ -29,6 +29,9 @@ from core.segments.spread import (
     save_proposals,
 )
 from core.segments.store import StaleError, Store
+
+if TYPE_CHECKING:
+    from core.data import Dataset, Item
 
 # so many of the least certain masks compete for a place among the next questions
 CONTENDERS = 400

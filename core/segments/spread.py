@@ -10,19 +10,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.data import Dataset, Item
 from core.errors import UserError
 from core.images import Picture
 from core.runtime.progress import Progress
 from core.runtime.versions import WriteError
 from core.segments.descriptions import Descriptions, Encoder
+from core.segments.files import match
 from core.segments.naming import POOL, UNSURE, Beliefs, Described, Namer
 from core.segments.records import BY_PEOPLE, Record, mask_key
 from core.segments.segments import Segment, Segments, check_size
 from core.segments.store import StaleError, Store
+
+if TYPE_CHECKING:
+    from core.data import Dataset, Item
 
 #: Names that count as examples.
 EXAMPLES = (*BY_PEOPLE, "file")
@@ -32,6 +36,7 @@ POOL_PICTURES, MOST_EXAMPLES = 200, 2000
 SAME_MASK = 0.75
 TRIES = 5
 
+Shown = Mapping[str, Callable[[], Segments]]  # picture's id -> reads what is shown as its examples
 Part = tuple[str, np.ndarray, tuple[str, ...]]  # a picture's id, the rows of masks of it, and their names
 
 
@@ -66,20 +71,18 @@ def name_dataset(
     Masks are those in the store, else those that come with the data set.
 
     Args:
-        examples: picture id -> segments, of which the named ones are examples. All names in the store and the data set
-            that were typed, accepted or came from a file are examples as well, but for the same pictures. Where a mask
-            of the picture is about the same as an example, it takes the name for certain.
+        examples: picture -> segments, of which the named ones are examples (such as `open_segments` gives them); those
+            of pictures that the data set does not have are left out. All names in the store and the data set that were
+            typed, accepted or came from a file are examples as well, but not for the same pictures. Where a mask of the
+            picture is about the same as an example, it takes the name for certain.
         encoder: features to tell masks apart by, if any.
 
     Raises:
-        UserError: no examples, no masks, an example of a picture that is not there, or the store cannot be written to.
+        UserError: no examples, no masks, no example of any picture that is there, or the store cannot be written to.
     """
-    examples = {picture: segments.only_named() for picture, segments in (examples or {}).items()}
-    strays = sorted(set(examples) - {item.id for item in data.items})
-    if strays:
-        raise UserError(f"{data.name} has no picture {strays[0]!r}, which an example belongs to; check the names.")
+    shown = _by_picture(data, examples) if examples is not None else {}
     descriptions = Descriptions(store.folder / "descriptions", encoder or Encoder())
-    spreading = _Spreading(store, descriptions, examples)
+    spreading = _Spreading(store, descriptions, shown)
     step = max(1, len(data) // POOL_PICTURES)
     for index, item in enumerate(data.items):
         _attempt(store, item, partial(spreading.look_at, item, teaches=index % step == 0))
@@ -89,7 +92,7 @@ def name_dataset(
     namer = spreading.namer()
     for index, item in enumerate(data.items, 1):
         if _made_by(store, item.id, "namer") != namer.fingerprint:
-            _attempt(store, item, partial(save_proposals, item, store, descriptions, namer, examples))
+            _attempt(store, item, partial(save_proposals, item, store, descriptions, namer, shown))
         yield Progress("naming", index, len(data))
 
 
@@ -122,15 +125,16 @@ def with_proposals(segments: Segments, beliefs: Beliefs, nameless: frozenset[str
     return replace(segments, items=tuple(items))
 
 
-def save_proposals(
-    item: Item, store: Store, descriptions: Descriptions, namer: Namer, examples: Mapping[str, Segments]
-) -> None:
+def save_proposals(item: Item, store: Store, descriptions: Descriptions, namer: Namer, shown: Shown) -> None:
     """Name one picture's masks and save that, on top of whatever anybody saves meanwhile."""
+    examples = _examples(item, shown)
     for _ in range(TRIES):
-        record, segments = _masks(item, store, examples)
-        if not len(segments):
+        record, segments = current(item, store)
+        # a picture without masks has its examples for masks
+        segments = segments if segments is not None and len(segments) else examples
+        if segments is None:
             return
-        named = _adopted(segments, examples[item.id]) if item.id in examples else segments
+        named = _adopted(segments, examples) if examples is not None else segments
         rows = descriptions.of(item, named)
         beliefs = namer.beliefs(rows, (item.id,) * len(rows), [certain_name(segment) for segment in named])
         named = with_proposals(named, beliefs, record.nameless if record else frozenset())
@@ -160,41 +164,46 @@ def joined(parts: Sequence[Part], most: int) -> Described:
 class _Spreading:
     """What the pictures of a data set teach, gathered one at a time."""
 
-    def __init__(self, store: Store, descriptions: Descriptions, examples: Mapping[str, Segments]) -> None:
-        self.store, self.descriptions, self.examples = store, descriptions, examples
+    def __init__(self, store: Store, descriptions: Descriptions, shown: Shown) -> None:
+        self.store, self.descriptions, self.shown = store, descriptions, shown
         self.pictures = 0
-        self.shown: list[Part] = []
+        self.examples: list[Part] = []
         self.pool: list[Part] = []
 
     def look_at(self, item: Item, teaches: bool) -> None:
         """Describe a picture's masks, and keep those of examples; all of them if it `teaches`."""
-        record, segments = _masks(item, self.store, self.examples)
-        if not len(segments):
+        record, segments = current(item, self.store)
+        examples = _examples(item, self.shown)
+        if segments is not None and len(segments):
+            rows = self.descriptions.of(item, segments)
+            if teaches:
+                self.pool.append((item.id, rows, ("",) * len(rows)))
+            if examples is None:
+                nameless = record.nameless if record else frozenset()
+                kept = tuple(s for s in segments if s.naming in EXAMPLES or mask_key(s.mask) in nameless)
+                examples = replace(segments, items=kept)
+        elif examples is None:
             return
         self.pictures += 1
-        rows = self.descriptions.of(item, segments)
-        if teaches:
-            self.pool.append((item.id, rows, ("",) * len(rows)))
-        if item.id in self.examples:
-            segments = self.examples[item.id]
-        else:
-            nameless = record.nameless if record else frozenset()
-            kept = tuple(s for s in segments if s.naming in EXAMPLES or mask_key(s.mask) in nameless)
-            segments = replace(segments, items=kept)
-        if len(segments):
-            names = tuple(certain_name(segment) for segment in segments)
-            self.shown.append((item.id, self.descriptions.of(item, segments), names))
+        if len(examples):
+            names = tuple(certain_name(segment) for segment in examples)
+            self.examples.append((item.id, self.descriptions.of(item, examples), names))
 
     def namer(self) -> Namer:
-        return Namer(joined(self.shown, MOST_EXAMPLES), joined(self.pool, POOL) if self.pool else None)
+        return Namer(joined(self.examples, MOST_EXAMPLES), joined(self.pool, POOL) if self.pool else None)
 
 
-def _masks(item: Item, store: Store, examples: Mapping[str, Segments]) -> tuple[Record | None, Segments]:
-    """As `current`; a picture without masks has its examples for masks."""
-    record, segments = current(item, store)
-    if segments is None or not len(segments):
-        segments = examples.get(item.id, Segments((1, 1), ()))
-    return record, segments
+def _by_picture(data: Dataset, examples: Mapping[str, Segments]) -> Shown:
+    keys = match([item.id for item in data.items], examples)
+    if not keys:
+        raise UserError(f"No example belongs to a picture of {data.name}; examples carry their picture's path or name.")
+    return {picture: partial(examples.__getitem__, key) for picture, key in keys.items()}
+
+
+def _examples(item: Item, shown: Shown) -> Segments | None:
+    """The named masks that are shown of a picture; None if there are none."""
+    segments = shown[item.id]().only_named() if item.id in shown else None
+    return segments if segments is not None and len(segments) else None
 
 
 def _adopted(segments: Segments, examples: Segments) -> Segments:

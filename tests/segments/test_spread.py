@@ -172,7 +172,7 @@ def test_one_bad_picture_is_noted(tmp_path):
 
 def test_what_cannot_be_done(tmp_path):
     store, data = Store(tmp_path), parts_data(3)
-    with pytest.raises(UserError, match="no picture '9'"):
+    with pytest.raises(UserError, match="No example belongs to a picture of parts"):
         list(name_dataset(data, store, examples(9)))
     with pytest.raises(UserError, match="name a few"):
         list(name_dataset(data, store))
@@ -180,7 +180,7 @@ def test_what_cannot_be_done(tmp_path):
     with pytest.raises(UserError, match="No picture of bare has masks"):
         list(name_dataset(bare, store))
     wrong = {"0": Segments.from_masks(np.ones((1, 2, 2), bool), ("a",), ("unset",))}
-    list(name_dataset(data, store, {**examples(1), **wrong}))
+    list(name_dataset(data, store, {**examples(1, 9), **wrong}))
     assert "make them equal" in store.journal.problems()["0"]
 
 
