@@ -80,7 +80,7 @@ class Store:
         """Open a store, or make one where there is none.
 
         Args:
-            by: what others are told ("Anna's browser"); the process if it is empty.
+            by: what others are told (such as "the browser at 10.0.0.7"); the process if it is empty.
             data: what it belongs to, for people; kept when it is made.
 
         Raises:
