@@ -11,9 +11,11 @@ import argparse
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from statistics import median
 from time import process_time
 from typing import Any
 
@@ -23,6 +25,7 @@ from naming import RESULT, birds
 
 from core.data import Item
 from core.segments import Segments
+from core.segments.review import Review
 from core.segments.spread import name_dataset
 from core.segments.store import Store
 
@@ -67,10 +70,17 @@ def measure_memory(pictures: int) -> dict[str, Any]:
             readings.append(resident())
             if not progress.done % 50:
                 print(f"\r{progress.stage} {progress.done}/{progress.total}", end="", flush=True)
+        spent = process_time() - began
+        review = Review(bare, Store(Path(folder) / "store"))
+        for _ in review.gather():
+            pass
+        answers = [cpu_seconds(lambda: review.accept(review.questions(1)[0])) for _ in range(10)]
     early = readings[len(readings) // 10]
     return {
         "pictures": pictures,
-        "cpu_ms_a_picture": round(1000 * (process_time() - began) / pictures, 1),
+        "cpu_ms_a_picture": round(1000 * spent / pictures, 1),
+        "masks_to_review": review.left + len(answers),
+        "cpu_ms_an_answer": round(1000 * median(answers), 1),
         "resident_mb_after_a_tenth": round(early, 1),
         "grown_by_mb": round(max(readings) - early, 1),
     }
@@ -80,6 +90,12 @@ def _without_names(item: Item) -> Segments:
     segments = item.segments()
     assert segments is not None
     return replace(segments, items=tuple(replace(segment, name="", naming="") for segment in segments))
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    began = process_time()
+    work()
+    return process_time() - began
 
 
 def resident() -> float:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from core.errors import UserError
 from core.images import Picture
-from core.segments import Mask, Segment, Segments
+from core.segments import Mask, Segment, Segments, describing
 from core.segments.describing import HAND, describe
 from core.segments.naming import UNSURE, Described, Namer
 
@@ -69,7 +69,7 @@ def test_a_wedge_tapers_and_a_ring_is_not_solid():
     assert described[0, 43] > 3 > 2 > described[1, 43]
 
 
-def test_other_segments_do_not_matter():
+def test_other_segments_do_not_matter(monkeypatch):
     rng = np.random.default_rng(0)
     shown = picture(rng.integers(0, 255, (30, 50, 3)))
     masks = [box((30, 50), 3, 4, 12, 30), box((30, 50), 0, 0, 30, 50), rng.random((30, 50)) < 0.1]
@@ -78,6 +78,8 @@ def test_other_segments_do_not_matter():
     assert together.shape == (3, HAND)
     assert together.dtype == np.float32
     assert np.allclose(together, alone, atol=1e-4)
+    monkeypatch.setattr(describing, "TOGETHER", 2)
+    assert np.allclose(describe(shown, unnamed(*masks)), together, atol=1e-4)
 
 
 def test_left_and_right_are_nearly_the_same():
