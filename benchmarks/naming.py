@@ -1,6 +1,6 @@
 """How well names spread from a few pictures, and what the confidence is worth.
 
-    uv run python benchmarks/naming.py [birds] [wbc] [--draws 10] [--pictures 80]
+    uv run python benchmarks/naming.py [birds] [wbc] [--draws 10] [--pictures 200]
 
 Example pictures are drawn anew `--draws` times; all figures are means over draws with their 95 % interval, on pictures
 that were no examples. Birds: 3 named pictures of rendered birds (no seed of them chose anything in the namer). wbc: 5
@@ -356,15 +356,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How well names spread.")
     parser.add_argument("parts", nargs="*", choices=("birds", "wbc"), default=["birds", "wbc"])
     parser.add_argument("--draws", type=int, default=10)
-    parser.add_argument("--pictures", type=int, default=80, help="held out pictures a draw")
+    parser.add_argument("--pictures", type=int, default=200, help="held out pictures a draw")
     options = parser.parse_args()
     result = json.loads(RESULT.read_text()) if RESULT.is_file() else {}
     for part in options.parts:
         if part == "birds":
-            data, model, named = birds(110), "demo:biased", 3
+            data, model, named = birds(210), "demo:biased", 3
         else:
             weights = DATA / "weights" / "squeezenet1_1.pth"
-            data, model, named = open_dataset(DATA / "wbc", limit=200), f"torchvision:squeezenet1_1@{weights}", 5
+            data, model, named = open_dataset(DATA / "wbc", limit=205), f"torchvision:squeezenet1_1@{weights}", 5
         tables = described(part, data, last_map(load_classifier(model)))
         result[part] = measure(part, tables, named, options)
         result["machine"] = machine()

@@ -178,6 +178,16 @@ def test_a_name_that_occurred_once_rarely_occurs_twice():
     assert often.beliefs(rows[:2], "11").best == ("a", "a")
 
 
+def test_a_name_that_was_in_every_example_picture_is_probably_there():
+    """Between a and b, nearer to a, with a name for c beside it: if only b was in every picture, it is a b."""
+    between = 0.55 * CENTRES[0] + 0.45 * CENTRES[1]
+    rows = np.stack([between, CENTRES[2]]).astype(np.float32)
+    seldom_b = Namer(described([0, 2, 0, 2, 0, 1, 2], "1122333"))
+    seldom_a = Namer(described([1, 2, 1, 2, 0, 1, 2], "1122333"))
+    assert seldom_b.beliefs(rows, "44").best == ("a", "c")
+    assert seldom_a.beliefs(rows, "44").best == ("b", "c")
+
+
 def test_masks_left_without_a_name_teach_what_has_none():
     rows = rows_of([3] * 4 + [0], 5)
     shift = 0.8 * CENTRES[0] + 0.2 * CENTRES[3]
