@@ -1,6 +1,6 @@
 """How well names spread from a few pictures, and what the confidence is worth.
 
-    uv run python benchmarks/naming.py [birds] [wbc] [--draws 10] [--pictures 80]
+    uv run python benchmarks/naming.py [birds] [wbc] [--draws 10] [--pictures 200]
 
 Example pictures are drawn anew `--draws` times; all figures are means over draws with their 95 % interval, on pictures
 that were no examples. Birds: 3 named pictures of rendered birds (no seed of them chose anything in the namer). wbc: 5
@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from figures import machine
 from PIL import Image
+from spoiled_masks import KINDS, spoiled
 from torch import Tensor
 
 from core.classifier import Classifier
@@ -38,16 +39,16 @@ from core.explainers.layers import find_last_map
 from core.images import Picture
 from core.loading import load_classifier
 from core.runtime.capture import captured
-from core.segments import Mask, Segment, Segments, segments_from_label_map
+from core.segments import segments_from_label_map
 from core.segments.describing import HAND, describe
-from core.segments.naming import UNSURE, Described, Namer
+from core.segments.naming import UNSURE, Beliefs, Described, Namer
 from core.segments.review import diverse
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "naming.json"
 DATA = Path(os.environ.get("SATCHEL_TEST_DATA", ROOT.parent / "shared" / "data"))
-MASKS = ("true", "eroded", "shifted", "merged")
 SEED = 7_000_000
+ANSWERS = (0, 10, 20, 40)
 # names that no example has, in turn, to see what becomes of their masks
 LEFT_OUT = {"birds": (("eye", "tail"), ("wing", "ground"), ("beak", "perch")), "wbc": (("nucleus",), ("background",))}
 
@@ -66,12 +67,12 @@ class Table:
         return Described(rows, tuple(self.names[own].tolist()), tuple(map(str, self.pictures[own].tolist())))
 
 
-# --- pictures, features and masks ---------------------------------------------------------------------------------
+# --- pictures and features ---------------------------------------------------------------------------------
 
 
-def birds(count: int) -> Dataset:
+def birds(count: int, size: int = 224) -> Dataset:
     """Rendered birds that nothing else has seen, a watermark on three of ten."""
-    scene = lru_cache(maxsize=2)(Scenes(CLEAN, count, SEED, 224).__getitem__)
+    scene = lru_cache(maxsize=2)(Scenes(CLEAN, count, SEED, size).__getitem__)
 
     def item(index: int) -> Item:
         return Item(
@@ -101,62 +102,18 @@ def last_map(classifier: Classifier) -> Callable[[Picture], Tensor]:
     return encode
 
 
-def spoiled(segments: Segments, how: str, rng: np.random.Generator) -> Segments:
-    """The masks as a segmenter might have cut them, each with its true name.
-
-    eroded: by a tenth of its width (the root of its area), unless nothing is left. shifted: by a tenth of its width in
-    any direction. merged: two that touch are one in every picture, with the larger one's name.
-    """
-    import cv2
-
-    if how == "true":
-        return segments
-    if how == "merged":
-        return _merged(segments, rng)
-    items = []
-    for segment in segments:
-        dense = segment.mask.decode().astype(np.uint8)
-        step = max(1, round(0.1 * segment.mask.area**0.5))
-        if how == "eroded":
-            kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * step + 1, 2 * step + 1))
-            changed = cv2.erode(dense, kernel, borderType=cv2.BORDER_REPLICATE)
-        else:
-            angle = rng.uniform(0, 2 * np.pi)
-            matrix = np.array([[1, 0, step * np.cos(angle)], [0, 1, step * np.sin(angle)]], np.float32)
-            changed = cv2.warpAffine(dense, matrix, dense.shape[::-1], flags=cv2.INTER_NEAREST)
-        items.append(replace(segment, mask=Mask.from_dense(changed > 0)) if changed.any() else segment)
-    return replace(segments, items=tuple(items))
-
-
-def _merged(segments: Segments, rng: np.random.Generator) -> Segments:
-    import cv2
-
-    dense = [segment.mask.decode() for segment in segments]
-    grown = [cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0 for mask in dense]
-    pairs = [
-        (large, small)
-        for large in range(len(dense))
-        for small in range(len(dense))
-        if dense[small].sum() < dense[large].sum() and (grown[large] & dense[small]).any()
-    ]
-    large, small = pairs[int(rng.integers(len(pairs)))]
-    items: list[Segment] = [s for place, s in enumerate(segments) if place not in (large, small)]
-    both = segments.items[large].mask.union(segments.items[small].mask)
-    return replace(segments, items=(replace(segments.items[large], mask=both), *items))
-
-
 def described(name: str, data: Dataset, encode: Callable[[Picture], Tensor]) -> dict[str, Table]:
     """One table for every kind of mask, kept in runs/."""
     kept = ROOT / "runs" / f"naming-{name}-{len(data)}.npz"
     if not kept.is_file():
-        parts: dict[str, list[tuple[np.ndarray, tuple[str, ...], int]]] = {how: [] for how in MASKS}
+        parts: dict[str, list[tuple[np.ndarray, tuple[str, ...], int]]] = {how: [] for how in KINDS}
         seconds = []
         for number, item in enumerate(data.items):
             picture, segments = item.load()
             assert segments is not None
             features = encode(picture)
-            for how in MASKS:
-                masks = spoiled(segments, how, np.random.default_rng([number, MASKS.index(how)]))
+            for how in KINDS:
+                masks = spoiled(segments, how, np.random.default_rng([number, KINDS.index(how)]))
                 began = process_time()
                 rows = describe(picture, masks, features)
                 seconds.append((process_time() - began) / len(masks))
@@ -171,7 +128,7 @@ def described(name: str, data: Dataset, encode: Callable[[Picture], Tensor]) -> 
         kept.parent.mkdir(exist_ok=True)
         np.savez(kept, **arrays)
     with np.load(kept) as arrays:
-        return {how: Table(*(arrays[f"{how}.{key}"] for key in ("rows", "names", "pictures"))) for how in MASKS}
+        return {how: Table(*(arrays[f"{how}.{key}"] for key in ("rows", "names", "pictures"))) for how in KINDS}
 
 
 # --- simpler namers to compare with -------------------------------------------------------------------------------
@@ -336,39 +293,45 @@ def left_out(true: Table, chosen: Sequence, features: bool, names: Sequence[str]
 
 
 def review(true: Table, chosen: Sequence, features: bool) -> dict[str, Any]:
-    """A tenth of all masks answered, most doubtful first, ten at a time: names right, with and without learning."""
-    outcome: dict[str, list[float]] = {"before": [], "answered_only": [], "answered_and_learned": [], "random": []}
+    """Names right after so many answers, ten at a time: the most doubtful or any, learned from or only corrected."""
+    outcome: dict[str, dict[str, list[float]]] = {}
     for draw, (shown, rest) in enumerate(chosen):
         examples, held = true.of(shown, features), true.of(rest, features)
-        truth, count = np.array(held.names), len(held.names) // 10
-        beliefs = fitted(examples, held).beliefs(held.rows, held.pictures)
-        right = np.array(beliefs.best) == truth
-        outcome["before"].append(right.mean())
-        first = np.argsort(beliefs.confidence)[:count]
-        outcome["answered_only"].append((right | np.isin(np.arange(len(right)), first)).mean())
-        some = np.random.default_rng(draw).permutation(len(right))[:count]
-        outcome["random"].append((right | np.isin(np.arange(len(right)), some)).mean())
-        answered: list[int] = []
-        while len(answered) < count:
-            namer, beliefs = _taught(examples, held, answered)
-            doubt = np.where(np.isin(np.arange(len(truth)), answered), -1.0, 1 - beliefs.confidence)
-            worst = np.argsort(-doubt, kind="stable")[: min(100, len(truth) - len(answered))]
-            step = diverse(doubt[worst], namer.embed(held.rows[worst]), min(10, count - len(answered)))
-            answered += worst[step].tolist()
-        _, beliefs = _taught(examples, held, answered)
-        right = np.array(beliefs.best) == truth
-        outcome["answered_and_learned"].append((right | np.isin(np.arange(len(right)), answered)).mean())
-    return {what: summary(values) for what, values in outcome.items()}
+        truth = np.array(held.names)
+        chance = np.random.default_rng(draw).permutation(len(truth)).tolist()
+        _, before = _taught(examples, held, [])
+        doubtful = np.argsort(before.confidence, kind="stable").tolist()
+        asked: list[int] = []
+        for count in range(0, ANSWERS[-1] + 1, 10):
+            namer, beliefs = _taught(examples, held, asked)
+            if count in ANSWERS:
+                random = _taught(examples, held, chance[:count])[1]
+                ways = {
+                    "review": (beliefs, asked),
+                    "any_masks": (random, chance[:count]),
+                    "not_learned_from": (before, doubtful[:count]),
+                }
+                for way, (found, answered) in ways.items():
+                    right = np.array(found.best) == truth
+                    right[answered] = True
+                    outcome.setdefault(way, {}).setdefault(str(count), []).append(right.mean())
+            doubt = 1 - beliefs.confidence
+            doubt[asked] = -1.0
+            worst = np.argsort(-doubt, kind="stable")[: min(400, len(truth) - len(asked))]
+            asked += worst[diverse(doubt[worst], namer.embed(held.rows[worst]), 10)].tolist()
+    return {way: {count: summary(values) for count, values in found.items()} for way, found in outcome.items()}
 
 
-def _taught(examples: Described, held: Described, answered: Sequence[int]):
+def _taught(examples: Described, held: Described, answered: Sequence[int]) -> tuple[Namer, Beliefs]:
     more = Described(
-        np.concatenate([examples.rows, held.rows[answered]]),
+        np.concatenate([examples.rows, held.rows[list(answered)]]),
         (*examples.names, *(held.names[index] for index in answered)),
         (*examples.pictures, *(held.pictures[index] for index in answered)),
     )
     namer = fitted(more, held)
-    given = [held.names[index] if index in set(answered) else "" for index in range(len(held.names))]
+    given = [""] * len(held.names)
+    for index in answered:
+        given[index] = held.names[index]
     return namer, namer.beliefs(held.rows, held.pictures, given)
 
 
@@ -393,15 +356,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How well names spread.")
     parser.add_argument("parts", nargs="*", choices=("birds", "wbc"), default=["birds", "wbc"])
     parser.add_argument("--draws", type=int, default=10)
-    parser.add_argument("--pictures", type=int, default=80, help="held out pictures a draw")
+    parser.add_argument("--pictures", type=int, default=200, help="held out pictures a draw")
     options = parser.parse_args()
     result = json.loads(RESULT.read_text()) if RESULT.is_file() else {}
     for part in options.parts:
         if part == "birds":
-            data, model, named = birds(110), "demo:biased", 3
+            data, model, named = birds(210), "demo:biased", 3
         else:
             weights = DATA / "weights" / "squeezenet1_1.pth"
-            data, model, named = open_dataset(DATA / "wbc", limit=200), f"torchvision:squeezenet1_1@{weights}", 5
+            data, model, named = open_dataset(DATA / "wbc", limit=205), f"torchvision:squeezenet1_1@{weights}", 5
         tables = described(part, data, last_map(load_classifier(model)))
         result[part] = measure(part, tables, named, options)
         result["machine"] = machine()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ THICKNESS = (0.014, 0.03, 0.067, 0.134)
 # upright thumbnail of a mask in its own box, of which the two halves are averaged: birds look left and right
 THUMBNAIL = (5, 6)
 DIRECTIONS = 32
+# masks that are measured together: what they take is this many working copies, several times over
+TOGETHER = 64
 #: Numbers a mask that need no encoder.
 HAND = 59
 TINY = 1e-6
@@ -46,25 +49,30 @@ def describe(picture: Picture, segments: Segments, features: Tensor | None = Non
         UserError: the segments lie over a picture of another size.
     """
     check_size(segments, picture.size, picture.name)
-    if not len(segments):
-        return np.zeros((0, HAND + (0 if features is None else 2 * len(features))), np.float32)
     height, width = picture.size
     shrink = min(1.0, WORKING_SIDE / max(height, width))
     size = (max(1, round(height * shrink)), max(1, round(width * shrink)))
-    masks = segments.to_model(Preprocessing(resize=size, crop=None).geometry(height, width))
+    geometry = Preprocessing(resize=size, crop=None).geometry(height, width)
+    planes = _planes(picture, size)
+    if features is not None:
+        features = F.normalize(features.detach().to("cpu", torch.float32), dim=0)
+    rows = [torch.zeros((0, HAND + (0 if features is None else 2 * len(features))))]
+    for first in range(0, len(segments), TOGETHER):
+        some = replace(segments, items=segments.items[first : first + TOGETHER])
+        rows.append(_rows(planes, some.to_model(geometry), some, features))
+    return torch.cat(rows).float().numpy()
+
+
+def _rows(planes: Tensor, masks: Tensor, segments: Segments, features: Tensor | None) -> Tensor:
     sums = _sums(masks)
     rings = _rings(masks, sums)
-    blocks = [
-        _appearance(_planes(picture, size), masks, rings),
-        _place(masks, sums, segments),
-        torch.from_numpy(np.stack([_shape(segment) for segment in segments])),
-    ]
+    shapes = torch.from_numpy(np.stack([_shape(segment) for segment in segments]))
+    blocks = [_appearance(planes, masks, rings), _place(masks, sums, segments), shapes]
     if features is not None:
-        grid = F.normalize(features.detach().to("cpu", torch.float32).flatten(1), dim=0)
         for weights in (masks, rings):
             coarse = F.adaptive_avg_pool2d(weights[:, None], (features.shape[1], features.shape[2])).flatten(1)
-            blocks.append(3 * F.normalize(_average(coarse, grid), dim=1))
-    return torch.cat(blocks, 1).float().numpy()
+            blocks.append(3 * F.normalize(_average(coarse, features.flatten(1)), dim=1))
+    return torch.cat(blocks, 1)
 
 
 def _planes(picture: Picture, size: tuple[int, int]) -> Tensor:

@@ -27,12 +27,13 @@ PRIOR_VARIANCE, PRIOR_WEIGHT = 0.25, 30.0
 KNOWN = 0.8
 # encoder features are reduced to so many directions, those in which the masks at hand differ most
 DIRECTIONS = 32
-# logarithm of how much less likely it is that a name occurs a second time if it never did in an example picture
-ONCE, TURNS = 4.0, 15
+# in logarithms: how much less likely a name is a second time if it never occurred twice in an example picture, and how
+# much more likely if no other mask has it though it was in all of them; and how often masks are judged anew
+ONCE, PRESENT, TURNS = 4.0, 3.0, 15
 # masks without a name that are believed this much teach in so many rounds; at most so many of them are used
 BELIEVED, ROUNDS, POOL = 0.8, 2, 4000
 # without two example pictures to learn them from: temperature, and the usual distance of masks of one name and of two
-TEMPERATURE, SAME, OTHER = 0.15, 0.75, 1.7
+TEMPERATURE, SAME, OTHER = 0.2, 0.7, 1.6
 FOLDS = 6
 
 
@@ -112,7 +113,7 @@ class Namer:
         self._reduction = _Reduction(examples.rows, pool.rows if pool is not None else examples.rows[:0])
         rows = self._reduction(examples.rows)
         weights = np.eye(len(self.names))[labels]
-        self._once = _occur_once(labels, pictures, len(self.names))
+        self._habits = _Habits.of(labels, pictures, len(self.names))
         self._scale = _calibrate(rows[known], weights, pictures)
         self._near = self._space = _Space(rows[known], weights)
         self._nameless = rows[~known]
@@ -147,7 +148,7 @@ class Namer:
 
     def _believe(self, rows: np.ndarray, pictures: Sequence[str], given: Sequence[str] | None = None) -> Beliefs:
         logits = -self._space.distances(rows) / (2 * self._scale.temperature)
-        near = self._near.distances(rows).min(1, initial=np.inf)
+        near = self._near.nearest(rows)
         familiar, nameless = self._scale.familiar(near), self._like_nameless(rows, near)
         if given is not None:
             says = np.array(given, str)[:, None] == np.array(self.names)
@@ -157,14 +158,14 @@ class Namer:
             familiar = np.where(certain, says.any(1), familiar)
             nameless = np.where(certain, 0.0, nameless)
         groups = np.unique(np.array(list(pictures), str), return_inverse=True)[1]
-        each = _compete(logits, familiar, self._once, groups)
+        each = _compete(logits, familiar, self._habits, groups)
         return Beliefs(self.names, each * (familiar * (1 - nameless))[:, None], nameless)
 
     def _like_nameless(self, rows: np.ndarray, near: np.ndarray) -> np.ndarray:
         """[N]: whether the nearest mask left without a name is nearer than the nearest name."""
         if not len(self._nameless):
             return np.zeros(len(rows))
-        nearest = self._near.distances_to(rows, self._nameless, np.ones(len(self._nameless))).min(1)
+        nearest = self._near.distances(rows, self._nameless).min(1) / 2
         gap = np.clip((nearest - near) / (2 * self._scale.temperature), -50, 50)
         return self._scale.familiar(nearest) / (1 + np.exp(gap))
 
@@ -219,11 +220,12 @@ class _Space:
 
     def __init__(self, rows: np.ndarray, weights: np.ndarray) -> None:
         """From rows [N, D] and how much each counts for each name, [N, K]."""
-        self.counts = weights.sum(0)
-        means = weights.T @ rows / self.counts[:, None]
+        counts = weights.sum(0)
+        means = weights.T @ rows / counts[:, None]
+        self.uncertain = 1 + 1 / counts
         free = max(0.0, weights.sum() - len(means))
         total = weights.sum(1)
-        scatter = (rows * total[:, None]).T @ rows - (means * self.counts[:, None]).T @ means
+        scatter = (rows * total[:, None]).T @ rows - (means * counts[:, None]).T @ means
         strength = free + PRIOR_WEIGHT
         variance = (np.maximum(np.diag(scatter), 0) + PRIOR_WEIGHT * PRIOR_VARIANCE) / strength
         stretch = 1 / np.sqrt(variance)
@@ -234,37 +236,54 @@ class _Space:
         self.axes = stretch[:, None] * vectors / np.sqrt(sizes)
         self.means = means
 
-    def distances(self, rows: np.ndarray) -> np.ndarray:
-        """[N, K]: squared, over the number of dimensions; less where a mean of few masks is uncertain itself."""
-        return self.distances_to(rows, self.means, self.counts)
-
-    def distances_to(self, rows: np.ndarray, means: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        own, others = rows @ self.axes, means @ self.axes
+    def distances(self, rows: np.ndarray, to: np.ndarray | None = None) -> np.ndarray:
+        """[N, K]: squared, over the number of dimensions, to the means of the names or to other rows."""
+        own, others = rows @ self.axes, (self.means if to is None else to) @ self.axes
         squares = (own**2).sum(1)[:, None] + (others**2).sum(1) - 2 * own @ others.T
-        return np.maximum(squares, 0) / (1 + 1 / counts) / rows.shape[1]
+        return np.maximum(squares, 0) / rows.shape[1]
+
+    def nearest(self, rows: np.ndarray) -> np.ndarray:
+        """[N]: distance to the nearest name, less where its mean is of few masks and therefore uncertain itself."""
+        return (self.distances(rows) / self.uncertain).min(1, initial=np.inf)
 
 
-def _occur_once(labels: np.ndarray, pictures: np.ndarray, count: int) -> np.ndarray:
-    """bool [K]: names that are in two example pictures or more, and in none of them twice."""
-    often = Counter(zip(labels.tolist(), pictures.tolist()))
-    found: dict[int, list[int]] = {name: [] for name in range(count)}
-    for (name, _), times in often.items():
-        found[name].append(times)
-    return np.array([len(times) >= 2 and max(times) == 1 for times in found.values()])
+@dataclass(frozen=True)
+class _Habits:
+    """How names go together in a picture, as far as two example pictures or more show it.
+
+    Attributes:
+        once: float64 [K]: 1 for names that are in none of them twice.
+        always: float64 [K]: 1 for names that are in all of them.
+    """
+
+    once: np.ndarray
+    always: np.ndarray
+
+    @classmethod
+    def of(cls, labels: np.ndarray, pictures: np.ndarray, count: int) -> _Habits:
+        """From the names (0 ... count - 1) and pictures of all examples."""
+        times = [[] for _ in range(count)]
+        for (name, _), often in Counter(zip(labels.tolist(), pictures.tolist())).items():
+            times[name].append(often)
+        shown = len(set(pictures.tolist()))
+        once = [len(often) >= 2 and max(often) == 1 for often in times]
+        return cls(np.array(once, float), np.array([len(often) == shown >= 2 for often in times], float))
 
 
-def _compete(logits: np.ndarray, familiar: np.ndarray, once: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """[N, K]: probabilities of names, where another mask of the same picture that has a name makes it less likely.
+def _compete(logits: np.ndarray, familiar: np.ndarray, habits: _Habits, groups: np.ndarray) -> np.ndarray:
+    """[N, K]: probabilities of names, given the other masks of the same picture.
 
-    Mean field: each mask is judged with the others' probabilities held, in turns. The number of turns is fixed, so that
-    a picture's names do not hang on which others are named with it.
+    A name that another mask has is less likely where it occurs once; one that no other mask has is more likely where it
+    always occurs. Mean field: each mask is judged with the others' probabilities held, in turns. The number of turns is
+    fixed, so that a picture's names do not hang on which others are named with it.
     """
     each = _softmax(logits)
     for _ in range(TURNS):
         weighted = each * familiar[:, None]
         totals = np.stack([np.bincount(groups, column) for column in weighted.T], 1)
         taken = np.maximum(totals[groups] - weighted, 0) if len(groups) else weighted
-        each = (each + _softmax(logits - ONCE * once * taken)) / 2
+        wanted = PRESENT * habits.always * np.maximum(1 - taken, 0)
+        each = (each + _softmax(logits + wanted - ONCE * habits.once * taken)) / 2
     return each
 
 
@@ -281,12 +300,14 @@ def _calibrate(rows: np.ndarray, weights: np.ndarray, pictures: np.ndarray) -> _
         if not there.any():
             continue
         distances = np.full((int(out.sum()), len(there)), np.inf)
-        distances[:, there] = _Space(rows[~out], weights[~out][:, there]).distances(rows[out])
+        space = _Space(rows[~out], weights[~out][:, there])
+        distances[:, there] = space.distances(rows[out])
         mine = weights[out].astype(bool)
         known = mine[:, there].any(1)
+        found += [(distances[known], mine[known])]
+        distances[:, there] /= space.uncertain
         own += distances[known][mine[known]].tolist()
         other += np.where(mine, np.inf, distances).min(1)[known & (there.sum() > 1)].tolist()
-        found += [(distances[known], mine[known])]
     same, apart = (
         (np.log(np.array(seen) + 1e-9).sum() + 6 * np.log(usual)) / (len(seen) + 6)
         for seen, usual in ((own, SAME), (other, OTHER))

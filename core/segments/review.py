@@ -83,7 +83,7 @@ class _Answer:
 
 
 class Review:
-    """The queue over a data set, kept in memory; all answers go to the store.
+    """The queue over a data set, kept in memory; all answers go to the store. Not for several threads at once.
 
     Several people may review one data set: each answer is put on top of what the others saved meanwhile, and whoever
     answers what somebody else has answered is told.

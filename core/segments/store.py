@@ -19,11 +19,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
 from core.runtime.versions import Versions
+from core.segments.files.opened import SegmentFiles
 from core.segments.journal import Journal
 from core.segments.records import FORMAT, Record, read_record, write_record
 from core.segments.segments import KINDS, Segments, legal_name
@@ -249,6 +251,18 @@ class Store:
         proposed = sum(line["proposed"] > 0 for line in lines)
         named = sum(bool(line["names"]) and not line["proposed"] for line in lines)
         return Tally(total, named, proposed)
+
+    def files(self) -> SegmentFiles:
+        """All pictures' segments, each read when it is asked for, as from any other place where masks lie."""
+
+        def read(picture: str) -> Segments:
+            record = self.load(picture)
+            if record is None:
+                raise UserError(f"{self.folder} does not hold {picture} any more.")
+            return record.segments
+
+        readers = {picture: partial(read, picture) for picture in self.journal.pictures()}
+        return SegmentFiles(self.folder, "Satchel's own store", readers)
 
     def _write(self, record: Record) -> Record:
         record = replace(record, by=self.by, at=_now())

@@ -11,7 +11,7 @@ from PIL import Image
 
 from core.errors import UserError
 from core.images import Picture
-from core.segments import Mask, Segment, Segments
+from core.segments import Mask, Segment, Segments, describing
 from core.segments.describing import HAND, describe
 from core.segments.naming import UNSURE, Described, Namer
 
@@ -69,7 +69,7 @@ def test_a_wedge_tapers_and_a_ring_is_not_solid():
     assert described[0, 43] > 3 > 2 > described[1, 43]
 
 
-def test_other_segments_do_not_matter():
+def test_other_segments_do_not_matter(monkeypatch):
     rng = np.random.default_rng(0)
     shown = picture(rng.integers(0, 255, (30, 50, 3)))
     masks = [box((30, 50), 3, 4, 12, 30), box((30, 50), 0, 0, 30, 50), rng.random((30, 50)) < 0.1]
@@ -78,6 +78,8 @@ def test_other_segments_do_not_matter():
     assert together.shape == (3, HAND)
     assert together.dtype == np.float32
     assert np.allclose(together, alone, atol=1e-4)
+    monkeypatch.setattr(describing, "TOGETHER", 2)
+    assert np.allclose(describe(shown, unnamed(*masks)), together, atol=1e-4)
 
 
 def test_left_and_right_are_nearly_the_same():
@@ -174,6 +176,16 @@ def test_a_name_that_occurred_once_rarely_occurs_twice():
     # where a name occurred twice in one example picture it may do so again
     often = Namer(described([0, 1, 2, 0, 1, 2, 0, 0, 1, 2], "1112223333"))
     assert often.beliefs(rows[:2], "11").best == ("a", "a")
+
+
+def test_a_name_that_was_in_every_example_picture_is_probably_there():
+    """Between a and b, nearer to a, with a name for c beside it: if only b was in every picture, it is a b."""
+    between = 0.55 * CENTRES[0] + 0.45 * CENTRES[1]
+    rows = np.stack([between, CENTRES[2]]).astype(np.float32)
+    seldom_b = Namer(described([0, 2, 0, 2, 0, 1, 2], "1122333"))
+    seldom_a = Namer(described([1, 2, 1, 2, 0, 1, 2], "1122333"))
+    assert seldom_b.beliefs(rows, "44").best == ("a", "c")
+    assert seldom_a.beliefs(rows, "44").best == ("b", "c")
 
 
 def test_masks_left_without_a_name_teach_what_has_none():

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import torch
 from parts import NAMES, draw, examples, nameless, parts_data
+from PIL import Image
 
 from core.data import Dataset, Item
 from core.errors import UserError
+from core.images import Picture
 from core.runtime.versions import WriteError
 from core.segments import Segments
-from core.segments.descriptions import Descriptions, Encoder
+from core.segments.descriptions import Descriptions, Encoder, sam_encoder
+from core.segments.files import coco, open_segments
 from core.segments.records import mask_key
 from core.segments.spread import name_dataset, segment_dataset
 from core.segments.store import Store
@@ -225,3 +228,26 @@ def test_pictures_that_cannot_be_cut(tmp_path, monkeypatch):
     with pytest.raises(WriteError):
         list(steps)
     assert list(store.journal.problems()) == ["0"]
+
+
+def test_examples_from_a_file(tmp_path):
+    """COCO names pictures by file name; masks of pictures that are not there, and without a name, are no examples."""
+    data, shown = parts_data(4), examples(0, 1, 9)
+    coco.write(tmp_path / "some.json", [*shown.items(), ("2", nameless(draw(2)[1]))])
+    store = Store(tmp_path / "store")
+    list(name_dataset(data, store, open_segments(tmp_path / "some.json")))
+    assert [store.load(item.id).segments.names for item in data.items] == [NAMES] * 4
+    assert [store.load(item.id).segments.items[0].naming for item in data.items] == ["file"] * 2 + ["proposed"] * 2
+
+
+class FakeSam:
+    fingerprint = "f"
+
+    def embedding(self, picture: Picture) -> torch.Tensor:
+        return torch.arange(8 * 8.0).reshape(1, 8, 8)
+
+
+@pytest.mark.parametrize(("size", "grid"), [((20, 40), (4, 8)), ((40, 20), (8, 4)), ((9, 9), (8, 8))])
+def test_a_sams_embedding_without_its_padding(size, grid):
+    features = sam_encoder(FakeSam()).encode(Picture(Image.new("RGB", size[::-1])))
+    assert torch.equal(features, torch.arange(8 * 8.0).reshape(1, 8, 8)[:, : grid[0], : grid[1]])

@@ -17,6 +17,7 @@ import pytest
 from core.errors import UserError
 from core.segments import KINDS, Mask, Segment, Segments
 from core.segments import store as module
+from core.segments.files import coco, match, open_segments
 from core.segments.records import Record, mask_key, read_record, write_record
 from core.segments.store import StaleError, Store, file_name
 
@@ -138,6 +139,16 @@ def test_progress_of_a_data_set(tmp_path):
     assert str(Store(tmp_path).tally(300)) == "2 of 300 named"
     line = store.journal.line("proposed")
     assert (line["names"], line["proposed"], line["masks"]) == ({"eye": 1, "beak": 1}, 0, 2)
+
+
+def test_a_store_is_read_like_any_other_masks(tmp_path):
+    store = Store(tmp_path / "store")
+    saved = {name: store.save(name, segments("eye", ""), None, "").segments for name in ("a/1.png", "a/2.png")}
+    files = store.files()
+    assert dict(files) == saved
+    assert match(["a/2.png", "a/3.png"], files) == {"a/2.png": "a/2.png"}
+    coco.write(tmp_path / "all.json", files.items())
+    assert dict(open_segments(tmp_path / "all.json")) == saved
 
 
 def test_opening_reads_no_picture(tmp_path, monkeypatch):
