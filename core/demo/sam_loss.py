@@ -15,7 +15,7 @@ FOCAL_GAMMA = 2.0
 def focal(logits: Tensor, targets: Tensor) -> Tensor:
     """[..., h, w] logits against covers in [0, 1] -> [...]: Lin et al., Focal Loss (ICCV 2017), mean over pixels.
 
-    Inside and outside weigh the same (their alpha of 0.5): with 0.25 small parts are long left out altogether.
+    Inside and outside weigh the same (their alpha is 0.5 here), so that leaving small parts out does not pay.
     """
     entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     missed = (logits.sigmoid() - targets).abs()
