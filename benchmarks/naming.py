@@ -1,6 +1,6 @@
 """How well names spread from a few pictures, and what the confidence is worth.
 
-    uv run python benchmarks/naming.py [birds] [wbc] [--draws 10] [--pictures 200]
+    uv run python benchmarks/naming.py [birds] [wbc] [--draws 60] [--pictures 200]
 
 Example pictures are drawn anew `--draws` times; all figures are means over draws with their 95 % interval, on pictures
 that were no examples. Birds: 3 named pictures of rendered birds (no seed of them chose anything in the namer). wbc: 5
@@ -355,7 +355,7 @@ def by_name(true: Table, chosen: Sequence) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="How well names spread.")
     parser.add_argument("parts", nargs="*", choices=("birds", "wbc"), default=["birds", "wbc"])
-    parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--draws", type=int, default=60)
     parser.add_argument("--pictures", type=int, default=200, help="held out pictures a draw")
     options = parser.parse_args()
     result = json.loads(RESULT.read_text()) if RESULT.is_file() else {}

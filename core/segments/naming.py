@@ -25,8 +25,8 @@ UNSURE = 0.5
 PRIOR_VARIANCE, PRIOR_WEIGHT = 0.25, 30.0
 # how likely a mask is to have one of the names, before it is looked at
 KNOWN = 0.8
-# encoder features are reduced to so many directions, those in which the masks at hand differ most
-DIRECTIONS = 32
+# encoder features are reduced to so many directions, those in which about so many of the masks at hand differ most
+DIRECTIONS, REDUCED_FROM = 32, 1000
 # in logarithms: how much less likely a name is a second time if it never occurred twice in an example picture, and how
 # much more likely if no other mask has it though it was in all of them; and how often masks are judged anew
 ONCE, PRESENT, TURNS = 4.0, 3.0, 15
@@ -196,7 +196,8 @@ class _Reduction:
         if len(more) and rows.shape[1] != more.shape[1]:
             raise _other_encoder()
         self.width = rows.shape[1]
-        features = np.concatenate([rows[:, HAND:], more[:POOL, HAND:]]).astype(np.float64)
+        features = np.concatenate([rows[:, HAND:], more[:POOL, HAND:]])
+        features = features[:: 1 + len(features) // REDUCED_FROM].astype(np.float64)
         self.centre = features.mean(0) if len(features) else np.zeros(features.shape[1])
         self.axes = np.zeros((features.shape[1], 0))
         if features.size:
