@@ -1,14 +1,17 @@
 """Does suppression sampling explain better? The sweep that picks its defaults, and the comparison on other pictures.
 
     uv run python benchmarks/sampling.py sweep [--model mobilenet_v2] [--pictures 50]
+    uv run python benchmarks/sampling.py refine [--model ...] [--pictures 50]
     uv run python benchmarks/sampling.py compare [--model ...] [--pictures 50] [--data imagenet100|imagenette]
-    uv run python benchmarks/sampling.py table
+    uv run python benchmarks/sampling.py sanity [--model ...] [--pictures 10]
+    uv run python benchmarks/sampling.py table | plot
 
-The sweep runs on the even photos of imagenet100; the comparison on the odd ones and on imagenette's validation photos.
-Masked pictures are filled with blur (insertion) and black (deletion), which no sampler in either uses, and scored by
-the classifier itself. Both are evaluations (core/evaluation), kept in runs/ and taken up again when killed; their
-leaderboards go to benchmarks/results/sampling-*.json, and `table` prints those as Markdown. Needs the real weights and
-photos that the tests use (`../shared/data` or $SATCHEL_TEST_DATA).
+The sweep and its second round (refine) run on the even photos of imagenet100; the comparison on the odd ones and on
+imagenette's validation photos. Masked pictures are filled with what the suppression that is judged does not use (blur
+and black in the first round, mean colour and black afterwards), and scored by the classifier itself. All are
+evaluations (core/evaluation), kept in runs/ and taken up again when killed; their leaderboards go to
+benchmarks/results/sampling-*.json; `table` prints those as Markdown and `plot` draws the sweeps into
+docs/sampling.svg. Needs the real weights and photos that the tests use (`../shared/data` or $SATCHEL_TEST_DATA).
 """
 
 from __future__ import annotations
@@ -16,25 +19,32 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from figures import machine
 
 from core.data import Dataset, open_dataset
-from core.evaluation.run import Contender, EvaluationOptions, Yardstick, evaluate
+from core.evaluation.leaderboard import leaderboard, paired_difference, warnings
+from core.evaluation.run import CONTROLS, Contender, EvaluationOptions, Yardstick, evaluate
 from core.evaluation.store import open_evaluation
 from core.explain import parse_explainer
 from core.loading import load_classifier
 from core.metrics.metric import parse_metric
+from core.runtime.randomness import derived_seed
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 DATA = Path(os.environ.get("SATCHEL_TEST_DATA", ROOT.parent / "shared" / "data"))
 MODELS = ("squeezenet1_1", "mobilenet_v2")
-FAITHFULNESS = "insertion-deletion:insertion_fill=blur,deletion_fill=black"
+FIRST_ROUND = "insertion-deletion:insertion_fill=blur,deletion_fill=black"
+FAITHFULNESS = "insertion-deletion:insertion_fill=mean,deletion_fill=black"  # blur is what suppression fades to
 
+# in the comparison; the sweep tries more widths of noise instead of the signed forms
 BASELINES = (
     "gradient",
     "smoothgrad:samples={n}",
@@ -45,26 +55,55 @@ BASELINES = (
     "expected-gradients:samples={n}",
     "expected-gradients:samples={n},reduction=absolute",
 )
-SWEEP = tuple(
-    f"suppression:samples={{n}},{setting}"
-    for setting in (
-        "operator=field",
-        "operator=field,cell=32",
-        "operator=field,contrast=no",
-        "operator=field,noise=0.05",
-        "operator=field,fill=inpaint",
-        "operator=multiscale",
-        "operator=gain",
-        "operator=gain,cell=2",
-        "operator=patch,keep=0.5,contrast=no",
-        "operator=patch,keep=0.5,cell=2,contrast=no",
-        "operator=pixel,keep=0.5",
-        "operator=pixel,keep=0.5,contrast=no",
-        "operator=pixel,keep=0.3,contrast=no",
-        "operator=pixel,keep=0.7,contrast=no",
-        "operator=lowpass",
-        "operator=lowpass,contrast=no",
-    )
+SWEEP = (
+    "gradient",
+    "smoothgrad:samples={n}",
+    "smoothgrad:samples={n},sigma=0.08",
+    "smoothgrad:samples={n},sigma=0.05",
+    "smoothgrad:samples={n},reduction=variance",
+    "integrated-gradients:samples={n},reduction=absolute",
+    *(
+        f"suppression:samples={{n}},{setting}"
+        for setting in (
+            "operator=field,cell=16,keep=0,contrast=yes,noise=0,fill=mean",
+            "operator=field,cell=16,keep=0,contrast=no,noise=0,fill=mean",
+            "operator=field,cell=16,keep=0.5,contrast=no,noise=0,fill=mean",
+            "operator=field,cell=16,keep=0,contrast=yes,noise=0.05,fill=mean",
+            "operator=field,cell=16,keep=0,contrast=yes,noise=0,fill=inpaint",
+            "operator=multiscale,cell=16,keep=0,contrast=yes,noise=0,fill=mean",
+            "operator=gain,cell=16,keep=0,contrast=yes,noise=0,fill=mean",
+            "operator=patch,cell=16,keep=0.5,contrast=no,noise=0,fill=mean",
+            "operator=patch,cell=2,keep=0.5,contrast=no,noise=0,fill=mean",
+            "operator=pixel,keep=0.5,contrast=yes,noise=0,fill=mean",
+            "operator=pixel,keep=0.5,contrast=no,noise=0,fill=mean",
+            "operator=pixel,keep=0.3,contrast=no,noise=0,fill=mean",
+            "operator=pixel,keep=0.7,contrast=no,noise=0,fill=mean",
+            "operator=pixel,keep=0.5,contrast=no,noise=0.05,fill=mean",
+            "operator=lowpass,cell=16,keep=0,contrast=yes,noise=0,fill=mean",
+        )
+    ),
+)
+
+# the second round: the leaders again, fading to the blurred picture as well, and noise added to all
+REFINE = (
+    "smoothgrad:samples={n}",
+    "smoothgrad:samples={n},sigma=0.08",
+    "smoothgrad:samples={n},sigma=0.05",
+    *(
+        f"suppression:samples={{n}},operator={setting}"
+        for setting in (
+            "gain,cell=8,keep=0.3,contrast=yes,noise=0.05,fill=mean",
+            "gain,cell=32,keep=0,contrast=yes,noise=0.05,fill=mean",
+            "gain,cell=16,keep=0,contrast=no,noise=0.05,fill=blur",
+            "gain,cell=32,keep=0,contrast=no,noise=0.05,fill=blur",
+            "gain,cell=64,keep=0,contrast=no,noise=0.05,fill=blur",
+            "gain,cell=32,keep=0,contrast=no,noise=0.08,fill=blur",
+            "gain,cell=32,keep=0,contrast=no,noise=0,fill=blur",
+            "field,cell=32,keep=0,contrast=no,noise=0.05,fill=blur",
+            "patch,cell=32,keep=0,contrast=no,noise=0.05,fill=blur",
+            "pixel,keep=0.5,contrast=yes,noise=0.05,fill=mean",
+        )
+    ),
 )
 
 
@@ -81,77 +120,169 @@ def spread(data: Dataset, count: int) -> Dataset:
     return replace(data, items=tuple(data.items[i] for i in keep))
 
 
-def run(part: str, model: str, data: Dataset, explainers: list[str], metrics: list[str]) -> None:
-    """One evaluation, its leaderboard kept as JSON."""
+def run(part: str, model: str, data: Dataset, groups: Sequence[Sequence[str]], metrics: Sequence[str]) -> None:
+    """One evaluation a group of explainers, so that one of them can change alone; one leaderboard, kept as JSON."""
     classifier = load_classifier(f"torchvision:{model}@{DATA}/weights/{model}.pth")
-    options = EvaluationOptions(
-        contenders=tuple(Contender(text, *parse_explainer(text)) for text in explainers),
-        yardsticks=tuple(Yardstick(text, *parse_metric(text)) for text in metrics),
-        shard=5,
-        batch=5,
+    yardsticks = tuple(Yardstick(text, *parse_metric(text)) for text in metrics)
+    name, tables = f"{part}-{model}-{len(data)}", []
+    for explainers in groups:
+        contenders = tuple(Contender(text, *parse_explainer(text)) for text in explainers)
+        options = EvaluationOptions(contenders, yardsticks, shard=5, batch=5)
+        settings = derived_seed(*explainers, *metrics) % 16**8
+        out = ROOT / "runs" / f"sampling-{name}-{settings:08x}"
+        for progress in evaluate(data, classifier, out, options):
+            print(f"\r{progress.stage} {progress.done}/{progress.total}".ljust(100), end="", flush=True)
+        found = open_evaluation(out)
+        tables.append((found.scores, found.costs))
+    scores, costs = (
+        pd.concat(parts).drop_duplicates([k for k in ("image", "explainer", "metric") if k in parts[0]])
+        for parts in zip(*tables)
     )
-    name = f"{part}-{model}-{len(data)}"
-    out = ROOT / "runs" / f"sampling-{name}"
-    for progress in evaluate(data, classifier, out, options):
-        print(f"\r{progress.stage} {progress.done}/{progress.total}".ljust(100), end="", flush=True)
-    found = open_evaluation(out)
-    kept = {key: found.manifest[key] for key in ("pictures", "scorer", "warnings", "seed", "seconds", "device")}
-    kept["scorer"] = f"torchvision:{model}"  # the file's place is nobody's business
-    result = {"machine": machine(), "model": model, "part": part, **kept, "leaderboard": found.leaderboard}
+    higher = {y.label: y.metric.higher_is_better for y in yardsticks}
+    board = leaderboard(scores, costs, higher, CONTROLS)
+    result = {
+        "machine": machine(),
+        "model": model,
+        "part": part,
+        "pictures": len(data),
+        "scorer": model,
+        "warnings": warnings(board, CONTROLS),
+        "over_noise": {metric: over_noise(board, scores, metric) for metric in metrics},
+        "leaderboard": board,
+    }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"sampling-{name}.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
+def over_noise(board: Sequence[dict[str, Any]], scores: pd.DataFrame, metric: str) -> dict[str, Any]:
+    """Each explainer minus the best one that adds noise, on the same pictures: mean and paired 95 % interval.
+
+    The best one is found on these very pictures, which favours it.
+    """
+    entries = [e for e in board if e["metric"] == metric]
+    best = next((e["explainer"] for e in entries if e["explainer"].startswith("smoothgrad")), None)  # best first
+    if best is None:
+        return {}
+    scores = scores[scores["metric"] == metric]
+    others = [e["explainer"] for e in entries if e["explainer"] != best]
+    gaps = {name: paired_difference(scores, name, best) for name in others}
+    return {"best_noise": best, "differences": {n: [g.estimate, g.low, g.high] for n, g in gaps.items()}}
+
+
+def results(part: str = "") -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"sampling-{part}*.json"))]
+
+
+def with_interval(numbers: Sequence[float | None], signed: bool = False) -> str:
+    if numbers[0] is None:
+        return "-"
+    mean, low, high = (f"{value:{'+' if signed else ''}.3f}" for value in numbers)
+    return f"{mean} [{low}, {high}]"
+
+
 def table() -> None:
-    """Every result as Markdown: faithfulness first, then the others, best first."""
-    for path in sorted(RESULTS.glob("sampling-*.json")):
-        result = json.loads(path.read_text())
+    """Every result as Markdown: the first metric's best first; its difference to the best noise beside it."""
+    for result in results():
         print(f"\n### {result['model']}, {result['part']}, {result['pictures']} photos\n")
         metrics = list(dict.fromkeys(e["metric"] for e in result["leaderboard"]))
         by_name = {(e["metric"], e["explainer"]): e for e in result["leaderboard"]}
-        print("| explainer | " + " | ".join(metrics) + " | behind the best | alignment | saturated | seconds |")
+        gaps = result["over_noise"][metrics[0]].get("differences", {})
+        print("| explainer | " + " | ".join(metrics) + " | over the best noise | alignment | saturated | seconds |")
         print("|---|" + "---|" * (len(metrics) + 4))
         for lead in (e for e in result["leaderboard"] if e["metric"] == metrics[0]):
-            cells = []
-            for metric in metrics:
-                e = by_name[metric, lead["explainer"]]
-                cells.append("-" if e["mean"] is None else f"{e['mean']:.3f} [{e['low']:.3f}, {e['high']:.3f}]")
-            behind = "-"
-            if lead["behind"] is not None:
-                behind = f"{lead['behind']:.3f} [{lead['behind_low']:.3f}, {lead['behind_high']:.3f}]"
-            more = ("-" if lead[key] is None else f"{lead[key]:.2f}" for key in ("alignment", "saturated", "seconds"))
-            print(f"| `{lead['explainer']}` | " + " | ".join([*cells, behind, *more]) + " |")
+            name = lead["explainer"]
+            cells = [
+                with_interval([by_name[metric, name][key] for key in ("mean", "low", "high")]) for metric in metrics
+            ]
+            cells.append(with_interval(gaps[name], signed=True) if name in gaps else "-")
+            cells += ["-" if lead[key] is None else f"{lead[key]:.2f}" for key in ("alignment", "saturated", "seconds")]
+            print(f"| `{name}` | " + " | ".join(cells) + " |")
         for warning in result["warnings"]:
             print(f"\n{warning}")
 
 
+def plot() -> None:
+    """Both rounds of the sweep, one panel a model: faithfulness over the best noise on the same photos."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+    from matplotlib.ticker import MultipleLocator
+
+    rounds = (("sweep", "#4c6a92", "first round"), ("refine", "#c05a1c", "second round"))
+    gaps: dict[tuple[str, str], dict[str, list[float]]] = {}  # (part, explainer) -> model -> mean, low, high
+    for part, _, _ in rounds:
+        for result in results(part):
+            found = next(iter(result["over_noise"].values()))
+            named = {found["best_noise"]: [0.0, 0.0, 0.0], **found["differences"]}
+            for name, gap in named.items():
+                if name not in CONTROLS:
+                    gaps.setdefault((part, name), {})[result["model"]] = gap
+    rows = sorted(gaps, key=lambda row: np.mean([gap[0] for gap in gaps[row].values()]))
+    plt.rcParams["svg.fonttype"] = "none"  # text stays text
+    figure, panels = plt.subplots(1, len(MODELS), figsize=(11, 8), sharex=True, sharey=True, layout="constrained")
+    for panel, model in zip(panels, MODELS):
+        for y, row in enumerate(rows):
+            if model in gaps[row]:
+                mean, low, high = gaps[row][model]
+                colour = next(colour for part, colour, _ in rounds if part == row[0])
+                panel.plot([low, high], [y, y], color=colour, lw=1.5)
+                panel.plot(mean, y, "o", color=colour, ms=5)
+        panel.set_yticks(range(len(rows)), [short(name) for _, name in rows], fontsize=8)
+        panel.xaxis.set_major_locator(MultipleLocator(0.05))
+        panel.axvline(0, color="#888888", lw=1)
+        panel.set_title(model, loc="left", fontsize=10)
+        panel.spines[["top", "right"]].set_visible(False)
+    for _, colour, title in rounds:
+        panels[-1].plot([], [], "o-", color=colour, label=title)
+    panels[-1].legend(frameon=False, fontsize=9, loc="lower right")
+    figure.supxlabel("insertion minus deletion, minus that of the best noise on the same photos", fontsize=9)
+    figure.savefig(ROOT / "docs" / "sampling.svg", metadata={"Date": None}, facecolor="white")
+
+
+def short(explainer: str) -> str:
+    """A setting in words: "gain 16 px to blur + noise 0.05"."""
+    name, _, settings = explainer.partition(":")
+    given = dict(part.split("=") for part in settings.split(",") if part)
+    if name != "suppression":
+        rest = [given[key] for key in ("reduction", "scale") if key in given]
+        sigma = [given.get("sigma", "0.15")] if name == "smoothgrad" else []
+        return " ".join([name, *sigma, *rest])
+    words = [given["operator"]]
+    words += [f"{given['cell']} px"] if "cell" in given else []
+    words += [f"from {given['keep']}"] if given["keep"] != "0" else []
+    words += ["x contrast"] if given["contrast"] == "yes" else []
+    words += [f"to {given['fill']}"]
+    words += [f"+ noise {given['noise']}"] if given["noise"] != "0" else []
+    return " ".join(words)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Sweep and compare samplers of gradient integration.")
-    parser.add_argument("part", choices=("sweep", "compare", "table"))
+    parser.add_argument("part", choices=("sweep", "refine", "compare", "sanity", "table", "plot"))
     parser.add_argument("--model", choices=MODELS, action="append", help="both if none is named")
     parser.add_argument("--data", choices=("imagenet100", "imagenette"), default="imagenet100")
     parser.add_argument("--pictures", type=int, default=50)
     parser.add_argument("--samples", type=int, default=32)
-    parser.add_argument("--only", help="sweep only settings that hold this text")
+    parser.add_argument("--suppression", default="suppression:samples={n}", help="the setting that is compared")
     given = parser.parse_args()
-    if given.part == "table":
-        table()
+    if given.part in ("table", "plot"):
+        table() if given.part == "table" else plot()
         return
     if given.data == "imagenet100":
-        data = half(open_dataset(DATA / "imagenet100"), 0 if given.part == "sweep" else 1)
+        data = half(open_dataset(DATA / "imagenet100"), 0 if given.part in ("sweep", "refine") else 1)
     else:
         data = open_dataset(DATA / "imagenette" / "val")
     data = spread(data, given.pictures)
-    contenders = [text.format(n=given.samples) for text in BASELINES]
-    if given.part == "sweep":
-        metrics = [FAITHFULNESS, "certainty"]
-        own = [text.format(n=given.samples) for text in SWEEP]
-        contenders += [text for text in own if not given.only or given.only in text]
-    else:
-        metrics = [FAITHFULNESS, "certainty", "randomisation"]
-        contenders.append(f"suppression:samples={given.samples}")
+    metrics = (
+        ["randomisation"]
+        if given.part == "sanity"
+        else [FIRST_ROUND if given.part == "sweep" else FAITHFULNESS, "certainty"]
+    )
+    groups = {"sweep": (SWEEP,), "refine": (REFINE,)}.get(given.part, (BASELINES, (given.suppression,)))
+    filled = [[text.format(n=given.samples) for text in group] for group in groups]
     for model in given.model or MODELS:
-        run(f"{given.part}-{given.data}", model, data, contenders, metrics)
+        run(f"{given.part}-{given.data}", model, data, filled, metrics)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from core.classifier import Classifier, expand_targets
-from core.errors import UserError, closest
+from core.errors import UserError
 from core.parameters import Parameters
+from core.registry import Registry
 
 Condition = Literal["fine", "flat", "broken"]
 
@@ -335,23 +336,9 @@ def _ordinary(given: Any) -> Any:
 
 FAMILIES = ("gradient", "cam", "attention", "relevance", "removal", "learned", "control")
 
-_registry: dict[str, Explainer] = {}
-
-
-def register(cls: type[Explainer]) -> type[Explainer]:
-    """Class decorator: put an explainer on the one list."""
-    if cls.name in _registry:
-        raise ValueError(f"two explainers are called {cls.name!r}")
-    _registry[cls.name] = cls()
-    return cls
-
-
-def explainers() -> dict[str, Explainer]:
-    """Every explainer by name, family by family, the defaults of each family first."""
-    import core.explainers  # noqa: F401 - importing the package registers its modules
-
-    ordered = sorted(_registry.values(), key=lambda e: (FAMILIES.index(e.family), not e.default))
-    return {explainer.name: explainer for explainer in ordered}
+registry: Registry[Explainer] = Registry("explainer", "core.explainers", FAMILIES, lambda e: not e.default)
+register, explainers = registry.register, registry.all
+"""Class decorator that puts an explainer on the one list; every explainer by name, the defaults of a family first."""
 
 
 def get_explainer(name: str) -> Explainer:
@@ -364,7 +351,4 @@ def get_explainer(name: str) -> Explainer:
         from core.explainers.captum_adapter import captum_explainer
 
         return captum_explainer(name)
-    known = explainers()
-    if name not in known:
-        raise UserError(f"There is no explainer {name!r}; {closest(name, list(known))}")
-    return known[name]
+    return registry.get(name)

@@ -20,6 +20,19 @@ if TYPE_CHECKING:
 MISTAKE, FOUND, INTERRUPTED = 2, 1, 130
 """Exit codes: the user can mend it; `--fail-on` found what it looks for; Ctrl-C."""
 
+DataArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA", help="A folder of class folders, a folder with manifest.csv, or demo:birds (rendered)."
+    ),
+]
+SegmentsOption = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", help="Masks from elsewhere: COCO, CVAT, Label Studio, label maps, mask folders."),
+]
+LimitOption = Annotated[
+    int | None, typer.Option(min=1, help="At most this many pictures, spread evenly over the data.")
+]
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", metavar="SPEC", help="The classifier; `satchel list models` shows the forms.")
 ]

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dashboard.cli_common import (
+    DataArgument,
     DeviceOption,
     LabelsOption,
+    LimitOption,
     ModelOption,
     PrecisionOption,
     SeedOption,
+    SegmentsOption,
     mistakes_told,
     open_classifier,
     show_stages,
@@ -31,18 +34,10 @@ WIDE = 200  # columns of the table where it goes into a file or a pipe
 
 
 def evaluate(
-    data: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATA", help="A folder of class folders, a folder with manifest.csv, or demo:birds (rendered)."
-        ),
-    ],
+    data: DataArgument,
     model: ModelOption = "demo:biased",
     labels: LabelsOption = None,
-    segments: Annotated[
-        Path | None,
-        typer.Option(metavar="PATH", help="Masks from elsewhere: COCO, CVAT, Label Studio, label maps, mask folders."),
-    ] = None,
+    segments: SegmentsOption = None,
     explainers: Annotated[
         list[str] | None,
         typer.Option(
@@ -65,9 +60,7 @@ def evaluate(
         typer.Option(metavar="SPEC", help="Another model of the same classes that scores masked pictures."),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the evaluation.")] = Path("evaluation"),
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="At most this many pictures, spread evenly over the data.")
-    ] = None,
+    limit: LimitOption = None,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",

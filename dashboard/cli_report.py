@@ -9,12 +9,15 @@ import typer
 
 from dashboard.cli_common import (
     FOUND,
+    DataArgument,
     DeviceOption,
     ExplainerOption,
     LabelsOption,
+    LimitOption,
     ModelOption,
     PrecisionOption,
     SeedOption,
+    SegmentsOption,
     mistakes_told,
     open_classifier,
     show_stages,
@@ -31,27 +34,17 @@ USUAL = ("suppression", "grad-cam")
 
 
 def report(
-    data: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATA", help="A folder of class folders, a folder with manifest.csv, or demo:birds (rendered)."
-        ),
-    ],
+    data: DataArgument,
     model: ModelOption = "demo:biased",
     labels: LabelsOption = None,
-    segments: Annotated[
-        Path | None,
-        typer.Option(metavar="PATH", help="Masks from elsewhere: COCO, CVAT, Label Studio, label maps, mask folders."),
-    ] = None,
+    segments: SegmentsOption = None,
     explainer: ExplainerOption = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the report.")] = Path("report"),
     context: Annotated[
         str, typer.Option(metavar="NAME,...", help="Segments that are context: relying on them is a shortcut.")
     ] = "",
     check: Annotated[bool, typer.Option(help="Test every segment by removing and transplanting it.")] = True,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="At most this many pictures, spread evenly over the data.")
-    ] = None,
+    limit: LimitOption = None,
     seed: SeedOption = 0,
     delta: Annotated[
         float | None, typer.Option(min=0.0, help="Smallest effect that matters, in log-odds; without it the usual one.")

@@ -72,7 +72,7 @@ class EvaluationOptions:
     yardsticks: tuple[Yardstick, ...]
     seed: int = 0
     scorer: Classifier | None = None
-    shard: int = 16
+    shard: int = 4
     batch: int = 4
 
     def __post_init__(self) -> None:
@@ -126,9 +126,7 @@ class _Run:
                 for at in range(0, len(items), self.options.batch):
                     for contender in self.score_batch(items[at : at + self.options.batch], bound, references, shard):
                         yield Progress(f"scoring {contender}", start + at, total)
-                for kind, records in shard.items():  # scores last: their presence says the shard is whole
-                    if records or kind == "scores":
-                        folders.write_table(self.out / kind / done.name, records)
+                folders.write_shard(self.out, done.name, shard)
             yield Progress("scoring", start + len(items), total)
         yield from self.finish(started)
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -19,6 +17,7 @@ from core.explainers.presets import (
     FILL,
     is_random_preset,
     preset,
+    preset_fill,
     sampler_parameter,
     samples_parameter,
     visited_by_preset,
@@ -26,6 +25,7 @@ from core.explainers.presets import (
 from core.explainers.samplers import Identity
 from core.parameters import Parameters, parameter
 from core.runtime.attention import RecordedAttention
+from core.runtime.found_once import FoundOnce
 from core.runtime.randomness import normal
 
 
@@ -136,24 +136,17 @@ def gradient_attention(
         return state.as_map(follow_back(state.read, layers)), logits.detach()
 
 
+token_map = FoundOnce(find_token_map)
+"""How its tokens lie over the picture; None if they do not."""
+
+
 class AttentionExplainer(Explainer):
     """Shared by the family: coarse maps over the patches, laid over the frame."""
 
     family = "attention"
 
-    def __init__(self) -> None:
-        self._maps: WeakKeyDictionary[Classifier, TokenMap | None] = WeakKeyDictionary()
-        self._lock = threading.Lock()
-
-    def token_map(self, classifier: Classifier) -> TokenMap | None:
-        """How its tokens lie over the picture, found at the first question; None if they do not."""
-        with self._lock:
-            if classifier not in self._maps:
-                self._maps[classifier] = find_token_map(classifier)
-            return self._maps[classifier]
-
     def supports(self, classifier: Classifier) -> str | None:
-        if self.token_map(classifier) is None:
+        if token_map(classifier) is None:
             return (
                 f"{self.title} needs a transformer in which every patch attends to all patches of the picture, and "
                 f"{classifier.name} is none; choose a gradient or removal explainer."
@@ -161,7 +154,7 @@ class AttentionExplainer(Explainer):
         return None
 
     def prepare(self, classifier: Classifier, weights: Any) -> TokenMap | None:
-        return self.token_map(classifier)
+        return token_map(classifier)
 
 
 @dataclass(frozen=True)
@@ -227,5 +220,9 @@ class GradientAttention(AttentionExplainer):
             return coarse.unsqueeze(1), logits
 
         yield from integrate(
-            classifier, job, preset(p.sampler, p.samples), Reading(read, mean_only, kind=self.name), FILL
+            classifier,
+            job,
+            preset(p.sampler, p.samples),
+            Reading(read, mean_only, kind=self.name),
+            preset_fill(p.sampler),
         )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -15,28 +13,17 @@ from torch import Tensor
 from core.attribution import Estimate, Explainer, Job, register
 from core.classifier import Classifier
 from core.explainers.integration import Reading, Samples, integrate
-from core.explainers.layers import SpatialLayer, find_last_map
+from core.explainers.layers import SpatialLayer, last_map
 from core.explainers.presets import (
-    FILL,
     is_random_preset,
     preset,
+    preset_fill,
     sampler_parameter,
     samples_parameter,
     visited_by_preset,
 )
 from core.parameters import Parameters, parameter
 from core.runtime.capture import captured
-
-_layers: WeakKeyDictionary[Classifier, SpatialLayer | None] = WeakKeyDictionary()
-_lock = threading.Lock()
-
-
-def last_map(classifier: Classifier) -> SpatialLayer | None:
-    """The layer whose map is shown, found at the first question; None if the model has none."""
-    with _lock:
-        if classifier not in _layers:
-            _layers[classifier] = find_last_map(classifier)
-        return _layers[classifier]
 
 
 @dataclass(frozen=True)
@@ -88,7 +75,7 @@ class Cam(Explainer):
 
         # passes go back only as far as the layer, so their best chunk is learned apart from whole gradients
         reading = Reading(read, finish, kind="cam")
-        yield from integrate(classifier, job, preset(p.sampler, p.samples), reading, FILL)
+        yield from integrate(classifier, job, preset(p.sampler, p.samples), reading, preset_fill(p.sampler))
 
 
 @register

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from core.attribution import Estimate, Explainer, Job
 from core.classifier import Classifier
 from core.errors import UserError, closest
-from core.explainers.layers import SpatialLayer, find_last_map
+from core.explainers.layers import SpatialLayer, last_map
 from core.explainers.removal import OcclusionParameters
 from core.fills import PLATES, fill_plate
 from core.parameters import Parameters, parameter
@@ -109,7 +109,7 @@ class CaptumExplainer(Explainer):
         if self.method.__name__ in ("Lime", "KernelShap") and importlib.util.find_spec("sklearn") is None:
             return f"{self.name} needs the package scikit-learn; install it with: pip install scikit-learn."
         if "layer" in self._asks:
-            layer = find_last_map(classifier)
+            layer = last_map(classifier)
             if layer is None or ("GradCam" in self.name and layer.layout != "channels first"):
                 return (
                     f"{self.name} needs a layer that keeps a map of the picture, channels first, and {classifier.name} "
@@ -121,7 +121,7 @@ class CaptumExplainer(Explainer):
         return not (getattr(parameters, "abs", False) or getattr(parameters, "relu_attributions", False))
 
     def prepare(self, classifier: Classifier, weights: Any) -> SpatialLayer | None:
-        return find_last_map(classifier) if "layer" in self._asks else None
+        return last_map(classifier) if "layer" in self._asks else None
 
     def run(self, classifier: Classifier, job: Job, state: SpatialLayer | None) -> Iterator[Estimate]:
         twin = copy.copy(classifier)

@@ -12,8 +12,8 @@ from torch import Tensor
 from core.attribution import Estimate, Explainer, Job, register
 from core.classifier import Classifier
 from core.explainers.integration import REDUCTIONS, SIGNED_REDUCTIONS, input_gradient, integrate, visited
-from core.explainers.samplers import Chain, ExpectedPath, Identity, Noise, Path, Sampler
-from core.explainers.suppression import OPERATORS, Suppression
+from core.explainers.samplers import ExpectedPath, Identity, Noise, Path, Sampler
+from core.explainers.suppression import FILL, NOISE, OPERATORS, Suppression, suppression
 from core.fills import PLATES
 from core.parameters import Parameters, parameter
 
@@ -178,8 +178,10 @@ class SuppressionParameters(Parameters):
     cell: int = parameter(Suppression.cell, "Size of a cell in pixels of the model's frame", low=2, high=128, step=1)
     keep: float = parameter(Suppression.keep, "Least part of a feature that is kept", low=0.0, high=0.95, step=0.05)
     contrast: bool = parameter(Suppression.contrast, "Fade the whole picture too, by a factor of its own")
-    noise: float = parameter(0.0, "Pixel noise on top, as a part of the brightness range", low=0.0, high=0.5, step=0.01)
-    fill: str = parameter("mean", "What shows where features are suppressed", choices=PLATES)
+    noise: float = parameter(
+        NOISE, "Pixel noise on top, as a part of the brightness range", low=0.0, high=0.5, step=0.01
+    )
+    fill: str = parameter(FILL, "What shows where features are suppressed", choices=PLATES)
     reduction: str = _reduction("absolute")
     scale: str = _scale()
     tolerance: float = tolerance_parameter()
@@ -198,5 +200,4 @@ class SuppressionSampling(GradientExplainer):
 
     def sampler(self, parameters: SuppressionParameters, job: Job) -> Sampler:
         p = parameters
-        suppression = Suppression(p.samples, p.operator, p.cell, p.keep, p.contrast)
-        return Chain(p.samples, (suppression, Noise(p.samples, p.noise))) if p.noise else suppression
+        return suppression(p.samples, p.noise, operator=p.operator, cell=p.cell, keep=p.keep, contrast=p.contrast)

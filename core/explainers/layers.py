@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from core.classifier import Classifier
 from core.errors import UserError
 from core.runtime.capture import captured, tensors_in
+from core.runtime.found_once import FoundOnce
 from core.runtime.randomness import normal, uniform
 
 Layout = Literal["channels first", "channels last", "tokens"]
@@ -70,6 +71,10 @@ def find_last_map(classifier: Classifier) -> SpatialLayer | None:
     """
     with torch.inference_mode(False), torch.enable_grad():
         return _find(classifier)
+
+
+last_map = FoundOnce(find_last_map)
+"""`find_last_map`, asked once per classifier."""
 
 
 def _find(classifier: Classifier) -> SpatialLayer | None:

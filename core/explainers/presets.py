@@ -9,12 +9,13 @@ from torch import Tensor
 from core.attribution import Job
 from core.explainers.integration import visited
 from core.explainers.samplers import Identity, Noise, Path, Sampler
-from core.explainers.suppression import Suppression
+from core.explainers.suppression import FILL as SUPPRESSED_TO
+from core.explainers.suppression import suppression
 from core.parameters import parameter
 
 SAMPLERS = ("none", "suppression", "gaussian", "uniform", "path")
 SIGMA = 0.15  # of noise
-FILL = "mean"
+FILL = "mean"  # what paths begin from
 
 
 def sampler_parameter() -> Any:
@@ -30,10 +31,15 @@ def preset(name: str, samples: int) -> Sampler:
     if name == "none":
         return Identity()
     if name == "suppression":
-        return Suppression(samples)
+        return suppression(samples)
     if name == "path":
         return Path(samples)
     return Noise(samples, SIGMA, name)
+
+
+def preset_fill(name: str) -> str:
+    """The plate that its samples begin from."""
+    return SUPPRESSED_TO if name == "suppression" else FILL
 
 
 def is_random_preset(name: str) -> bool:
@@ -43,4 +49,4 @@ def is_random_preset(name: str) -> bool:
 def visited_by_preset(job: Job, count: int) -> Tensor | None:
     """`Explainer.visited` of those whose parameters hold a sampler's name."""
     p = job.parameters
-    return None if p.sampler == "none" else visited(preset(p.sampler, p.samples), job, FILL, count)
+    return None if p.sampler == "none" else visited(preset(p.sampler, p.samples), job, preset_fill(p.sampler), count)

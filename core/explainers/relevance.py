@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +18,7 @@ from core.explainers.canonical import CannotRewriteError, Mean, canonical
 from core.explainers.layers import probe_pictures
 from core.parameters import Parameters, parameter
 from core.runtime.chunks import in_chunks
+from core.runtime.found_once import FoundOnce
 
 COMPOSITES = (
     *("epsilon-plus-flat", "epsilon-plus", "epsilon-gamma-box", "epsilon-alpha2-beta1-flat", "epsilon-alpha2-beta1"),
@@ -39,6 +39,15 @@ class Rewritten:
 
     classifier: Classifier
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@FoundOnce
+def rewritten(classifier: Classifier) -> Rewritten | str:
+    """The classifier ready for relevance, made at the first question; else the sentence why it cannot be."""
+    try:
+        return rewrite(classifier)
+    except CannotRewriteError as error:
+        return f"LRP has no rule for {error}, which {classifier.name} has; choose a gradient or removal explainer."
 
 
 @register
@@ -62,31 +71,14 @@ class Lrp(Explainer):
     parameters = LrpParameters
     signed = True
 
-    def __init__(self) -> None:
-        self._known: WeakKeyDictionary[Classifier, Rewritten | str] = WeakKeyDictionary()
-        self._lock = threading.Lock()
-
-    def _rewritten(self, classifier: Classifier) -> Rewritten | str:
-        """The classifier ready for relevance, made at the first question; else the sentence why it cannot be."""
-        with self._lock:
-            if classifier not in self._known:
-                try:
-                    self._known[classifier] = rewrite(classifier)
-                except CannotRewriteError as error:
-                    self._known[classifier] = (
-                        f"LRP has no rule for {error}, which {classifier.name} has; "
-                        "choose a gradient or removal explainer."
-                    )
-            return self._known[classifier]
-
     def supports(self, classifier: Classifier) -> str | None:
         if importlib.util.find_spec("zennit") is None:
             return "LRP needs the package zennit; install it with: pip install zennit."
-        known = self._rewritten(classifier)
+        known = rewritten(classifier)
         return known if isinstance(known, str) else None
 
     def prepare(self, classifier: Classifier, weights: Any) -> Rewritten | str:
-        return self._rewritten(classifier)
+        return rewritten(classifier)
 
     def run(self, classifier: Classifier, job: Job, state: Rewritten) -> Iterator[Estimate]:
         values = torch.zeros(job.size, *job.frame, device=job.images.device)

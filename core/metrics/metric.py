@@ -12,8 +12,9 @@ from torch import Tensor
 
 from core.attribution import Attribution, BoundExplainer
 from core.classifier import Classifier, expand_targets
-from core.errors import UserError, closest
+from core.errors import UserError
 from core.parameters import Parameters, parse_named
+from core.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -189,34 +190,9 @@ def judgeable(values: Tensor) -> Tensor:
 
 FAMILIES = ("faithfulness", "robustness", "complexity", "certainty", "localisation", "sanity")
 
-_registry: dict[str, Metric] = {}
-
-
-def register(cls: type[Metric]) -> type[Metric]:
-    """Class decorator: put a metric on the one list."""
-    if cls.name in _registry:
-        raise ValueError(f"two metrics are called {cls.name!r}")
-    _registry[cls.name] = cls()
-    return cls
-
-
-def metrics() -> dict[str, Metric]:
-    """Every metric by name, family by family."""
-    import core.metrics  # noqa: F401 - importing the package registers its modules
-
-    return {metric.name: metric for metric in sorted(_registry.values(), key=lambda m: FAMILIES.index(m.family))}
-
-
-def get_metric(name: str) -> Metric:
-    """By name.
-
-    Raises:
-        UserError: unknown; names the nearest one.
-    """
-    known = metrics()
-    if name not in known:
-        raise UserError(f"There is no metric {name!r}; {closest(name, list(known))}")
-    return known[name]
+registry: Registry[Metric] = Registry("metric", "core.metrics", FAMILIES)
+register, metrics, get_metric = registry.register, registry.all, registry.get
+"""Class decorator that puts a metric on the one list; every metric by name; one by name."""
 
 
 def parse_metric(text: str) -> tuple[Metric, Parameters]:

@@ -46,6 +46,14 @@ def write_table(path: Path, records: Sequence[dict[str, Any]] | pd.DataFrame) ->
         pd.DataFrame(records).to_parquet(part, index=False)
 
 
+def write_shard(out: Path, name: str, records: dict[str, list[dict[str, Any]]]) -> None:
+    """One Parquet file in each kind's folder; the last kind's comes last and thereby says that all are whole."""
+    last = list(records)[-1]
+    for kind, entries in records.items():
+        if entries or kind == last:  # a Parquet file without columns cannot be queried
+            write_table(out / kind / name, entries)
+
+
 def read_shards(folder: Path) -> pd.DataFrame:
     """All shards of one kind, in order; empty if there are none."""
     parts = [pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))]
@@ -81,3 +89,36 @@ def begin(out: Path, settings: dict[str, Any], what: str = "report") -> bool:
     except OSError as error:
         raise UserError(f"{out} cannot be written ({error.strerror}); choose another folder.") from error
     return False
+
+
+def open_finished(
+    folder: Path, what: str, command: str, version: int, entries: str, files: Sequence[str] = ()
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The manifest of a finished report or evaluation (`what`, made by `command`), and its main list.
+
+    Args:
+        version: the newest format that is understood.
+        entries: the JSON file that holds the list; files: what else must be there.
+
+    Raises:
+        UserError: there is none, it is half written, damaged, or of a newer format.
+    """
+    if not folder.is_dir():
+        raise UserError(f"There is no {what} folder {folder}; make one with `{command}`.")
+    if not (folder / "manifest.json").is_file():
+        if (folder / "settings.json").is_file():
+            raise UserError(f"The {what} in {folder} is half written; run the same `{command}` again to finish it.")
+        raise UserError(f"{folder} holds no {what}; make one with `{command}`.")
+    missing = next((name for name in (entries, *files) if not (folder / name).is_file()), None)
+    if missing is not None:
+        raise UserError(f"The {what} in {folder} is damaged ({missing} is missing); make it again.")
+    try:
+        manifest, listed = (
+            json.loads((folder / name).read_text(encoding="utf-8")) for name in ("manifest.json", entries)
+        )
+        newer = manifest["format"] > version
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise UserError(f"The {what} in {folder} is damaged ({error}); make it again.") from error
+    if newer:
+        raise UserError(f"The {what} in {folder} was made by a newer Satchel; update Satchel to open it.")
+    return manifest, listed

@@ -140,9 +140,7 @@ class _Run:
                 for at in range(0, len(items), self.options.batch):
                     self.explain_batch(items[at : at + self.options.batch], runs, shard)
                     yield Progress("explaining", start + min(at + self.options.batch, len(items)), total)
-                for kind, records in shard.items():  # pictures last: their presence says the shard is whole
-                    if records or kind == "pictures":  # a Parquet file without columns cannot be queried
-                        folders.write_table(self.out / kind / done.name, records)
+                folders.write_shard(self.out, done.name, shard)
             yield Progress("explaining", start + len(items), total)
 
     def explain_batch(self, items: tuple[Item, ...], runs: list[Run], shard: dict[str, list[dict]]) -> None:

@@ -19,8 +19,7 @@ from typing import Any
 
 import pandas as pd
 
-from core.errors import UserError
-from core.runtime.folders import read_shards
+from core.runtime.folders import open_finished, read_shards
 
 FORMAT = 1
 
@@ -77,25 +76,5 @@ def open_report(path: str | Path) -> Report:
         UserError: there is none, it is half written, damaged, or of a newer format.
     """
     folder = Path(path)
-    if not folder.is_dir():
-        raise UserError(f"There is no report folder {folder}; make one with `satchel report`.")
-    if not (folder / "manifest.json").is_file():
-        if (folder / "settings.json").is_file():
-            raise UserError(
-                f"The report in {folder} is half written; run the same `satchel report` again to finish it."
-            )
-        raise UserError(f"{folder} holds no report; make one with `satchel report`.")
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        findings = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
-        version = manifest["format"]
-    except FileNotFoundError as error:
-        raise UserError(f"The report in {folder} is damaged (findings.json is missing); make it again.") from error
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise UserError(f"The report in {folder} is damaged ({error}); make it again.") from error
-    if version > FORMAT:
-        raise UserError(f"The report in {folder} was made by a newer Satchel; update Satchel to open it.")
-    missing = [name for name in ("table.parquet", "examples.json") if not (folder / name).is_file()]
-    if missing:
-        raise UserError(f"The report in {folder} lacks {missing[0]}; make it again.")
-    return Report(folder, manifest, findings)
+    more = ("table.parquet", "examples.json")
+    return Report(folder, *open_finished(folder, "report", "satchel report", FORMAT, "findings.json", more))

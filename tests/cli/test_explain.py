@@ -52,12 +52,12 @@ def test_files_are_what_the_list_says(satchel, model, picture, tmp_path):
     assert (first["picture"], first["explainer"], first["seed"]) == (str(picture), "suppression", 3)
     assert first["parameters"] == {
         "samples": 2,
-        "operator": "field",
+        "operator": "gain",
         "cell": 32,
         "keep": 0.0,
-        "contrast": True,
-        "noise": 0.0,
-        "fill": "mean",
+        "contrast": False,
+        "noise": 0.05,
+        "fill": "blur",
         "reduction": "absolute",
         "scale": "logit",
         "tolerance": 0.0,

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.attribution import Estimate, Explainer, Job, _registry, explainers, get_explainer, register
+from core.attribution import Estimate, Explainer, Job, explainers, get_explainer, register, registry
 from core.classifier import Classifier
 from core.parameters import Parameters
 from dashboard.classifiers import Loaded
@@ -198,7 +198,7 @@ def defective() -> Iterator[str]:
             yield  # a generator, like every explainer
 
     yield "defective"
-    del _registry["defective"]
+    registry.remove("defective")
 
 
 def test_a_failing_explainer_takes_no_other_with_it(loaded: Loaded, image: Tensor, defective: str) -> None:

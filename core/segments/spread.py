@@ -1,0 +1,258 @@
+"""A whole data set at a time: cut every picture, or name every mask from examples. Both go on where they stopped.
+
+Nothing a person did is overwritten: pictures with names that were typed or accepted are not cut again, and only masks
+without a name, or with one that is merely proposed, get a (new) proposal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.errors import UserError
+from core.images import Picture
+from core.runtime.progress import Progress
+from core.runtime.versions import WriteError
+from core.segments.descriptions import Descriptions, Encoder
+from core.segments.files import match
+from core.segments.naming import POOL, UNSURE, Beliefs, Described, Namer
+from core.segments.records import BY_PEOPLE, Record, mask_key
+from core.segments.segments import Segment, Segments, check_size
+from core.segments.store import StaleError, Store
+
+if TYPE_CHECKING:
+    from core.data import Dataset, Item
+
+#: Names that count as examples.
+EXAMPLES = (*BY_PEOPLE, "file")
+# pictures whose masks teach how masks vary; example masks that are used at most
+POOL_PICTURES, MOST_EXAMPLES = 200, 2000
+# a mask of an example picture that covers an example mask this well has its name
+SAME_MASK = 0.75
+TRIES = 5
+
+Shown = Mapping[str, Callable[[], Segments]]  # picture's id -> reads what is shown as its examples
+Part = tuple[str, np.ndarray, tuple[str, ...]]  # a picture's id, the rows of masks of it, and their names
+
+
+def segment_dataset(
+    data: Dataset, store: Store, segmenter: Callable[[Picture], Segments], signature: str
+) -> Iterator[Progress]:
+    """Cut every picture into segments and save them, one at a time.
+
+    Args:
+        signature: what the segmenter is with all its parameters; pictures that carry it are done already.
+
+    Raises:
+        UserError: not one picture could be cut, or the store cannot be written to. A single picture that fails is
+            noted in the store's journal and left out.
+    """
+    done = 0
+    for index, item in enumerate(data.items, 1):
+        if _made_by(store, item.id, "segmenter") == signature:
+            done += 1
+        else:
+            done += _attempt(store, item, partial(_cut, item, store, segmenter, signature))
+        yield Progress("segmenting", index, len(data))
+    if not done:
+        raise _nothing(store, data, "could be cut")
+
+
+def name_dataset(
+    data: Dataset, store: Store, examples: Mapping[str, Segments] | None = None, encoder: Encoder | None = None
+) -> Iterator[Progress]:
+    """Propose a name for every mask that has none, learned from examples, and save the proposals.
+
+    Masks are those in the store, else those that come with the data set.
+
+    Args:
+        examples: picture -> segments, of which the named ones are examples (such as `open_segments` gives them); those
+            of pictures that the data set does not have are left out. All names in the store and the data set that were
+            typed, accepted or came from a file are examples as well, but not for the same pictures. Where a mask of the
+            picture is about the same as an example, it takes the name for certain.
+        encoder: features to tell masks apart by, if any.
+
+    Raises:
+        UserError: no examples, no masks, no example of any picture that is there, or the store cannot be written to.
+    """
+    shown = _by_picture(data, examples) if examples is not None else {}
+    descriptions = Descriptions(store.folder / "descriptions", encoder or Encoder())
+    spreading = _Spreading(store, descriptions, shown)
+    step = max(1, len(data) // POOL_PICTURES)
+    for index, item in enumerate(data.items):
+        _attempt(store, item, partial(spreading.look_at, item, teaches=index % step == 0))
+        yield Progress("describing", index + 1, len(data))
+    if not spreading.pictures:
+        raise _nothing(store, data, "has masks; cut them first")
+    namer = spreading.namer()
+    for index, item in enumerate(data.items, 1):
+        if _made_by(store, item.id, "namer") != namer.fingerprint:
+            _attempt(store, item, partial(save_proposals, item, store, descriptions, namer, shown))
+        yield Progress("naming", index, len(data))
+
+
+def current(item: Item, store: Store) -> tuple[Record | None, Segments | None]:
+    """What was saved of a picture, and its segments: the saved ones, else those that come with the data set."""
+    record = store.load(item.id)
+    return record, item.segments() if record is None else record.segments
+
+
+def certain_name(segment: Segment) -> str:
+    """Its name, unless that is only proposed."""
+    return "" if segment.naming == "proposed" else segment.name
+
+
+def with_proposals(segments: Segments, beliefs: Beliefs, nameless: frozenset[str]) -> Segments:
+    """The same with proposals for all that have no certain name; those that are unsure have none.
+
+    Args:
+        beliefs: of these segments, in order.
+        nameless: keys of masks that are to stay without a name.
+    """
+    items = []
+    for segment, name, confidence in zip(segments, beliefs.best, beliefs.confidence):
+        if not certain_name(segment):
+            if confidence >= UNSURE and mask_key(segment.mask) not in nameless:
+                segment = replace(segment, name=name, naming="proposed", confidence=float(confidence))
+            else:
+                segment = replace(segment, name="", naming="", confidence=None)
+        items.append(segment)
+    return replace(segments, items=tuple(items))
+
+
+def save_proposals(item: Item, store: Store, descriptions: Descriptions, namer: Namer, shown: Shown) -> None:
+    """Name one picture's masks and save that, on top of whatever anybody saves meanwhile."""
+    examples = _examples(item, shown)
+    for _ in range(TRIES):
+        record, segments = current(item, store)
+        # a picture without masks has its examples for masks
+        segments = segments if segments is not None and len(segments) else examples
+        if segments is None:
+            return
+        named = _adopted(segments, examples) if examples is not None else segments
+        rows = descriptions.of(item, named)
+        beliefs = namer.beliefs(rows, (item.id,) * len(rows), [certain_name(segment) for segment in named])
+        named = with_proposals(named, beliefs, record.nameless if record else frozenset())
+        if record is not None and named == segments:
+            return
+        with suppress(StaleError):  # someone works on it right now: look again
+            store.save(item.id, named, record, "proposed names", made_by={"namer": namer.fingerprint})
+            return
+
+
+def joined(parts: Sequence[Part], most: int) -> Described:
+    """Described pictures as one, but only every so many of them, so that there are about `most` masks.
+
+    Raises:
+        UserError: there are none.
+    """
+    if not parts:
+        raise UserError("No example has a name yet; name a few masks first.")
+    parts = parts[:: -(-sum(len(rows) for _, rows, _ in parts) // most)]
+    return Described(
+        np.concatenate([rows for _, rows, _ in parts]),
+        tuple(name for _, _, names in parts for name in names),
+        tuple(picture for picture, rows, _ in parts for _ in range(len(rows))),
+    )
+
+
+class _Spreading:
+    """What the pictures of a data set teach, gathered one at a time."""
+
+    def __init__(self, store: Store, descriptions: Descriptions, shown: Shown) -> None:
+        self.store, self.descriptions, self.shown = store, descriptions, shown
+        self.pictures = 0
+        self.examples: list[Part] = []
+        self.pool: list[Part] = []
+
+    def look_at(self, item: Item, teaches: bool) -> None:
+        """Describe a picture's masks, and keep those of examples; all of them if it `teaches`."""
+        record, segments = current(item, self.store)
+        examples = _examples(item, self.shown)
+        if segments is not None and len(segments):
+            rows = self.descriptions.of(item, segments)
+            if teaches:
+                self.pool.append((item.id, rows, ("",) * len(rows)))
+            if examples is None:
+                nameless = record.nameless if record else frozenset()
+                kept = tuple(s for s in segments if s.naming in EXAMPLES or mask_key(s.mask) in nameless)
+                examples = replace(segments, items=kept)
+        elif examples is None:
+            return
+        self.pictures += 1
+        if len(examples):
+            names = tuple(certain_name(segment) for segment in examples)
+            self.examples.append((item.id, self.descriptions.of(item, examples), names))
+
+    def namer(self) -> Namer:
+        return Namer(joined(self.examples, MOST_EXAMPLES), joined(self.pool, POOL) if self.pool else None)
+
+
+def _by_picture(data: Dataset, examples: Mapping[str, Segments]) -> Shown:
+    keys = match([item.id for item in data.items], examples)
+    if not keys:
+        raise UserError(f"No example belongs to a picture of {data.name}; examples carry their picture's path or name.")
+    return {picture: partial(examples.__getitem__, key) for picture, key in keys.items()}
+
+
+def _examples(item: Item, shown: Shown) -> Segments | None:
+    """The named masks that are shown of a picture; None if there are none."""
+    segments = shown[item.id]().only_named() if item.id in shown else None
+    return segments if segments is not None and len(segments) else None
+
+
+def _adopted(segments: Segments, examples: Segments) -> Segments:
+    """The same with the names of examples that lie in the same place; examples that lie nowhere are added."""
+    check_size(examples, segments.size, "the examples")
+    items = list(segments)
+    for example in examples:
+        overlaps = [example.mask.iou(item.mask) for item in items]
+        place = int(np.argmax(overlaps)) if overlaps else 0
+        if not overlaps or overlaps[place] < SAME_MASK:
+            items.append(example)
+        elif items[place].naming not in BY_PEOPLE:
+            naming = example.naming or "file"
+            items[place] = replace(
+                items[place], name=example.name, kind=example.kind, naming=naming, confidence=example.confidence
+            )
+    return replace(segments, items=tuple(items))
+
+
+def _cut(item: Item, store: Store, segmenter: Callable[[Picture], Segments], signature: str) -> None:
+    record = store.load(item.id)
+    if record is not None and any(segment.naming in BY_PEOPLE for segment in record.segments):
+        return
+    picture = item.picture()
+    segments = check_size(segmenter(picture), picture.size, item.id)
+    store.save(item.id, segments, record, "cut into segments", made_by={"segmenter": signature}, nameless=frozenset())
+
+
+def _attempt(store: Store, item: Item, work: Callable[[], None]) -> bool:
+    """Do something with one picture. One bad picture among a million is noted and left out."""
+    try:
+        work()
+    except WriteError:
+        raise  # the next picture would fail as well
+    except StaleError:
+        pass  # someone works on it right now, and theirs holds
+    except UserError as error:
+        if store.journal.problems().get(item.id) != str(error):
+            store.journal.problem(item.id, str(error))
+        return False
+    return True
+
+
+def _made_by(store: Store, picture: str, work: str) -> str | None:
+    line = store.journal.line(picture)
+    return line["made_by"].get(work) if line else None
+
+
+def _nothing(store: Store, data: Dataset, what: str) -> UserError:
+    problems = store.journal.problems()
+    first = next((f" ({problems[item.id]})" for item in data.items if item.id in problems), "")
+    return UserError(f"No picture of {data.name} {what}{first}.")
