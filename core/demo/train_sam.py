@@ -50,13 +50,13 @@ class Settings:
     """
 
     minutes: float = 150.0
-    small_part: float = 0.5
+    small_part: float = 0.6
     batch_small: int = 8
     batch: int = 4
     prompts: int = 8
-    rate: float = 1e-3
+    rate: float = 8e-4
     decay: float = 0.05
-    warm: float = 0.03
+    warm: float = 0.04
     balanced: float = 0.3
     corrections: tuple[float, ...] = (0.5, 0.35, 0.15)
     average: float = 0.999
