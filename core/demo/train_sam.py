@@ -54,7 +54,7 @@ class Settings:
     batch_small: int = 8
     batch: int = 4
     prompts: int = 8
-    rate: float = 8e-4
+    rate: float = 5e-4
     decay: float = 0.05
     warm: float = 0.04
     balanced: float = 0.3
