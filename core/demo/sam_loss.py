@@ -29,9 +29,24 @@ def dice(logits: Tensor, targets: Tensor) -> Tensor:
     return 1 - (2 * both + 1) / (shares.sum((-2, -1)) + targets.sum((-2, -1)) + 1)
 
 
-def mask_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """[..., h, w] -> [...]."""
-    return FOCAL_WEIGHT * focal(logits, targets) + dice(logits, targets)
+def balanced(logits: Tensor, targets: Tensor) -> Tensor:
+    """[..., h, w] -> [...]: cross-entropy in which a mask's inside weighs as much as its outside, however small."""
+    entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    parts = [(entropy * where).sum((-2, -1)) / where.sum((-2, -1)).clamp(min=1) for where in (targets, 1 - targets)]
+    return parts[0] + parts[1]
+
+
+def mask_loss(logits: Tensor, targets: Tensor, balance: float) -> Tensor:
+    """[..., h, w] -> [...]: SAM's focal and dice, and at the start of a training something else instead of focal.
+
+    From random weights focal and dice first settle on empty masks, where both are nearly flat. (Measured at small size:
+    IoU 0.0 after 60 steps, where balanced entropy has 0.19.) Balanced entropy in turn makes small masks too fat in the
+    end, so that its share `balance`, in [0, 1], falls as the training goes on.
+    """
+    loss = dice(logits, targets)
+    if balance < 1:
+        loss = loss + (1 - balance) * FOCAL_WEIGHT * focal(logits, targets)
+    return loss + balance * balanced(logits, targets) if balance > 0 else loss
 
 
 @torch.no_grad()
@@ -64,7 +79,9 @@ def assign(logits: Tensor, targets: Tensor, real: Tensor) -> Tensor:
     return orders[total.argmin(1)]
 
 
-def answer_loss(logits: Tensor, quality: Tensor, targets: Tensor, meant: Tensor) -> tuple[Tensor, Tensor]:
+def answer_loss(
+    logits: Tensor, quality: Tensor, targets: Tensor, meant: Tensor, balance: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """The loss of one round of answers.
 
     Output 0 answers for what is meant. The other outputs share the meanings among themselves, each meaning being
@@ -75,23 +92,26 @@ def answer_loss(logits: Tensor, quality: Tensor, targets: Tensor, meant: Tensor)
         logits: [N, 1 + K, h, w]; quality: [N, 1 + K].
         targets: [N, K, h, w] in [0, 1]; empty ones do not count.
         meant: [N].
+        balance: as of `mask_loss`.
 
     Returns:
         The mean loss; and, [N], the IoU of output 0 with what is meant.
     """
     with torch.autocast(logits.device.type, enabled=False):  # sums over a mask need more digits than bfloat16 has
-        return _answer_loss(logits.float(), quality.float(), targets, meant)
+        return _answer_loss(logits.float(), quality.float(), targets, meant, balance)
 
 
-def _answer_loss(logits: Tensor, quality: Tensor, targets: Tensor, meant: Tensor) -> tuple[Tensor, Tensor]:
+def _answer_loss(
+    logits: Tensor, quality: Tensor, targets: Tensor, meant: Tensor, balance: float
+) -> tuple[Tensor, Tensor]:
     rows = torch.arange(len(meant), device=meant.device)
     single, several = logits[:, 0], logits[:, 1:]
     wanted = targets[rows, meant]
     real = targets.flatten(2).any(2)
     chosen = assign(several, targets, real)
     matched = several.gather(1, chosen[:, :, None, None].expand_as(targets))
-    shared = (mask_loss(matched, targets) * real).sum(1) / real.sum(1).clamp(min=1)
+    shared = (mask_loss(matched, targets, balance) * real).sum(1) / real.sum(1).clamp(min=1)
     reached = overlap(single[:, None], wanted[:, None])[:, 0, 0]
     nearest = overlap(several, targets).masked_fill(~real[:, None, :], 0).amax(2)
     guess = F.mse_loss(quality, torch.cat([reached[:, None], nearest], 1))
-    return (mask_loss(single, wanted) + shared).mean() + guess, reached
+    return (mask_loss(single, wanted, balance) + shared).mean() + guess, reached

@@ -74,20 +74,26 @@ def correcting_click(
 
 
 def lesson_loss(
-    sam: Sam, embedding: Tensor, given: Lesson, corrections: tuple[float, ...], generator: torch.Generator
+    sam: Sam,
+    embedding: Tensor,
+    given: Lesson,
+    corrections: tuple[float, ...],
+    generator: torch.Generator,
+    balance: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """The mean loss over the first answers and their corrections; and, [N], the IoU of the first ones.
 
     Args:
         embedding: [1, C, g, g] of the lesson's picture.
         corrections: chances of 0, 1, 2, ... rounds of correcting clicks.
+        balance: as of `mask_loss`.
     """
     points, marks = torch.from_numpy(given.points), torch.from_numpy(given.marks)
     boxes = None if given.boxes is None else torch.from_numpy(given.boxes)
     targets, meant = targets_at(given, embedding.shape[-1] * MASKS_PER_TOKEN), torch.from_numpy(given.meant)
     wanted = targets[torch.arange(len(meant)), meant]
     logits, quality = answer(sam, embedding, points, marks, boxes)
-    loss, first = answer_loss(logits, quality, targets, meant)
+    loss, first = answer_loss(logits, quality, targets, meant, balance)
     losses = [loss]
     rounds = int(torch.multinomial(torch.tensor(corrections), 1, generator=generator))
     keeps_mask = float(torch.rand(1, generator=generator)) < 0.5
@@ -98,7 +104,7 @@ def lesson_loss(
         point, mark = correcting_click(single, wanted, given.image.shape[-1], generator)
         points, marks = torch.cat([points, point], 1), torch.cat([marks, mark], 1)
         logits, quality = answer(sam, embedding, points, marks, boxes, single[:, None] if keeps_mask else None)
-        losses.append(answer_loss(logits, quality, alone, torch.zeros_like(meant))[0])
+        losses.append(answer_loss(logits, quality, alone, torch.zeros_like(meant), balance)[0])
     return torch.stack(losses).mean(), first
 
 

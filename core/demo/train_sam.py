@@ -42,6 +42,7 @@ class Settings:
         small_part: share of the time on pictures of half the side.
         batch_small, batch: pictures a step at half and at full side; prompts: a picture.
         rate, decay: peak learning rate and weight decay of AdamW; warm: share of the time until the peak.
+        balanced: share of the time over which balanced entropy gives way to the focal loss, nearly all of it.
         corrections: chances of 0, 1, 2, ... rounds of correcting clicks after the first answer.
         average: decay a step of the running average of the weights, which is what is saved.
         bfloat16: passes in bfloat16; losses and prompts stay in float32.
@@ -49,13 +50,14 @@ class Settings:
     """
 
     minutes: float = 150.0
-    small_part: float = 0.5
+    small_part: float = 0.6
     batch_small: int = 8
     batch: int = 4
     prompts: int = 8
-    rate: float = 1e-3
+    rate: float = 5e-4
     decay: float = 0.05
-    warm: float = 0.03
+    warm: float = 0.04
+    balanced: float = 0.3
     corrections: tuple[float, ...] = (0.5, 0.35, 0.15)
     average: float = 0.999
     bfloat16: bool = True
@@ -64,6 +66,10 @@ class Settings:
     def stage(self, part: float, shape: Shape) -> tuple[int, int]:
         """(side, batch) after this part of the time."""
         return (shape.side // 2, self.batch_small) if part < self.small_part else (shape.side, self.batch)
+
+    def balance_at(self, part: float) -> float:
+        """The share of balanced entropy in the loss after this part of the time."""
+        return max(0.05, 1 - part / self.balanced)
 
     def rate_at(self, part: float) -> float:
         """Learning rate after this part of the time: a linear rise, then a cosine down to a hundredth."""
@@ -149,10 +155,11 @@ class Run:
         settings = self.settings
         for group in self.optimiser.param_groups:
             group["lr"] = settings.rate_at(self.part)
+        balance = settings.balance_at(self.part)
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
             embeddings = encode(self.sam, images_at(lessons, side))
             told = [
-                lesson_loss(self.sam, embeddings[i : i + 1], one, settings.corrections, self.generator)
+                lesson_loss(self.sam, embeddings[i : i + 1], one, settings.corrections, self.generator, balance)
                 for i, one in enumerate(lessons)
             ]
         loss = torch.stack([loss for loss, _ in told]).mean()

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from core.demo.sam_lessons import lesson
-from core.demo.sam_loss import answer_loss, assign, dice, focal, overlap
+from core.demo.sam_loss import answer_loss, assign, balanced, dice, focal, mask_loss, overlap
 from core.demo.sam_passes import answer, correcting_click, encode, images_at, targets_at
 from core.demo.train_sam import Lessons, Run, Settings, endless, examine, train
 from core.segments.checkpoints import load_sam
@@ -34,6 +34,15 @@ def test_focal_and_dice_by_hand():
     sure = torch.where(targets > 0, 50.0, -50.0)
     assert float(focal(sure, targets)) == pytest.approx(0, abs=1e-6)
     assert float(dice(sure, targets)) == pytest.approx(0, abs=1e-6)
+
+
+def test_balanced_entropy_does_not_see_how_large_a_mask_is():
+    for size in (1, 4, 15):
+        target = square(16, 0, 0, size)
+        assert float(balanced(torch.zeros(16, 16), target)) == pytest.approx(2 * math.log(2))
+        assert float(mask_loss(torch.zeros(16, 16), target, 1.0)) == pytest.approx(
+            2 * math.log(2) + float(dice(torch.zeros(16, 16), target))
+        )
 
 
 def test_overlap_by_hand():
@@ -116,6 +125,7 @@ def test_the_rate_rises_and_falls_and_the_side_grows():
     assert rates.index(max(rates)) == 2
     assert rates[-1] == pytest.approx(0.01)
     assert rates[2:] == sorted(rates[2:], reverse=True)
+    assert [settings.balance_at(part) for part in (0, 0.15, 0.3, 1)] == pytest.approx([1, 0.5, 0.05, 0.05])
     assert settings.stage(0.4, TINY) == (32, settings.batch_small)
     assert settings.stage(0.6, TINY) == (64, settings.batch)
 
