@@ -1,0 +1,1 @@
+"""Segmenters that name what they find. Importing this puts them on the list."""
