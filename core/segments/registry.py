@@ -13,6 +13,7 @@ from core.errors import UserError
 from core.images import Picture
 from core.parameters import Parameters, parameter
 from core.registry import Registry
+from core.runtime.chunks import out_of_memory
 from core.segments.checkpoints import COMPACT, NAMES, load_sam
 from core.segments.sam import EverythingParameters, Sam, open_sam
 from core.segments.segments import MIN_AREA, Segments
@@ -69,7 +70,14 @@ class Segmenter(ABC):
         parameters = parameters if parameters is not None else self.parameters()
         if not isinstance(parameters, self.parameters):
             raise UserError(f"{self.name} takes {self.parameters.__name__}, got {type(parameters).__name__}.")
-        found = self.cut(picture, parameters)
+        try:
+            found = self.cut(picture, parameters)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            raise UserError(
+                f"Memory ran out in {self.name}; take a smaller model, a smaller picture, or the CPU."
+            ) from error
         return replace(found, items=tuple(item for item in found if item.mask.area >= MIN_AREA))
 
     def signature(self, parameters: Parameters) -> str:
@@ -81,6 +89,12 @@ class Segmenter(ABC):
         values = {**self.settings(), **parameters.to_dict()}
         said = ", ".join(f"{key}={value}" for key, value in values.items())
         return f"{self.name}{':' if self.spec else ''}{self.spec}" + (f" ({said})" if said else "")
+
+    @property
+    def source(self) -> str:
+        """What stands in the segments that it makes: its name and spec, without the folder of a file."""
+        name, at, file = self.spec.partition("@")
+        return f"{self.name}:{name}{at}{Path(file).name}" if self.spec else self.name
 
     def settings(self) -> dict[str, str]:
         """What it depends on besides its spec and its parameters."""
