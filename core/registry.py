@@ -1,4 +1,4 @@
-"""The lists of what there is: explainers, metrics. Being on its list is all it takes to appear everywhere."""
+"""The lists of what there is: explainers, metrics, segmenters. Being on one is all it takes to appear everywhere."""
 
 from __future__ import annotations
 

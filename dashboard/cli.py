@@ -12,7 +12,9 @@ import typer
 from dashboard.cli_common import LabelsOption, ModelOption, mistakes_told
 from dashboard.cli_evaluate import evaluate
 from dashboard.cli_explain import explain
+from dashboard.cli_name import name
 from dashboard.cli_report import report
+from dashboard.cli_segment import export, segment
 
 app = typer.Typer(
     name="satchel",
@@ -85,16 +87,22 @@ def serve(
 
 
 app.command()(explain)
+app.command()(segment)
+app.command()(name)
+app.command()(export)
 app.command()(report)
 app.command()(evaluate)
 
 
 @app.command("list")
 def list_(
-    what: Annotated[Literal["explainers", "metrics", "models"], typer.Argument(help="explainers, metrics or models")],
+    what: Annotated[
+        Literal["explainers", "metrics", "models", "segmenters"],
+        typer.Argument(help="explainers, metrics, models or segmenters"),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="For programs: every detail as JSON.")] = False,
 ) -> None:
-    """List the explainers or the metrics with their parameters, or the forms of a model's spec."""
+    """List the explainers, metrics or segmenters with their parameters, or the forms of a model's spec."""
     with mistakes_told("Run the same command again."):
         if what == "explainers":
             entries = explainer_entries()
@@ -107,6 +115,10 @@ def list_(
                 (e["name"], e["summary"], better[e["higher_is_better"]], _defaults(e["parameters"])) for e in entries
             ]
             headings = ("name", "what it asks", "better", "parameters (defaults)")
+        elif what == "segmenters":
+            entries = segmenter_entries()
+            rows = [(e["name"], e["summary"], ", ".join(e["specs"]), _defaults(e["parameters"])) for e in entries]
+            headings = ("name", "what it finds", "specs", "parameters (defaults)")
         else:
             from core.loading import known_models
 
@@ -178,6 +190,25 @@ def metric_entries() -> list[dict[str, Any]]:
             "parameters": [asdict(spec) for spec in metric.parameters.specs()],
         }
         for metric in metrics().values()
+    ]
+
+
+def segmenter_entries() -> list[dict[str, Any]]:
+    """The registry of segmenters as plain values, one dictionary a segmenter."""
+    from dataclasses import asdict
+
+    from core.segments.registry import segmenters
+
+    return [
+        {
+            "name": segmenter.name,
+            "title": segmenter.title,
+            "summary": segmenter.summary,
+            "family": segmenter.family,
+            "specs": list(segmenter.specs),
+            "parameters": [asdict(spec) for spec in segmenter.parameters.specs()],
+        }
+        for segmenter in segmenters().values()
     ]
 
 

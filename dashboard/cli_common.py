@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,7 +28,9 @@ DataArgument = Annotated[
 ]
 SegmentsOption = Annotated[
     Path | None,
-    typer.Option(metavar="PATH", help="Masks from elsewhere: COCO, CVAT, Label Studio, label maps, mask folders."),
+    typer.Option(
+        metavar="PATH", help="Masks: a folder of `satchel segment`, COCO, CVAT, Label Studio, label maps, ..."
+    ),
 ]
 LimitOption = Annotated[
     int | None, typer.Option(min=1, help="At most this many pictures, spread evenly over the data.")
@@ -99,14 +101,9 @@ def show_stages(work: Iterator[StageProgress]) -> None:
             bar.update(tasks[progress.stage], completed=progress.done, total=progress.total)
 
 
-def open_classifier(model: str, labels: Path | None, device: str, precision: str) -> Classifier:
-    """Load the model, with a bar where its weights are downloaded.
-
-    Raises:
-        UserError: the spec, its file or its labels do not fit.
-    """
-    from core.loading import load_classifier
-
+@contextmanager
+def loading_bar() -> Generator[Callable[[float, str], None]]:
+    """A bar for weights that are fetched: what to call with (fraction in [0, 1], text)."""
     with progress_bar(counted=False) as bar:
         tasks: list[TaskID] = []
 
@@ -115,6 +112,18 @@ def open_classifier(model: str, labels: Path | None, device: str, precision: str
                 tasks.append(bar.add_task(what, total=1.0))
             bar.update(tasks[0], description=what, completed=part)
 
+        yield show
+
+
+def open_classifier(model: str, labels: Path | None, device: str, precision: str) -> Classifier:
+    """Load the model, with a bar where its weights are downloaded.
+
+    Raises:
+        UserError: the spec, its file or its labels do not fit.
+    """
+    from core.loading import load_classifier
+
+    with loading_bar() as show:
         return load_classifier(
             model, labels=labels, device=device, precision=precision, progress=show, allow_python=True
         )

@@ -14,7 +14,7 @@ from torchvision.models import WeightsEnum, get_model, get_model_weights, list_m
 from core.classifier import Classifier
 from core.errors import UserError, closest
 from core.loading.checkpoints import State, load_weights, read_checkpoint, without_prefix
-from core.loading.download import download
+from core.loading.download import Progress, download
 from core.loading.labels import default_labels
 from core.loading.request import Request, read_entry
 from core.preprocessing import Preprocessing
@@ -69,7 +69,7 @@ def from_state(request: Request, name: str, state: State, metadata: Mapping[str,
         auxiliary = any(key.startswith(("aux", "AuxLogits")) for key in state)
         options = {**BUILDER_OPTIONS[name], "aux_logits": auxiliary, **options}
     try:
-        classes = _classes(name, options, state)
+        classes = count_classes(name, options, state)
         module = build(name, num_classes=classes, **options)
     except TypeError as error:
         raise UserError(
@@ -91,7 +91,7 @@ def build(name: str, **options: Any) -> nn.Module:
         return get_model(name, weights=None, **options)
 
 
-def _classes(name: str, options: Mapping[str, Any], state: State) -> int:
+def count_classes(name: str, options: Mapping[str, Any], state: State) -> int:
     """The number of classes that weights were saved with: read off the tensors whose shape depends on it."""
     with torch.device("meta"):
         two, three = (build(name, num_classes=count, **options).state_dict() for count in (2, 3))
@@ -106,10 +106,7 @@ def _classes(name: str, options: Mapping[str, Any], state: State) -> int:
 def _published(request: Request, name: str) -> Classifier:
     if name == FREE_TRANSFORMER:
         raise UserError(f"{request.spec} has no published weights; write {request.spec}@FILE.")
-    weights = get_model_weights(name)["DEFAULT"]
-    digest = re.search(r"-([0-9a-f]{8,})\.", weights.url)
-    path = download(weights.url, request.spec, request.progress, digest[1] if digest else None)
-    state, _ = read_checkpoint(path)
+    weights, state = published(name, request.spec, request.progress)
     if name.startswith("densenet"):
         state = {OLD_DENSENET.sub(r"\1\2", key): value for key, value in state.items()}
     options = dict(BUILDER_OPTIONS.get(name, {}))
@@ -122,6 +119,18 @@ def _published(request: Request, name: str) -> Classifier:
     module = build(name, num_classes=len(labels), **options)
     load_weights(module, state, request.spec)
     return request.classifier(module, {}, preprocessing_of(weights), labels)
+
+
+def published(name: str, what: str, progress: Progress | None) -> tuple[WeightsEnum, State]:
+    """torchvision's usual weights of one of its models, downloaded once.
+
+    Raises:
+        UserError: they cannot be fetched.
+    """
+    weights = get_model_weights(name)["DEFAULT"]
+    digest = re.search(r"-([0-9a-f]{8,})\.", weights.url)
+    state, _ = read_checkpoint(download(weights.url, what, progress, digest[1] if digest else None))
+    return weights, state
 
 
 def preprocessing_of(weights: WeightsEnum) -> Preprocessing:

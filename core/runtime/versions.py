@@ -35,11 +35,17 @@ class Versions:
         self.folder = folder
 
     def numbers(self) -> list[int]:
-        """Those that are there, ascending."""
+        """Those that are there, ascending.
+
+        Raises:
+            UserError: the folder is there, but not for this user to read.
+        """
         try:
             names = os.listdir(self.folder)
         except (FileNotFoundError, NotADirectoryError):
             return []
+        except OSError as error:
+            raise UserError(f"{self.folder} cannot be read ({error.strerror}); change its permissions.") from error
         stems = (name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX))
         return sorted(int(stem) for stem in stems if stem.isdecimal())
 

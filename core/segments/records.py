@@ -50,8 +50,13 @@ class Record:
     def summary(self) -> dict[str, Any]:
         """What a list of many pictures shows of it."""
         names = Counter(segment.name for segment in self.segments if segment.name)
-        proposed = sum(segment.naming == "proposed" for segment in self.segments)
-        return {"masks": len(self.segments), "proposed": proposed, "names": dict(names), "made_by": dict(self.made_by)}
+        return {
+            "masks": len(self.segments),
+            "proposed": sum(segment.naming == "proposed" for segment in self.segments),
+            "nameless": sum(mask_key(s.mask) in self.nameless for s in self.segments) if self.nameless else 0,
+            "names": dict(names),
+            "made_by": dict(self.made_by),
+        }
 
     def with_kinds(self, kinds: Mapping[str, str]) -> Record:
         """The same with the kinds that names have in the whole data set."""

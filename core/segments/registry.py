@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
-from core.errors import UserError, closest
+from core.errors import UserError
 from core.images import Picture
 from core.parameters import Parameters, parameter
-from core.segments.checkpoints import COMPACT, load_sam
+from core.registry import Registry
+from core.runtime.chunks import out_of_memory
+from core.segments.checkpoints import COMPACT, NAMES, load_sam
 from core.segments.sam import EverythingParameters, Sam, open_sam
 from core.segments.segments import MIN_AREA, Segments
 from core.segments.superpixels import superpixels
@@ -20,12 +25,16 @@ class Segmenter(ABC):
 
     Class attributes:
         name: as typed; title: as shown; summary: one line of help.
+        family: one of FAMILIES: whether its segments have names, and whose.
+        specs: what may stand after the colon, such as "vit_b" or "NAME@FILE"; nothing where there is no model.
         parameters: its frozen dataclass.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     summary: ClassVar[str]
+    family: ClassVar[str]
+    specs: ClassVar[tuple[str, ...]] = ()
     parameters: ClassVar[type[Parameters]] = Parameters
 
     def __init__(self, spec: str = "", **options: Any) -> None:
@@ -33,7 +42,7 @@ class Segmenter(ABC):
 
         Args:
             spec: what stands after the colon in "sam:vit_b"; "" for the default.
-            options: as of the model's loader (device, cache, progress); segmenters without a model take none.
+            options: as of the model's loader (device, precision, progress, ...); who has no model takes no notice.
         """
         self.spec, self.options = spec, options
 
@@ -41,11 +50,19 @@ class Segmenter(ABC):
         """None, or one sentence why it cannot be used here."""
         return None
 
+    def load(self) -> Any:
+        """Its model, loaded at the first call, so that what is missing is known before any picture; None without one.
+
+        Raises:
+            UserError: the model cannot be had.
+        """
+        return None
+
     def segment(self, picture: Picture, parameters: Parameters | None = None) -> Segments:
         """Cut one picture; the same picture and parameters give the same segments.
 
         Returns:
-            Segments over the upright pixels, without names, none under MIN_AREA pixels.
+            Segments over the upright pixels, none under MIN_AREA pixels; with names where its family says so.
 
         Raises:
             UserError: the parameters are another segmenter's, its model cannot be had, or memory runs out.
@@ -53,40 +70,85 @@ class Segmenter(ABC):
         parameters = parameters if parameters is not None else self.parameters()
         if not isinstance(parameters, self.parameters):
             raise UserError(f"{self.name} takes {self.parameters.__name__}, got {type(parameters).__name__}.")
-        found = self.cut(picture, parameters)
+        try:
+            found = self.cut(picture, parameters)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            raise UserError(
+                f"Memory ran out in {self.name}; take a smaller model, a smaller picture, or the CPU."
+            ) from error
         return replace(found, items=tuple(item for item in found if item.mask.area >= MIN_AREA))
+
+    def signature(self, parameters: Parameters) -> str:
+        """What cuts, with all that it depends on, in one line: equal ones cut alike. No model is loaded for it.
+
+        Raises:
+            UserError: a weights file cannot be read.
+        """
+        values = {**self.settings(), **parameters.to_dict()}
+        said = ", ".join(f"{key}={value}" for key, value in values.items())
+        return f"{self.name}{':' if self.spec else ''}{self.spec}" + (f" ({said})" if said else "")
+
+    @property
+    def source(self) -> str:
+        """What stands in the segments that it makes: its name and spec, without the folder of a file."""
+        name, at, file = self.spec.partition("@")
+        return f"{self.name}:{name}{at}{Path(file).name}" if self.spec else self.name
+
+    def settings(self) -> dict[str, str]:
+        """What it depends on besides its spec and its parameters."""
+        return {}
 
     @abstractmethod
     def cut(self, picture: Picture, parameters: Any) -> Segments:
         """What `segment` is made of."""
 
 
-_registry: dict[str, type[Segmenter]] = {}
+#: What the segments are called: nothing yet, by a model's own categories, or by the words that were asked for.
+FAMILIES = ("unnamed", "semantic", "concepts")
+
+_registry: Registry[Segmenter] = Registry("segmenter", "core.segments.named", FAMILIES)
+register = _registry.register
 
 
-def register(cls: type[Segmenter]) -> type[Segmenter]:
-    """Class decorator: put a segmenter on the one list."""
-    if cls.name in _registry:
-        raise ValueError(f"two segmenters are called {cls.name!r}")
-    _registry[cls.name] = cls
-    return cls
-
-
-def segmenters() -> dict[str, type[Segmenter]]:
-    """Every segmenter by name."""
-    return dict(_registry)
+def segmenters() -> dict[str, Segmenter]:
+    """One of every kind by name, family by family, each with its default model."""
+    return _registry.all()
 
 
 def get_segmenter(text: str, **options: Any) -> Segmenter:
-    """By name, or name and spec: "superpixels", "sam", "sam:vit_b", "sam:vit_b@FILE".
+    """By name, or name and spec: "superpixels", "sam", "sam:vit_b", "sam:vit_b@FILE", "semantic:NAME".
+
+    Args:
+        text: "concepts:DIR_OR_ID" stands for whichever segmenter takes the model that lies there.
+        options: as of `Segmenter`.
 
     Raises:
         UserError: unknown; names the nearest one.
     """
     name, _, spec = text.partition(":")
-    if name not in _registry:
-        raise UserError(f"There is no segmenter {name!r}; {closest(name, list(_registry))}")
-    return _registry[name](spec, **options)
+    if name == "concepts":
+        from core.segments.named.concepts import segmenter_for
+
+        name, spec = segmenter_for(spec, options.get("progress"))
+    return type(_registry.get(name))(spec, **options)
+
+
+def weights_mark(files: Iterable[Path]) -> str:
+    """A few letters that change with what weights files hold.
+
+    Raises:
+        UserError: one cannot be read.
+    """
+    digest = hashlib.blake2b(digest_size=6)
+    try:
+        for path in files:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "blake2b").digest())
+    except OSError as error:
+        raise UserError(f"The weights file {path} cannot be read ({error.strerror}); check its path.") from error
+    return digest.hexdigest()
 
 
 @register
@@ -96,6 +158,8 @@ class SamSegmenter(Segmenter):
     name = "sam"
     title = "Segment Anything"
     summary = "masks of all that a SAM finds, overlapping, without names"
+    family = "unnamed"
+    specs = (*NAMES, "NAME@FILE")
     parameters = EverythingParameters
 
     def __init__(self, spec: str = "", **options: Any) -> None:
@@ -119,6 +183,13 @@ class SamSegmenter(Segmenter):
             return str(error)
         return None
 
+    def load(self) -> Sam:
+        return self.sam
+
+    def settings(self) -> dict[str, str]:
+        file = self.spec.partition("@")[2]
+        return {"weights": weights_mark([Path(file).expanduser()])} if file else {}
+
     def cut(self, picture: Picture, parameters: EverythingParameters) -> Segments:
         return self.sam.everything(picture, parameters)
 
@@ -138,6 +209,7 @@ class Superpixels(Segmenter):
     name = "superpixels"
     title = "Superpixels"
     summary = "regions of similar colour that fill the picture, without names or meaning"
+    family = "unnamed"
     parameters = SuperpixelParameters
 
     def cut(self, picture: Picture, parameters: SuperpixelParameters) -> Segments:

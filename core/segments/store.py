@@ -25,6 +25,7 @@ from typing import Any
 
 from core.errors import UserError
 from core.runtime.versions import Versions
+from core.segments.files import STORE_NAMES
 from core.segments.files.opened import SegmentFiles
 from core.segments.journal import Journal
 from core.segments.records import FORMAT, Record, read_record, write_record
@@ -91,7 +92,7 @@ class Store:
         self.folder = Path(folder)
         self.by = legal_name(by) or f"process {os.getpid()}"
         self.journal = Journal(self.folder / "journal.jsonl")
-        self._names = Versions(self.folder / "names")
+        self._names = Versions(self.folder / STORE_NAMES)
         if not self._names.newest():
             self._make(data)
         self._read_names()
@@ -101,7 +102,7 @@ class Store:
     def _make(self, data: str) -> None:
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"{self.folder} is a file; give a folder to keep segments in.")
-        if self.folder.is_dir() and any(entry.name != "names" for entry in self.folder.iterdir()):
+        if self.folder.is_dir() and any(entry.name != STORE_NAMES for entry in self.folder.iterdir()):
             raise UserError(f"{self.folder} is not empty and holds no segments of Satchel's; give a new folder.")
         first = {"what": WHAT, "format": FORMAT, "data": data, "made": _now(), "kinds": {}}
         with suppress(FileExistsError):  # another process made it at the same moment

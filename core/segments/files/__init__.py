@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
+from core.runtime.versions import Versions
 from core.segments.files import coco, cvat, label_maps, label_studio, mask_folders
 from core.segments.files.documents import read_json
 from core.segments.files.mask_pictures import SUFFIXES, read_label_map
@@ -15,11 +16,12 @@ from core.segments.files.opened import SegmentFiles, match
 __all__ = ["SegmentFiles", "match", "open_segments", "read_label_map", "read_names"]
 
 ANNOTATION_SUFFIXES = (".json", ".xml")
+STORE_NAMES = "names"
 
 
 def open_segments(path: str | Path) -> SegmentFiles:
-    """Open segments of any form that is read: COCO JSON, label maps with `segments.json` or in VOC's style, a folder of
-    masks per name, CVAT's XML, Label Studio's JSON; or a folder with one such annotation file in it.
+    """Open segments of any form that is read: Satchel's own store, COCO JSON, label maps with `segments.json` or in
+    VOC's style, a folder of masks per name, CVAT's XML, Label Studio's JSON; or a folder with one such annotation file.
 
     Raises:
         UserError: nothing there, or nothing of these forms.
@@ -28,7 +30,11 @@ def open_segments(path: str | Path) -> SegmentFiles:
     if path.is_file():
         return _open_file(path)
     if not path.is_dir():
-        raise UserError(f"There is no folder of masks or annotation file {path}; check --segments.")
+        raise UserError(f"There is no folder of masks or annotation file {path}; check its path.")
+    if holds_store(path):
+        from core.segments.store import Store  # which needs this package itself
+
+        return Store(path).files()
     if (path / NAMES_FILE).is_file():
         folders = {child.name for child in path.iterdir() if child.is_dir()}
         # a key of digits is a mask value, even where a folder of pictures is called so
@@ -47,6 +53,11 @@ def open_segments(path: str | Path) -> SegmentFiles:
     if any(child.suffix.lower() in SUFFIXES for child in path.glob("*/**/*")):
         return mask_folders.read(path)
     raise UserError(f"{path} holds no masks and no annotation file; docs/segments.md shows the forms that are read.")
+
+
+def holds_store(folder: Path) -> bool:
+    """Whether a folder is one that `core.segments.store.Store` made."""
+    return bool(Versions(folder / STORE_NAMES).newest())
 
 
 def _open_file(path: Path) -> SegmentFiles:

@@ -1,0 +1,98 @@
+"""`satchel name`: names for every mask of a data set, from a few examples or from a list of words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from core.errors import UserError
+from dashboard.cli_common import (
+    DataArgument,
+    DeviceOption,
+    LimitOption,
+    PrecisionOption,
+    SegmentsOption,
+    loading_bar,
+    mistakes_told,
+    show_stages,
+)
+from dashboard.cli_segment import KEPT_IN, StoreOption, tell_problems, tell_where
+
+if TYPE_CHECKING:
+    from core.data import Dataset
+    from core.runtime.progress import Progress
+    from core.segments.descriptions import Encoder
+    from core.segments.store import Store
+
+
+def name(
+    data: DataArgument,
+    examples: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="A few named masks, of any form that is read; names in --out count as well."),
+    ] = None,
+    segments: SegmentsOption = None,
+    encoder: Annotated[
+        str, typer.Option(metavar="none|sam:SPEC", help="Whose features tell masks apart, besides colour and shape.")
+    ] = "none",
+    out: StoreOption = KEPT_IN,
+    limit: LimitOption = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+) -> None:
+    """Propose names for all masks without one. Names that people gave are kept; what is unsure gets none."""
+    with mistakes_told(f"Run the same command again to go on where it stopped; what is done is kept in {out}."):
+        from core.data import open_dataset
+        from core.segments.files import open_segments
+        from core.segments.spread import name_dataset
+        from core.segments.store import Store
+
+        opened = open_dataset(data, segments=segments, limit=limit)
+        shown = None if examples is None else open_segments(examples)
+        features = _encoder(encoder, device, precision)
+        store = Store(out, by="satchel name", data=opened.source)
+        _run(store, opened, name_dataset(opened, store, shown, features))
+
+
+def _encoder(text: str, device: str, precision: str) -> Encoder | None:
+    kind, _, spec = text.partition(":")
+    if kind not in ("none", "sam") or (kind == "none" and spec):
+        raise UserError(f"There is no encoder {text!r}; it is none, sam, or sam:SPEC such as sam:vit_b.")
+    if kind == "none":
+        return None
+    from core.segments.checkpoints import COMPACT
+    from core.segments.descriptions import sam_encoder
+    from core.segments.sam import open_sam
+
+    with loading_bar() as show:
+        return sam_encoder(open_sam(spec or COMPACT, device=device, precision=precision, progress=show))
+
+
+def _run(store: Store, data: Dataset, work: Iterator[Progress]) -> None:
+    before = {picture: line["version"] for picture, line in store.journal.pictures().items()}
+    show_stages(work)
+    lines = store.journal.pictures()
+    own = [lines[item.id] for item in data.items if item.id in lines]
+    changed = sum(line["version"] != before.get(line["picture"]) for line in own)
+    _summarise(store, data, own, changed)
+
+
+def _summarise(store: Store, data: Dataset, own: list, changed: int) -> None:
+    """How many masks have which kind of name, and where to go on."""
+    from dashboard.report_words import plural
+
+    tell_problems(store, data)
+    masks, proposed = (sum(line[key] for line in own) for key in ("masks", "proposed"))
+    nameless = sum(line.get("nameless", 0) for line in own)
+    named = sum(sum(line["names"].values()) for line in own) - proposed
+    unsure = masks - named - proposed - nameless
+    pictures = plural(changed, "picture")
+    typer.echo(f"{pictures} named now." if changed else "Everything is done already.")
+    left = f", {nameless} left without a name" if nameless else ""
+    typer.echo(f"{plural(masks, 'mask')} in {plural(len(own), 'picture')}: {named} with a certain name, "
+               f"{proposed} with a proposed one, {unsure} unsure{left}.")  # fmt: skip
+    typer.echo(f"{plural(proposed + unsure, 'mask')} await review.")
+    tell_where(store, data)
