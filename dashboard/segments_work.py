@@ -23,7 +23,7 @@ from core.segments.spread import current
 from core.segments.store import StaleError, Store
 from dashboard.pictures import Source, item_of
 
-TRIES = 5
+TRIES = 50  # somebody else may save each time in between
 KEPT_PICTURES = 6  # whole ones, as they were read
 _pictures: Recent[tuple[str, str], Picture] = Recent(KEPT_PICTURES)
 

@@ -15,8 +15,8 @@ from dashboard.evaluate_drawing import leaderboard_html, sanity_html, scatter_ht
 from dashboard.evaluation_data import Standing, caveat, headline
 from dashboard.evaluation_run import LiveEvaluation, dataset_of
 from dashboard.pictures import Pictures
-from dashboard.segments_work import SavedSegments
 from dashboard.runs import FairLock
+from dashboard.segments_work import SavedSegments
 from tests.dashboard.conftest import photo, save, tiny_classifier
 
 MEANS = {"suppression": 0.5, "grad-cam": 0.4, "edges": 0.1}
