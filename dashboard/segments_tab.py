@@ -93,7 +93,7 @@ def _layout(page: Page) -> Widgets:
             masks = gr.HTML(elem_id="segments-masks", elem_classes="holder")
     with gr.Row(elem_classes="sheet"):
         with gr.Column(scale=5, min_width=300, elem_classes="area"):
-            title("Cut by itself")
+            title("Cut automatically")
             with gr.Row(elem_classes="fields"):
                 cutter = gr.Radio(
                     [(get_segmenter(name).title, name) for name in CUTTERS], value=CUTTERS[0],
