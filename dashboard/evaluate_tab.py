@@ -29,6 +29,7 @@ class Widgets:
     status: gr.HTML
     rest: gr.Column
     board: gr.HTML
+    table: gr.DownloadButton
     scatter: gr.HTML
     sanity: gr.HTML
     warnings: gr.HTML
@@ -69,6 +70,9 @@ def _layout() -> Widgets:
         with gr.Row(elem_classes="sheet"), gr.Column(elem_classes="area"):
             title("Explainers by metrics")
             board = gr.HTML(elem_id="leaderboard")
+            table = gr.DownloadButton(
+                "leaderboard.csv", size="sm", elem_id="leaderboard-csv", visible=False, min_width=120, scale=0
+            )
         with gr.Row(elem_classes="sheet"):
             with gr.Column(scale=7, min_width=300, elem_classes="area"):
                 title("Faithful for what time")
@@ -78,7 +82,7 @@ def _layout() -> Widgets:
                 sanity = gr.HTML(elem_id="sanity")
                 title("Can the metrics be trusted here?")
                 warnings = gr.HTML(elem_id="evaluation-warnings")
-    return Widgets(answer, pictures, chosen, asked, start, stop, status, rest, board, scatter, sanity, warnings)
+    return Widgets(answer, pictures, chosen, asked, start, stop, status, rest, board, table, scatter, sanity, warnings)
 
 
 def _metric_title(name: str) -> str:

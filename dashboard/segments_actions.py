@@ -156,7 +156,7 @@ class Actions(Shows):
         what, keys = str(given.get("do")), [str(key) for key in given.get("keys") or ()]
         if what in ("open", "step", "page"):
             self._move(bench, what, given)
-            return (), ""
+            return (), " ".join(bench.segments.notes if bench.segments else ())
         if what == "answer":
             return self._answer(bench, given)
         if what == "look":

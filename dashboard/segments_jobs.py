@@ -70,6 +70,17 @@ class Jobs(Shows):
 
         yield from self._run(key, on, work)
 
+    def load(self, spec: str) -> Iterator[Updates]:
+        """Another SAM was chosen: have it ready, which may take a download."""
+        yield {self.w.status: f'<span class="busy">Loading {escape(spec or "")}</span>'}
+        bar = gr.Progress()
+        try:
+            self.page.sams.segmenter(spec, lambda fraction, text: bar(fraction, desc=text))
+        except UserError as error:
+            yield {self.w.status: f'<span class="problem" role="alert">{escape(str(error))}</span>'}
+            return
+        yield {self.w.status: ""}
+
     def stop(self, key: str, on: str) -> Updates:
         """End what runs, after the picture in hand."""
         bench_of(self.page, key, on).stop()
