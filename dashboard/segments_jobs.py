@@ -13,6 +13,7 @@ import gradio as gr
 
 from core.errors import UserError
 from core.parameters import Parameters
+from core.runtime.interrupt import Interrupted, interruptible
 from core.runtime.progress import Progress
 from core.segments.edits import replace_unnamed
 from core.segments.registry import Segmenter, get_segmenter
@@ -117,9 +118,12 @@ class Jobs(Shows):
                     if not mine:
                         break
                     try:
-                        step = next(steps)
+                        with interruptible(stopped.is_set):
+                            step = next(steps)
                     except StopIteration as end:
                         ending = end.value
+                        break
+                    except Interrupted:
                         break
                 if monotonic() - told > FRAME_SECONDS:
                     yield {self.w.status: f'<span class="busy">{step.stage}, {step.done} of {step.total}</span>'}

@@ -119,7 +119,12 @@ class Semantic(Segmenter):
         for index in winners:
             mask = owner == index
             items += named_pieces(
-                mask, best, model.categories[index], self.source, split=parameters.split, confidence=parameters.confidence
+                mask,
+                best,
+                model.categories[index],
+                self.source,
+                split=parameters.split,
+                confidence=parameters.confidence,
             )
         return Segments(picture.size, tuple(items))
 
