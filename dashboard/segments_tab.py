@@ -145,7 +145,8 @@ def _wire(page: Page, w: Widgets) -> None:
     for component in (w.desk, w.strip, w.questions):
         component.act(act.act, [page.key, w.on, w.sam], w.shown(), **every)
     w.cutter.input(act.choose_cutter, [w.cutter], list(w.boxes.values()), **shared)
-    w.sam.change(jobs.load, [w.sam], [w.status], trigger_mode="always_last", **{**shared, "show_progress": "minimal"})
+    loading: dict[str, Any] = {**shared, "show_progress": "minimal", "trigger_mode": "always_last"}
+    w.sam.change(jobs.load, [w.sam], [w.status], **loading)
     settings = [page.key, w.on, w.sam, w.cutter, w.whole, *w.controls.values()]
     w.cut.click(jobs.cut, settings, w.shown(), **shared)
     w.propose.click(jobs.propose, [page.key, w.on], w.shown(), **shared)

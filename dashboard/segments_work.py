@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from core.data import Dataset, Item, no_segments
 from core.errors import UserError
@@ -60,19 +61,22 @@ class Work:
 
     def state(self, picture: str) -> str:
         """ "named", "proposed" (names wait for an answer), "cut" (masks without names) or "bare"."""
-        line = self.store.journal.line(picture)
+        return self._state(picture, self.store.journal.line(picture))
+
+    def counts(self) -> dict[str, int]:
+        """How many pictures are in each state."""
+        counts = dict.fromkeys(("named", "proposed", "cut", "bare"), 0)
+        lines = self.store.journal.pictures()
+        for picture in self.items:
+            counts[self._state(picture, lines.get(picture))] += 1
+        return counts
+
+    def _state(self, picture: str, line: dict[str, Any] | None) -> str:
         if line is None:
             return "bare" if self.items[picture].segments is no_segments else "named"
         if line["proposed"]:
             return "proposed"
         return "named" if line["names"] else "cut" if line["masks"] else "bare"
-
-    def counts(self) -> dict[str, int]:
-        """How many pictures are in each state."""
-        counts = dict.fromkeys(("named", "proposed", "cut", "bare"), 0)
-        for picture in self.items:
-            counts[self.state(picture)] += 1
-        return counts
 
 
 @dataclass
@@ -141,7 +145,7 @@ class Bench:
     def use(self, data: Dataset) -> None:
         """Go on with other pictures in the same store (somebody added one)."""
         with self.lock:
-            if tuple(item.id for item in data.items) == tuple(self.work.items):
+            if data is self.work.data or tuple(item.id for item in data.items) == tuple(self.work.items):
                 return
             self.work, self.review = Work(data, self.work.store), None
             if self.picture not in self.work.items:

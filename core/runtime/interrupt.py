@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -19,7 +19,7 @@ _unwanted: ContextVar[Callable[[], bool]] = ContextVar("unwanted", default=_neve
 
 
 @contextmanager
-def interruptible(unwanted: Callable[[], bool]) -> Iterator[None]:
+def interruptible(unwanted: Callable[[], bool]) -> Generator[None]:
     """Within it, in this thread, `check` raises Interrupted once `unwanted()` is true."""
     token = _unwanted.set(unwanted)
     try:
