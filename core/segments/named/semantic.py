@@ -119,7 +119,12 @@ class Semantic(Segmenter):
         for index in winners:
             mask = owner == index
             items += named_pieces(
-                mask, best, model.categories[index], self.source, split=parameters.split, confidence=parameters.confidence
+                mask,
+                best,
+                model.categories[index],
+                self.source,
+                split=parameters.split,
+                confidence=parameters.confidence,
             )
         return Segments(picture.size, tuple(items))
 
@@ -183,5 +188,5 @@ def _categories(labels: Sequence[str], count: int, what: str) -> tuple[str, ...]
     """Names of segments; what torchvision calls "__background__" is the background."""
     if len(labels) != count:
         raise UserError(f"{what} has {count} categories but {len(labels)} labels were given; give one a category.")
-    names = tuple(legal_name(label).strip("_") or f"category {index}" for index, label in enumerate(labels))
-    return names
+    known = {"__background__": "background"}
+    return tuple(known.get(label) or legal_name(label) or f"category {index}" for index, label in enumerate(labels))
