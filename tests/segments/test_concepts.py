@@ -171,8 +171,8 @@ def test_words_are_data(open_, picture, name):
 
 
 def test_words_that_are_none(open_, picture, refused):
-    refused(lambda: open_("clipseg", ["beak", " "]), "A concept is empty")
-    refused(lambda: open_("clipseg", []), "A concept is empty")
+    refused(lambda: open_("clipseg", ["beak", " "]), "A word is empty")
+    refused(lambda: open_("clipseg", []), "A word is empty")
     refused(lambda: open_("clipseg", ["beak", "Beak"]), "'Beak' is given twice")
     refused(lambda: open_("clipseg", ["a" * 10_000]), "10000 characters")
     refused(lambda: open_("clipseg", ["a\nb"]), "line break")

@@ -137,8 +137,8 @@ def segmenter_for(spec: str, progress: Callable[[float, str], None] | None = Non
     raise UserError(f"{spec} holds a model of the kind {kind!r}; those that find concepts are: {titles}.")
 
 
-def checked(concepts: Sequence[str]) -> tuple[str, ...]:
-    """The words as names.
+def checked(concepts: Sequence[str], option: str = "--concepts") -> tuple[str, ...]:
+    """The words as names; `option` is where they were given.
 
     Raises:
         UserError: there are none, one is empty, not legal as a name, or given twice (small and capital letters alike).
@@ -147,10 +147,10 @@ def checked(concepts: Sequence[str]) -> tuple[str, ...]:
         raise TypeError("expected a list of concepts, got a text")
     names = tuple(legal_name(concept) for concept in concepts)
     if not names or not all(names):
-        raise UserError("A concept is empty; write words between the commas (--concepts beak,watermark).")
+        raise UserError(f"A word is empty; write one before and after each comma ({option} beak,watermark).")
     seen: set[str] = set()
     for name in names:
         if name.casefold() in seen:
-            raise UserError(f"The concept {name!r} is given twice; leave one of them out.")
+            raise UserError(f"The word {name!r} is given twice; leave one of them out ({option}).")
         seen.add(name.casefold())
     return names
