@@ -121,5 +121,6 @@ def _summarise(store: Store, data: Dataset, own: list, changed: int) -> None:
     left = f", {nameless} left without a name" if nameless else ""
     typer.echo(f"{plural(masks, 'mask')} in {plural(len(own), 'picture')}: {named} with a certain name, "
                f"{proposed} with a proposed one, {unsure} unsure{left}.")  # fmt: skip
-    typer.echo(f"{plural(proposed + unsure, 'mask')} await review.")
+    waiting = proposed + unsure
+    typer.echo(f"{plural(waiting, 'mask')} await{'s' if waiting == 1 else ''} review.")
     tell_where(store, data)

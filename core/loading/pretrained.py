@@ -162,7 +162,7 @@ def _from_hub(name: str, progress: Progress | None) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=list(WANTED), tqdm_class=_bar(name, progress)))
     except Exception as error:  # of the hub, of HTTP, of the disk
-        reason = " ".join(str(error).split())[:200]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UserError(
             f"{name} could not be fetched from the Hugging Face hub ({reason}); connect to the internet once (and log "
             "in there if its licence has to be accepted), or give a folder that holds it."

@@ -61,6 +61,14 @@ class ConceptSegmenter(Segmenter):
         self.concepts: tuple[str, ...] = () if given is None else checked(given)
         self._reader: Reader | None = None
 
+    def supports(self) -> str | None:
+        """Whether transformers is there; its model is found out about when it is loaded."""
+        try:
+            transformers_for(f"Models that read words, such as {self.title},")
+        except UserError as error:
+            return str(error)
+        return None
+
     @property
     def source(self) -> str:
         """ "concepts:" and the last part of the folder or name."""
