@@ -18,8 +18,11 @@ from dashboard.cli_common import (
     loading_bar,
     mistakes_told,
     show_stages,
+    tell,
 )
 from dashboard.cli_segment import KEPT_IN, StoreOption, tell_problems, tell_where
+
+CLIP = "openai/clip-vit-base-patch32"
 
 if TYPE_CHECKING:
     from core.data import Dataset
@@ -38,6 +41,13 @@ def name(
     encoder: Annotated[
         str, typer.Option(metavar="none|sam:SPEC", help="Whose features tell masks apart, besides colour and shape.")
     ] = "none",
+    vocabulary: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WORD,...", help="Instead of examples: words that a CLIP chooses from, mask by mask."),
+    ] = None,
+    clip: Annotated[
+        str | None, typer.Option(metavar="DIR_OR_ID", help=f"That CLIP: a folder, or its name on the hub ({CLIP}).")
+    ] = None,
     out: StoreOption = KEPT_IN,
     limit: LimitOption = None,
     device: DeviceOption = "auto",
@@ -47,10 +57,27 @@ def name(
     with mistakes_told(f"Run the same command again to go on where it stopped; what is done is kept in {out}."):
         from core.data import open_dataset
         from core.segments.files import open_segments
-        from core.segments.spread import name_dataset
+        from core.segments.spread import name_dataset, name_from_words
         from core.segments.store import Store
 
+        if vocabulary is not None and (examples is not None or encoder != "none"):
+            raise UserError(
+                "--vocabulary names without examples; leave --examples and --encoder out, or the vocabulary."
+            )
+        if clip is not None and vocabulary is None:
+            raise UserError("--clip needs --vocabulary: the words to choose from.")
         opened = open_dataset(data, segments=segments, limit=limit)
+        for note in opened.notes:
+            tell(note)
+        if vocabulary is not None:
+            from core.segments.vocabulary import open_vocabulary
+
+            words = [word.strip() for text in vocabulary for word in text.split(",")]
+            with loading_bar() as show:
+                found = open_vocabulary(clip or CLIP, words, device=device, precision=precision, progress=show)
+            store = Store(out, by="satchel name", data=opened.source)
+            _run(store, opened, name_from_words(opened, store, found))
+            return
         shown = None if examples is None else open_segments(examples)
         features = _encoder(encoder, device, precision)
         store = Store(out, by="satchel name", data=opened.source)
@@ -94,5 +121,6 @@ def _summarise(store: Store, data: Dataset, own: list, changed: int) -> None:
     left = f", {nameless} left without a name" if nameless else ""
     typer.echo(f"{plural(masks, 'mask')} in {plural(len(own), 'picture')}: {named} with a certain name, "
                f"{proposed} with a proposed one, {unsure} unsure{left}.")  # fmt: skip
-    typer.echo(f"{plural(proposed + unsure, 'mask')} await review.")
+    waiting = proposed + unsure
+    typer.echo(f"{plural(waiting, 'mask')} await{'s' if waiting == 1 else ''} review.")
     tell_where(store, data)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from core.classifier import Classifier
 from core.errors import UserError
+from core.loading.pretrained import CONFIG, SAFELY, load_module, told, transformers_for
 from core.loading.request import Request
 from core.loading.timm_models import preprocessing_from_config
 from core.preprocessing import RESAMPLING, Preprocessing
@@ -37,36 +38,20 @@ def load(request: Request) -> Classifier:
     Raises:
         UserError: transformers is not installed, or the folder holds no whole image classifier.
     """
-    try:
-        from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification
-    except ImportError as error:
-        raise UserError(
-            "hf: models need the extra `text` (transformers); install it with `pip install 'satchel[text]'`."
-        ) from error
+    transformers = transformers_for("hf: models")
     folder = Path(request.rest).expanduser()
     for file, help_ in (
-        ("config.json", "give the folder that save_pretrained wrote"),
+        (CONFIG, "give the folder that save_pretrained wrote"),
         ("preprocessor_config.json", "save the image processor beside the model (processor.save_pretrained)"),
     ):
         if not (folder / file).is_file():
             raise UserError(f"{folder} has no {file}; {help_}.")
-    local = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        config = AutoConfig.from_pretrained(folder, **local)
-        processor = AutoImageProcessor.from_pretrained(folder, **local).to_dict()
-        module, loaded = AutoModelForImageClassification.from_pretrained(
-            folder, config=config, output_loading_info=True, weights_only=True, **local
-        )
-    except Exception as error:  # transformers raises many kinds for a broken folder
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{folder} cannot be loaded as an image classifier ({reason}).") from error
-    lacking = [*loaded["missing_keys"], *loaded["mismatched_keys"]]
-    if lacking:
-        example = min(map(str, lacking))
-        raise UserError(
-            f"The weights in {folder} lack {len(lacking)} of the model's tensors (such as {example!r}); "
-            "save the fine-tuned model again."
-        )
+    what = "an image classifier"
+    with told(folder, what):
+        config = transformers.AutoConfig.from_pretrained(folder, **SAFELY)
+        processor = transformers.AutoImageProcessor.from_pretrained(folder, **SAFELY).to_dict()
+    kind = transformers.AutoModelForImageClassification
+    module = load_module(kind, folder, what, config=config, use_safetensors=None, weights_only=True)
     flip = bool(processor.get("do_flip_channel_order"))
     output = "sigmoid" if config.problem_type == "multi_label_classification" else "softmax"
     labels = [str(config.id2label[index]) for index in range(config.num_labels)]

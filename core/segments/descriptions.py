@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -44,6 +44,25 @@ class Encoder:
     name: str = "none"
     encode: Callable[[Picture], Tensor] | None = None
 
+    def describe(self, picture: Picture, segments: Segments) -> np.ndarray:
+        """float32 [P, D], of `core.segments.describing.describe`."""
+        return describe(picture, segments, self.encode(picture) if self.encode else None)
+
+
+class Describer(Protocol):
+    """What makes rows: an `Encoder`, or a model that looks at masks in its own way.
+
+    Attributes:
+        name: tells its rows from all others.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def describe(self, picture: Picture, segments: Segments) -> np.ndarray:
+        """float32 [P, D]; other masks of the picture do not change a row."""
+        ...
+
 
 def sam_encoder(sam: Sam) -> Encoder:
     """The embedding of a SAM's image encoder, without what pads the picture to a square."""
@@ -59,11 +78,11 @@ def sam_encoder(sam: Sam) -> Encoder:
 
 
 class Descriptions:
-    """A folder with one file a picture: the rows of `describe` by mask, in half precision."""
+    """A folder with one file a picture: its rows by mask, in half precision."""
 
-    def __init__(self, folder: Path, encoder: Encoder) -> None:
-        self.encoder = encoder
-        self.folder = folder / f"{FORMAT}-{file_name(encoder.name)}"
+    def __init__(self, folder: Path, describer: Describer) -> None:
+        self.describer = describer
+        self.folder = folder / f"{FORMAT}-{file_name(describer.name)}"
 
     def of(self, item: Item, segments: Segments) -> np.ndarray:
         """float32 [P, D], the same whether it was kept or is made now.
@@ -75,9 +94,7 @@ class Descriptions:
         keys = [mask_key(segment.mask) for segment in segments]
         known = _read(path)
         if keys and not all(key in known for key in keys):
-            picture = item.picture()
-            features = self.encoder.encode(picture) if self.encoder.encode else None
-            rows = describe(picture, segments, features).astype(np.float16)
+            rows = self.describer.describe(item.picture(), segments).astype(np.float16)
             rest = {key: row for key, row in known.items() if key not in keys and len(row) == rows.shape[1]}
             known = dict(list(rest.items())[-KEPT:]) | dict(zip(keys, rows))
             self._write(path, known)

@@ -42,9 +42,13 @@ class Segmenter(ABC):
 
         Args:
             spec: what stands after the colon in "sam:vit_b"; "" for the default.
-            options: as of the model's loader (device, precision, progress, ...); who has no model takes no notice.
+            options: device, precision, progress, cache, labels, concepts, sam: everyone takes what concerns it.
         """
         self.spec, self.options = spec, options
+
+    def given(self, *names: str) -> dict[str, Any]:
+        """Those of its options that were given."""
+        return {name: self.options[name] for name in names if name in self.options}
 
     def supports(self) -> str | None:
         """None, or one sentence why it cannot be used here."""
@@ -170,7 +174,7 @@ class SamSegmenter(Segmenter):
     def sam(self) -> Sam:
         """Loaded at the first use."""
         if self._sam is None:
-            self._sam = open_sam(self.spec, **self.options)
+            self._sam = open_sam(self.spec, **self.given("device", "precision", "progress", "cache"))
         return self._sam
 
     def supports(self) -> str | None:

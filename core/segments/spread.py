@@ -27,6 +27,7 @@ from core.segments.store import StaleError, Store
 
 if TYPE_CHECKING:
     from core.data import Dataset, Item
+    from core.segments.vocabulary import Vocabulary
 
 #: Names that count as examples.
 EXAMPLES = (*BY_PEOPLE, "file")
@@ -89,11 +90,19 @@ def name_dataset(
         yield Progress("describing", index + 1, len(data))
     if not spreading.pictures:
         raise _nothing(store, data, "has masks; cut them first")
-    namer = spreading.namer()
-    for index, item in enumerate(data.items, 1):
-        if _made_by(store, item.id, "namer") != namer.fingerprint:
-            _attempt(store, item, partial(save_proposals, item, store, descriptions, namer, shown))
-        yield Progress("naming", index, len(data))
+    yield from _propose(data, store, descriptions, spreading.namer(), shown)
+
+
+def name_from_words(data: Dataset, store: Store, vocabulary: Vocabulary) -> Iterator[Progress]:
+    """Propose one of the words for every mask that has no name, without any example, and save the proposals.
+
+    Raises:
+        UserError: no masks, or the store cannot be written to.
+    """
+    yield from _propose(data, store, Descriptions(store.folder / "descriptions", vocabulary.crops), vocabulary, {})
+    lines = store.journal.pictures()
+    if not any(item.id in lines and lines[item.id]["masks"] for item in data.items):
+        raise _nothing(store, data, "has masks; cut them first")
 
 
 def current(item: Item, store: Store) -> tuple[Record | None, Segments | None]:
@@ -125,7 +134,9 @@ def with_proposals(segments: Segments, beliefs: Beliefs, nameless: frozenset[str
     return replace(segments, items=tuple(items))
 
 
-def save_proposals(item: Item, store: Store, descriptions: Descriptions, namer: Namer, shown: Shown) -> None:
+def save_proposals(
+    item: Item, store: Store, descriptions: Descriptions, namer: Namer | Vocabulary, shown: Shown
+) -> None:
     """Name one picture's masks and save that, on top of whatever anybody saves meanwhile."""
     examples = _examples(item, shown)
     for _ in range(TRIES):
@@ -191,6 +202,15 @@ class _Spreading:
 
     def namer(self) -> Namer:
         return Namer(joined(self.examples, MOST_EXAMPLES), joined(self.pool, POOL) if self.pool else None)
+
+
+def _propose(
+    data: Dataset, store: Store, descriptions: Descriptions, namer: Namer | Vocabulary, shown: Shown
+) -> Iterator[Progress]:
+    for index, item in enumerate(data.items, 1):
+        if _made_by(store, item.id, "namer") != namer.fingerprint:
+            _attempt(store, item, partial(save_proposals, item, store, descriptions, namer, shown))
+        yield Progress("naming", index, len(data))
 
 
 def _by_picture(data: Dataset, examples: Mapping[str, Segments]) -> Shown:

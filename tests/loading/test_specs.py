@@ -82,7 +82,7 @@ def test_weights_are_the_files_own(tmp_path):
 def test_the_number_of_classes_is_read_from_any_head(name, options):
     state = tv.build(name, num_classes=7, **options).state_dict()
     given = {k: v for k, v in options.items() if k == "aux_logits"}
-    assert tv._classes(name, {"init_weights": False, **given} if given else {}, state) == 7
+    assert tv.count_classes(name, {"init_weights": False, **given} if given else {}, state) == 7
 
 
 def test_a_transformer_of_any_size(tmp_path):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+from text_models import WRITERS
 
 from core.errors import UserError
 from core.segments import KINDS, Mask, Segment, Segments, default_kind
@@ -90,3 +92,16 @@ def make_segments() -> Callable[..., Segments]:
         return Segments(size, tuple(items))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def reader_folder(tmp_path_factory) -> Callable[[str], Path]:
+    """reader_folder(name): a tiny model that reads words, for the segmenter of that name."""
+    root, made = tmp_path_factory.mktemp("readers"), {}
+
+    def folder(name: str) -> Path:
+        if name not in made:
+            made[name] = WRITERS[name](root / f"tiny-{name}")
+        return made[name]
+
+    return folder

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
+from torchvision.models import get_model
 
 from core.errors import UserError
 from core.images import Picture
@@ -15,7 +21,16 @@ from core.segments.registry import Segmenter, get_segmenter, segmenters
 from core.segments.segments import MIN_AREA
 
 TINY = Shape(side=64, patch=8, width=32, depth=2, heads=2, window=4, full=(1,), embedding=32, decoder_hidden=32)
-QUICK = {"sam": {"points": 3, "quality": 0.0, "stability": 0.0}, "superpixels": {"count": 6}}
+CONCEPTS = ("beak", "a/<b>", "the sky \N{BIRD}")
+QUICK = {
+    "sam": {"points": 3, "quality": 0.0, "stability": 0.0},
+    "superpixels": {"count": 6},
+    "semantic": {"confidence": 0.0},
+    "clipseg": {"threshold": 0.3, "confidence": 0.0},
+    "grounding-dino": {"confidence": 0.0, "most": 3},
+    "sam3": {"threshold": 0.0, "confidence": 0.0},
+}
+LRASPP = "lraspp_mobilenet_v3_large"
 
 
 def noise(height: int, width: int) -> Picture:
@@ -31,12 +46,27 @@ PICTURES = {
 }
 
 
+@pytest.fixture(scope="module")
+def semantic_file(tmp_path_factory) -> Path:
+    """Untrained weights of a semantic model with three categories, for frames of 32 x 32."""
+    torch.manual_seed(0)
+    module = get_model(LRASPP, weights=None, weights_backbone=None, num_classes=3)
+    about = {"labels": ["__background__", "bird", "sky"], "preprocessing": {"resize": [32, 32], "crop": None}}
+    path = tmp_path_factory.mktemp("semantic") / "tiny.safetensors"
+    save_file(module.state_dict(), path, {key: json.dumps(value) for key, value in about.items()})
+    return path
+
+
 @pytest.fixture(params=list(segmenters()))
-def segmenter(request, tmp_path, monkeypatch) -> Segmenter:
+def segmenter(request, tmp_path, monkeypatch, semantic_file, reader_folder) -> Segmenter:
     save(build(TINY), TINY, tmp_path / "compact_sam.safetensors", {})
     monkeypatch.setattr(checkpoints, "assets_dir", lambda: tmp_path)
-    options = {"device": "cpu", "cache": EmbeddingCache(tmp_path / "cache")} if request.param == "sam" else {}
-    return get_segmenter(request.param, **options)
+    text = request.param
+    if text == "semantic":
+        text = f"semantic:{LRASPP}@{semantic_file}"
+    elif segmenters()[text].family == "concepts":
+        text = f"{text}:{reader_folder(text)}"
+    return get_segmenter(text, device="cpu", cache=EmbeddingCache(tmp_path / "cache"), concepts=CONCEPTS)
 
 
 def quick(segmenter: Segmenter):
@@ -53,8 +83,14 @@ def test_segments_lie_over_their_picture(segmenter, kind):
     assert found.masks.dtype == bool
     assert all(item.mask.area >= MIN_AREA for item in found)
     assert all(item.score is None or 0 <= item.score <= 1 for item in found)
-    assert all(item.name == "" and item.naming == "" for item in found)
-    assert all(item.source.partition(":")[0] == segmenter.name for item in found)
+    assert all(item.source.partition(":")[0] in (segmenter.name, segmenter.family) for item in found)
+    assert all(item.source == segmenter.source for item in found)
+    if segmenter.family == "unnamed":
+        assert all(item.name == "" and item.naming == "" for item in found)
+    else:
+        assert all(item.name and item.naming == "model" for item in found)
+    if segmenter.family == "concepts":
+        assert set(found.names) <= set(CONCEPTS)
     if kind == "ordinary":
         assert len(found)
 
@@ -69,10 +105,37 @@ def test_its_controls_are_complete(segmenter):
     assert segmenter.summary
     for spec in segmenter.parameters.specs():
         assert spec.help
+        if spec.kind == "bool":
+            continue
         assert None not in (spec.low, spec.high, spec.step)
         assert spec.low <= spec.default <= spec.high
         with pytest.raises(UserError, match=spec.name):
             segmenter.parameters(**{spec.name: spec.high + 1})
+
+
+def test_it_is_on_the_list_with_all_that_is_shown(segmenter):
+    listed = segmenters()[segmenter.name]
+    assert (listed.title, listed.summary, listed.family) == (segmenter.title, segmenter.summary, segmenter.family)
+    assert segmenter.family in registry.FAMILIES
+    assert bool(segmenter.specs) == (segmenter.load() is not None)
+
+
+def test_its_signature_says_all_that_it_depends_on(segmenter):
+    """It is one line, known before a model is loaded, and changes with the parameters."""
+    assert segmenter.signature(quick(segmenter)).startswith(segmenter.name)
+    assert "\n" not in segmenter.signature(quick(segmenter))
+    others = {segmenter.signature(segmenter.parameters(**{spec.name: spec.high})) for spec in
+              segmenter.parameters.specs() if spec.kind != "bool"}  # fmt: skip
+    assert len(others) == sum(spec.kind != "bool" for spec in segmenter.parameters.specs())
+
+
+def test_memory_that_runs_out_is_told(segmenter, monkeypatch):
+    def cut(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(segmenter, "cut", cut)
+    with pytest.raises(UserError, match="Memory ran out"):
+        segmenter.segment(PICTURES["flat"])
 
 
 def test_the_parameters_of_another_are_refused(segmenter):

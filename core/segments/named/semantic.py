@@ -188,5 +188,5 @@ def _categories(labels: Sequence[str], count: int, what: str) -> tuple[str, ...]
     """Names of segments; what torchvision calls "__background__" is the background."""
     if len(labels) != count:
         raise UserError(f"{what} has {count} categories but {len(labels)} labels were given; give one a category.")
-    names = tuple(legal_name(label).strip("_") or f"category {index}" for index, label in enumerate(labels))
-    return names
+    known = {"__background__": "background"}
+    return tuple(known.get(label) or legal_name(label) or f"category {index}" for index, label in enumerate(labels))
