@@ -194,7 +194,7 @@ def export(
     """Write segments in a form that other tools read, with their names, scores and where both came from."""
     out = out or Path("masks.json" if form == "coco" else "masks")
     with mistakes_told("Run the same command again to write all of it."):
-        from core.segments.files import coco, holds_store, label_maps, mask_folders, open_segments
+        from core.segments.files import holds_store, open_segments, write_segments
         from dashboard.report_words import plural
 
         if holds_store(out) or out.resolve() == segments.resolve():
@@ -202,7 +202,6 @@ def export(
         files = open_segments(segments)
         for note in files.notes:
             tell(note)
-        writers = {"coco": coco.write, "label-maps": label_maps.write, "folders": mask_folders.write}
         masks = 0
         with progress_bar() as bar:
             task = bar.add_task("writing", total=len(files))
@@ -215,5 +214,5 @@ def export(
                     yield picture, found
                     bar.advance(task)
 
-            writers[form](out, pictures())
+            write_segments(out, form, pictures())
         typer.echo(f"{plural(masks, 'mask')} of {plural(len(files), 'picture')} written to {out}.")

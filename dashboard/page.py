@@ -15,7 +15,7 @@ from core.segments.store import file_name
 from dashboard.classifiers import Classifiers
 from dashboard.pictures import Pictures, Source, example_files
 from dashboard.runs import Runner
-from dashboard.sams import Sams
+from dashboard.segmenters import Segmenters
 from dashboard.segments_work import SavedSegments
 from dashboard.sessions import Session, Sessions
 
@@ -41,7 +41,7 @@ class Page:
     evaluation: Path | None = None
     data: Dataset | None = None
     segments: Path | None = None
-    sams: Sams = field(default_factory=Sams)
+    segmenters: Segmenters = field(default_factory=Segmenters)
     runner: Runner = field(default_factory=Runner)
     examples: dict[str, Source] = field(default_factory=dict)
     autorun: bool = True

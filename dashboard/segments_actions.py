@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import gradio as gr
 
 from core.errors import UserError
 from core.segments import edits
-from core.segments.files import coco, label_maps, mask_folders
+from core.segments.files import write_segments
 from core.segments.records import mask_key
 from core.segments.segments import Segments
 from core.segments.spread import current
@@ -38,12 +38,7 @@ log = logging.getLogger("satchel")
 
 OWN, PAGE = "the data set", "pictures on this page"
 WHOLE = ("this picture", "all pictures")
-Pictures = Iterator[tuple[str, Segments]]
-FORMS: dict[str, Callable[[Path, Pictures], None]] = {
-    "COCO JSON": lambda folder, pictures: coco.write(folder / "annotations.json", pictures),
-    "label maps": label_maps.write,
-    "a folder of masks a name": mask_folders.write,
-}
+FORMS = {"COCO JSON": "coco", "label maps": "label-maps", "a folder of masks a name": "folders"}
 Updates = dict[Any, Any]
 FAILED = "That failed; the program's log says why. What was saved is whole."
 
@@ -64,6 +59,11 @@ def bench_of(page: Page, key: str, on: str) -> Bench:
             bench = session.benches[own] = Bench(Work(data, store))
     bench.use(data)
     return bench
+
+
+def problem(error: UserError | str) -> str:
+    """A sentence about what went wrong, as it stands beside a button."""
+    return f'<span class="problem" role="alert">{escape(str(error))}</span>'
 
 
 class Shows:
@@ -111,7 +111,10 @@ class Actions(Shows):
             return self.show(bench, say=said)
         bench.stop()  # a reload cut its stream; what it did is saved
         bench.shown = {}
-        return {**self.show(bench, say=said), self.w.stop: gr.update(interactive=False), self.w.status: ""}
+        idle: Updates = {}
+        for line in (self.w.cutting, self.w.naming):
+            idle |= {line.stop: gr.update(interactive=False), line.status: ""}
+        return {**self.show(bench, say=said), **idle}
 
     def act(self, event: gr.EventData, key: str, on: str, sam: str) -> Updates:
         """Anything on the picture, its panel, the strip or the questions."""
@@ -120,7 +123,7 @@ class Actions(Shows):
             bench = bench_of(self.page, key, on)
         except UserError as error:
             gr.Warning(escape(str(error)))
-            return {self.w.stop: gr.skip()}
+            return {self.w.masks: gr.skip()}
         with bench.lock:
             try:
                 if given.get("picture") not in (None, bench.picture):
@@ -143,11 +146,17 @@ class Actions(Shows):
         try:
             work = bench_of(self.page, key, on).work
             folder = Path(tempfile.mkdtemp(prefix="satchel-segments-"))
-            FORMS[form](folder / "segments", _pictures(work))
-            archive = shutil.make_archive(str(folder / "segments"), "zip", folder / "segments")
+            written = folder / "segments"
+            write_segments(
+                written / "annotations.json" if form == "COCO JSON" else written, FORMS[form], _pictures(work)
+            )
+            archive = shutil.make_archive(str(written), "zip", written)
         except UserError as error:
-            return {self.w.status: f'<span class="problem" role="alert">{escape(str(error))}</span>'}
-        return {self.w.file: gr.update(value=archive, visible=True, label="Download segments.zip"), self.w.status: ""}
+            return {self.w.export_status: problem(error)}
+        return {
+            self.w.file: gr.update(value=archive, visible=True, label="Download segments.zip"),
+            self.w.export_status: "",
+        }
 
     # -- one each
 
@@ -195,7 +204,7 @@ class Actions(Shows):
             if cut.answer is not None:
                 cut.chosen = (cut.chosen + 1) % len(cut.answer.masks)
         elif what == "keep":
-            done = bench.keep(self.page.sams.get(spec).source)
+            done = bench.keep(self.page.segmenters.sam(spec).source)
             name = str(given.get("name") or "").strip()
             if name:
                 done = bench.apply(edits.rename(done.touched, name))
@@ -216,7 +225,7 @@ class Actions(Shows):
         else:
             asked.points.append((float(given["x"]) * width, float(given["y"]) * height))
             asked.labels.append(int(given["label"]))
-        sam = self.page.sams.get(spec)
+        sam = self.page.segmenters.sam(spec)
         with self.page.device():
             asked.ask(sam, picture)
         bench.cut = asked
@@ -240,7 +249,7 @@ class Actions(Shows):
         return (), f"{record.action} in {record.picture}"
 
 
-def _pictures(work: Work) -> Pictures:
+def _pictures(work: Work) -> Iterator[tuple[str, Segments]]:
     for item in work.data.items:
         _, segments = current(item, work.store)
         if segments is not None and len(segments):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from html import escape
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -15,18 +15,23 @@ from core.errors import UserError
 from core.parameters import Parameters
 from core.runtime.interrupt import Interrupted, interruptible
 from core.runtime.progress import Progress
-from core.segments.edits import replace_unnamed
-from core.segments.registry import Segmenter, get_segmenter
+from core.segments.edits import recut
+from core.segments.registry import Segmenter
 from core.segments.review import Review
 from core.segments.segments import Segments
 from core.segments.spread import name_dataset, segment_dataset
 from dashboard.report_words import plural
 from dashboard.runs import FRAME_SECONDS
-from dashboard.segments_actions import FAILED, WHOLE, Shows, Updates, bench_of
+from dashboard.segments_actions import FAILED, WHOLE, Shows, Updates, bench_of, problem
 from dashboard.segments_work import Bench
+
+if TYPE_CHECKING:
+    from dashboard.segments_tab import JobLine
 
 log = logging.getLogger("satchel")
 
+# the controls of a segmenter besides its parameters: which model, and what to look for
+SPEC, WORDS = "(model)", "(words)"
 Steps = Generator[Progress, None, str]
 """Work in steps; what it came to, in words, is its return value."""
 
@@ -36,19 +41,32 @@ class Jobs(Shows):
 
     def cut(self, key: str, on: str, sam: str, name: str, whole: str, *values: Any) -> Iterator[Updates]:
         """Cut the picture in view, or all that nobody has named masks of."""
+        given = {owner: value for owner, value in zip(self.w.controls, values) if owner[0] == name}
+        spec = sam if name == "sam" else str(given.pop((name, SPEC), "") or "")
+        words = [word.strip() for word in str(given.pop((name, WORDS), "") or "").split(",")]
+        if (name, WORDS) in self.w.controls and not any(words):
+            yield {self.w.cutting.status: problem("Say what to look for: words, with commas between them.")}
+            return
+        yield {self.w.cutting.status: '<span class="busy">Loading</span>'}
+        bar = gr.Progress()
+        try:
+            segmenter = self.page.segmenters.get(
+                name, spec, words if any(words) else (), sam, lambda fraction, text: bar(fraction, desc=text)
+            )
+            parameters = segmenter.parameters(**{parameter: value for (_, parameter), value in given.items()})
+            signature = segmenter.signature(parameters)
+        except UserError as error:
+            yield {self.w.cutting.status: problem(error)}
+            return
 
         def work(bench: Bench) -> Steps:
-            segmenter = self._segmenter(name, sam)
-            given = dict(zip(self.w.controls, values))
-            parameters = segmenter.parameters(**{p: v for (owner, p), v in given.items() if owner == name})
             if whole == WHOLE[0]:
                 return (yield from self._cut_one(bench, segmenter, parameters))
-            signature = segmenter.signature(parameters)
             cutter = partial(segmenter.segment, parameters=parameters)
             yield from segment_dataset(bench.work.data, bench.work.store, cutter, signature)
             return "Every picture is cut; those with names that somebody stands behind stayed as they were."
 
-        yield from self._run(key, on, work)
+        yield from self._run(key, on, work, self.w.cutting)
 
     def propose(self, key: str, on: str) -> Iterator[Updates]:
         """Propose a name for every mask that has none."""
@@ -58,7 +76,7 @@ class Jobs(Shows):
             waiting = plural(bench.work.counts()["proposed"], "picture")
             return f"{waiting} with proposed names. Review asks about the least certain ones."
 
-        yield from self._run(key, on, work)
+        yield from self._run(key, on, work, self.w.naming)
 
     def review(self, key: str, on: str) -> Iterator[Updates]:
         """Gather all masks, and ask about the least certain ones."""
@@ -69,26 +87,27 @@ class Jobs(Shows):
             bench.review = review
             return ""
 
-        yield from self._run(key, on, work)
+        yield from self._run(key, on, work, self.w.naming)
 
     def load(self, spec: str) -> Iterator[Updates]:
         """Another SAM was chosen: have it ready, which may take a download."""
-        yield {self.w.status: f'<span class="busy">Loading {escape(spec or "")}</span>'}
+        yield {self.w.cutting.status: f'<span class="busy">Loading {escape(spec or "")}</span>'}
         bar = gr.Progress()
         try:
-            self.page.sams.segmenter(spec, lambda fraction, text: bar(fraction, desc=text))
+            self.page.segmenters.sam(spec, lambda fraction, text: bar(fraction, desc=text))
         except UserError as error:
-            yield {self.w.status: f'<span class="problem" role="alert">{escape(str(error))}</span>'}
+            yield {self.w.cutting.status: problem(error)}
             return
-        yield {self.w.status: ""}
+        yield {self.w.cutting.status: ""}
 
-    def stop(self, key: str, on: str) -> Updates:
-        """End what runs, after the picture in hand."""
-        bench_of(self.page, key, on).stop()
-        return {self.w.stop: gr.update(interactive=False), self.w.status: '<span class="busy">Stopping</span>'}
+    def stop(self, line: JobLine) -> Callable[[str, str], Updates]:
+        """The handler of a stop button: end what runs, after the step in hand."""
 
-    def _segmenter(self, name: str, sam: str) -> Segmenter:
-        return self.page.sams.segmenter(sam) if name == "sam" else get_segmenter(name)
+        def handler(key: str, on: str) -> Updates:
+            bench_of(self.page, key, on).stop()
+            return {line.stop: gr.update(interactive=False), line.status: '<span class="busy">Stopping</span>'}
+
+        return handler
 
     @staticmethod
     def _cut_one(bench: Bench, segmenter: Segmenter, parameters: Parameters) -> Steps:
@@ -99,17 +118,17 @@ class Jobs(Shows):
         yield Progress("segmenting", 1, 1)
         if picture != bench.picture:
             return "Another picture came into view meanwhile, so its masks stayed as they were."
-        return bench.apply(replace_unnamed(found)).action.capitalize()
+        return bench.apply(recut(found)).action.capitalize()
 
-    def _run(self, key: str, on: str, work: Callable[[Bench], Steps]) -> Iterator[Updates]:
+    def _run(self, key: str, on: str, work: Callable[[Bench], Steps], line: JobLine) -> Iterator[Updates]:
         try:
             bench = bench_of(self.page, key, on)
         except UserError as error:
             gr.Warning(escape(str(error)))
-            yield {self.w.stop: gr.skip()}
+            yield {self.w.masks: gr.skip()}
             return
         stopped = bench.begin()
-        yield {self.w.stop: gr.update(interactive=True), self.w.status: '<span class="busy">Starting</span>'}
+        yield {line.stop: gr.update(interactive=True), line.status: '<span class="busy">Starting</span>'}
         ending, told = "Stopped; what was done is saved, and the same button goes on from here.", monotonic()
         try:
             steps = work(bench)
@@ -126,12 +145,12 @@ class Jobs(Shows):
                     except Interrupted:
                         break
                 if monotonic() - told > FRAME_SECONDS:
-                    yield {self.w.status: f'<span class="busy">{step.stage}, {step.done} of {step.total}</span>'}
+                    yield {line.status: f'<span class="busy">{step.stage}, {step.done} of {step.total}</span>'}
                     told = monotonic()
         except UserError as error:
-            ending = f'<span class="problem" role="alert">{escape(str(error))}</span>'
+            ending = problem(error)
         except Exception:  # a defect must leave a page that says so
             log.exception("a job of the Segments tab failed")
-            ending = f'<span class="problem" role="alert">{FAILED}</span>'
+            ending = problem(FAILED)
         bench.newer()
-        yield {**self.show(bench), self.w.stop: gr.update(interactive=False), self.w.status: ending}
+        yield {**self.show(bench), line.stop: gr.update(interactive=False), line.status: ending}

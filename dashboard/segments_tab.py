@@ -8,15 +8,13 @@ from typing import Any
 import gradio as gr
 
 from core.segments.checkpoints import COMPACT, PUBLISHED
-from core.segments.registry import get_segmenter
+from core.segments.registry import Segmenter, segmenters
 from dashboard.controls import control, title
 from dashboard.page import Page
 from dashboard.segments_actions import FORMS, OWN, PAGE, WHOLE, Actions
-from dashboard.segments_jobs import Jobs
+from dashboard.segments_jobs import SPEC, WORDS, Jobs
 from dashboard.theme import STATIC
 
-CUTTERS = ("sam", "superpixels")
-"""What cuts by itself on the page; the others need models that are named on the command line."""
 PICK = """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-do]');
@@ -28,6 +26,14 @@ DESK = """
 window.satchelSegments(element, trigger);
 // events: 'act'
 """
+
+
+@dataclass
+class JobLine:
+    """Beside the buttons that start something long: how it goes, and an end to it."""
+
+    stop: gr.Button
+    status: gr.HTML
 
 
 @dataclass
@@ -46,18 +52,20 @@ class Widgets:
     cut: gr.Button
     propose: gr.Button
     review: gr.Button
-    stop: gr.Button
-    status: gr.HTML
+    cutting: JobLine
+    naming: JobLine
     questions: gr.HTML
     form: gr.Dropdown
     export: gr.Button
     file: gr.DownloadButton
+    export_status: gr.HTML
     boxes: dict[str, gr.Column]
-    controls: dict[tuple[str, str], Any]  # by (segmenter, parameter)
+    controls: dict[tuple[str, str], Any]  # by (segmenter, parameter, SPEC or WORDS)
 
     def shown(self) -> list[Any]:
         """What may change with any event."""
-        return [self.on, self.progress, self.strip, self.picture, self.masks, self.questions, self.status, self.stop]
+        lines = (part for line in (self.cutting, self.naming) for part in (line.stop, line.status))
+        return [self.on, self.progress, self.strip, self.picture, self.masks, self.questions, *lines]
 
 
 def build(page: Page) -> None:
@@ -83,6 +91,7 @@ def _layout(page: Page) -> Widgets:
                 form = gr.Dropdown(list(FORMS), value=next(iter(FORMS)), elem_id="segments-form", min_width=120, **bare)
                 export = gr.Button("Export", size="md", elem_id="segments-export", min_width=80, scale=0)
             file = gr.DownloadButton("Download", visible=False, size="md", elem_id="segments-file")
+            export_status = gr.HTML(elem_id="segments-export-status", elem_classes="job-status")
         with gr.Column(scale=9, min_width=320, elem_classes="area"):
             desk = gr.HTML(
                 html_template=(STATIC / "desk.html").read_text(encoding="utf-8"),
@@ -94,26 +103,24 @@ def _layout(page: Page) -> Widgets:
     with gr.Row(elem_classes="sheet"):
         with gr.Column(scale=5, min_width=300, elem_classes="area"):
             title("Cut automatically")
+            known = segmenters()
+            first = next(iter(known))
             with gr.Row(elem_classes="fields"):
                 cutter = gr.Radio(
-                    [(get_segmenter(name).title, name) for name in CUTTERS], value=CUTTERS[0],
-                    elem_id="segments-cutter", **bare,
-                )  # fmt: skip
-                sam = gr.Dropdown(
-                    [COMPACT, *PUBLISHED], value=COMPACT, allow_custom_value=True, label="SAM", elem_id="segments-sam",
-                    info="for clicks too; vit_b, vit_l and vit_h are downloaded once", min_width=180, interactive=True,
-                )  # fmt: skip
+                    [(one.title, name) for name, one in known.items()], value=first, elem_id="segments-cutter", **bare
+                )
+            sam = gr.Dropdown(
+                [COMPACT, *PUBLISHED], value=COMPACT, allow_custom_value=True, label="SAM", elem_id="segments-sam",
+                info="for clicks too; vit_b, vit_l and vit_h are downloaded once", interactive=True,
+            )  # fmt: skip
             boxes, controls = {}, {}
-            for name in CUTTERS:
-                with (
-                    gr.Column(visible=name == CUTTERS[0], min_width=0, elem_classes="explainer") as boxes[name],
-                    gr.Accordion("Parameters", open=False, elem_id=f"parameters-{name}"),
-                ):
-                    for spec in get_segmenter(name).parameters.specs():
-                        controls[name, spec.name] = control(name, spec)
+            for name, segmenter in known.items():
+                with gr.Column(visible=name == first, min_width=0, elem_classes="explainer") as boxes[name]:
+                    _controls(name, segmenter, controls)
             with gr.Row(elem_classes="buttons"):
                 whole = gr.Radio(list(WHOLE), value=WHOLE[0], elem_id="segments-whole", **bare)
                 cut = gr.Button("Cut", variant="primary", size="md", elem_id="segments-cut", min_width=90, scale=0)
+                cutting = _job_line("cutting")
         with gr.Column(scale=7, min_width=300, elem_classes="area"):
             title("Let names spread")
             gr.HTML(
@@ -124,13 +131,33 @@ def _layout(page: Page) -> Widgets:
             with gr.Row(elem_classes="buttons"):
                 propose = gr.Button("Propose names", size="md", elem_id="segments-propose", min_width=130, scale=0)
                 review = gr.Button("Review", size="md", elem_id="segments-review", min_width=90, scale=0)
-                stop = gr.Button("Stop", size="md", elem_id="segments-stop", interactive=False, min_width=70, scale=0)
-                status = gr.HTML(elem_id="segments-status")
+                naming = _job_line("naming")
             questions = gr.HTML(js_on_load=PICK, elem_id="segments-questions")
     return Widgets(
-        on, progress, strip, picture, masks, desk, sam, cutter, whole, cut, propose, review, stop, status, questions,
-        form, export, file, boxes, controls,
+        on, progress, strip, picture, masks, desk, sam, cutter, whole, cut, propose, review, cutting, naming, questions,
+        form, export, file, export_status, boxes, controls,
     )  # fmt: skip
+
+
+def _job_line(name: str) -> JobLine:
+    stop = gr.Button("Stop", size="md", elem_id=f"{name}-stop", interactive=False, min_width=70, scale=0)
+    return JobLine(stop, gr.HTML(elem_id=f"{name}-status", elem_classes="job-status"))
+
+
+def _controls(name: str, segmenter: Segmenter, controls: dict[tuple[str, str], Any]) -> None:
+    """What one segmenter can be told: which model, what to look for, and its parameters."""
+    named = [spec for spec in segmenter.specs if not set(spec) & set("@/") and spec != "DIR"]
+    if segmenter.family == "concepts":
+        controls[name, WORDS] = gr.Textbox(label="Words", placeholder="beak, watermark, sky", elem_id=f"{name}-words")
+    if segmenter.specs and name != "sam":
+        controls[name, SPEC] = gr.Dropdown(
+            named or [segmenter.spec], value=segmenter.spec or named[0], allow_custom_value=True, label="Model",
+            info=f"or {' or '.join(spec for spec in segmenter.specs if spec not in named)}", interactive=True,
+            elem_id=f"{name}-model",
+        )  # fmt: skip
+    with gr.Accordion("Parameters", open=False, elem_id=f"parameters-{name}"):
+        for spec in segmenter.parameters.specs():
+            controls[name, spec.name] = control(name, spec)
 
 
 def _wire(page: Page, w: Widgets) -> None:
@@ -146,10 +173,11 @@ def _wire(page: Page, w: Widgets) -> None:
         component.act(act.act, [page.key, w.on, w.sam], w.shown(), **every)
     w.cutter.input(act.choose_cutter, [w.cutter], list(w.boxes.values()), **shared)
     loading: dict[str, Any] = {**shared, "show_progress": "minimal", "trigger_mode": "always_last"}
-    w.sam.change(jobs.load, [w.sam], [w.status], **loading)
+    w.sam.change(jobs.load, [w.sam], [w.cutting.status], **loading)
     settings = [page.key, w.on, w.sam, w.cutter, w.whole, *w.controls.values()]
     w.cut.click(jobs.cut, settings, w.shown(), **shared)
     w.propose.click(jobs.propose, [page.key, w.on], w.shown(), **shared)
     w.review.click(jobs.review, [page.key, w.on], w.shown(), **shared)
-    w.stop.click(jobs.stop, [page.key, w.on], [w.stop, w.status], queue=False, **quiet)
-    w.export.click(act.export, [page.key, w.on, w.form], [w.file, w.status], **shared)
+    for line in (w.cutting, w.naming):
+        line.stop.click(jobs.stop(line), [page.key, w.on], [line.stop, line.status], queue=False, **quiet)
+    w.export.click(act.export, [page.key, w.on, w.form], [w.file, w.export_status], **shared)

@@ -13,10 +13,11 @@ import numpy as np
 
 from core.errors import UserError
 from core.segments.mask import Mask
-from core.segments.records import mask_key
+from core.segments.records import BY_PEOPLE, mask_key
 from core.segments.segments import MIN_AREA, Segment, Segments, default_kind, legal_name
 
 DRAWN = "drawn"
+SAME = 0.9  # IoU from which two masks are the same thing
 
 
 @dataclass(frozen=True)
@@ -161,15 +162,15 @@ def delete(keys: Sequence[str]) -> Edit:
     return edit
 
 
-def replace_unnamed(found: Segments) -> Edit:
-    """Put a new cut in place of all masks that nobody has named.
+def recut(found: Segments) -> Edit:
+    """Put a new cut in place of all masks but those with a name that a person stands behind or that came with them.
 
     New masks that are about the same as one that stays are left out.
     """
 
     def edit(segments: Segments) -> Edited:
-        kept = tuple(item for item in segments if item.name and item.naming != "proposed")
-        new = tuple(item for item in found if all(item.mask.iou(other.mask) < 0.9 for other in kept))
+        kept = tuple(item for item in segments if item.naming in (*BY_PEOPLE, "file"))
+        new = tuple(item for item in found if all(item.mask.iou(other.mask) < SAME for other in kept))
         items = (*kept, *new)
         return Edited(replace(segments, items=items), (), f"cut into {len(new)} masks")
 

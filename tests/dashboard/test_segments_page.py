@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +36,11 @@ class RoundSam:
         return Answer(np.stack(masks), scores, np.zeros((len(masks), 8, 8), np.float32))
 
 
-class RoundSegmenter:
-    sam = RoundSam()
-
-
 @pytest.fixture(autouse=True)
-def round_sam(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def round_sam(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A SAM that costs nothing, and a new folder for what is saved."""
     monkeypatch.setenv("SATCHEL_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(served.page.sams, "segmenter", lambda spec, progress=None: RoundSegmenter())
-    return
+    monkeypatch.setattr(served.page.segmenters, "sam", lambda spec, progress=None: RoundSam())
 
 
 def open_segments(visit: Visit) -> Any:
@@ -189,10 +183,11 @@ def test_two_visitors_see_each_other(visits: Visits) -> None:
 def test_superpixels_names_that_spread_and_answers(visit: Visit) -> None:
     tab = second(open_segments(visit))
     tab.get_by_label("Superpixels").check()
+    tab.locator("#parameters-superpixels").wait_for()
     tab.locator("#segments-cut").click()
-    tab.locator("#segments-status", has_text="Cut into").wait_for()
+    tab.locator("#cutting-status", has_text="Cut into").wait_for()
     tab.locator("#segments-propose").click()
-    tab.locator("#segments-status", has_text="1 picture with proposed names").wait_for()
+    tab.locator("#naming-status", has_text="1 picture with proposed names").wait_for()
     tab.get_by_test_id("naming-progress").filter(has_text="1 with proposals").wait_for()
     tab.locator("#segments-review").click()
     left = tab.get_by_test_id("review-left")

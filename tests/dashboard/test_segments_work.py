@@ -71,7 +71,7 @@ def test_layers_on_a_smaller_copy_and_of_no_masks() -> None:
 
 def test_the_page_gets_what_the_script_needs(tmp_path: Path) -> None:
     one = bench(tmp_path / "store")
-    one.apply(edits.replace_unnamed(CUT))
+    one.apply(edits.recut(CUT))
     one.apply(edits.rename([mask_key(LEFT)], '"><script>alert(1)</script>'))
     values = desk_data(one, [mask_key(LEFT)], "said")
     sets = np.frombuffer(zlib.decompress(base64.b64decode(values["map"])), np.uint32).reshape(values["size"])
@@ -108,7 +108,7 @@ def test_everything_is_saved_as_it_happens_and_can_be_undone_to_the_start(tmp_pa
 
 def test_two_browsers_keep_both_changes(tmp_path: Path) -> None:
     one, two = bench(tmp_path / "store", "browser 1"), bench(tmp_path / "store", "browser 2")
-    one.apply(edits.replace_unnamed(CUT))
+    one.apply(edits.recut(CUT))
     two.apply(edits.add(disc(10, 80, 6)))  # two still had the empty picture in view
     assert two.segments is not None
     assert len(two.segments) == 4

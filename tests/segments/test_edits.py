@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -113,9 +115,10 @@ def test_adding_refuses_crumbs_and_masks_that_are_there() -> None:
         edits.add(FAR)(THREE)
 
 
-def test_a_new_cut_replaces_what_nobody_named() -> None:
+def test_a_new_cut_replaces_what_no_person_named() -> None:
     found = Segments(SIZE, (Segment(WING), Segment(box(0, 30, 20, 20))))
-    done = edits.replace_unnamed(found)(THREE)
+    by_model = replace(THREE, items=(*THREE.items, Segment(box(20, 0, 5, 9), "grass", naming="model")))
+    done = edits.recut(found)(by_model)
     assert [item.name for item in done.segments] == ["wing", ""]
     assert done.segments.items[1].mask == found.items[1].mask
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from core.segments.files.documents import read_json
 from core.segments.files.mask_pictures import SUFFIXES, read_label_map
 from core.segments.files.names import NAMES_FILE, read_name_table, read_names
 from core.segments.files.opened import SegmentFiles, match
+from core.segments.segments import Segments
 
-__all__ = ["SegmentFiles", "match", "open_segments", "read_label_map", "read_names"]
+__all__ = ["WRITERS", "SegmentFiles", "match", "open_segments", "read_label_map", "read_names", "write_segments"]
 
+WRITERS = {"coco": coco.write, "label-maps": label_maps.write, "folders": mask_folders.write}
 ANNOTATION_SUFFIXES = (".json", ".xml")
 STORE_NAMES = "names"
 
@@ -58,6 +61,15 @@ def open_segments(path: str | Path) -> SegmentFiles:
 def holds_store(folder: Path) -> bool:
     """Whether a folder is one that `core.segments.store.Store` made."""
     return bool(Versions(folder / STORE_NAMES).newest())
+
+
+def write_segments(path: Path, form: str, pictures: Iterable[tuple[str, Segments]]) -> None:
+    """Write pictures' segments in one of the forms of WRITERS: COCO as a file, the others as a folder.
+
+    Raises:
+        UserError: the form cannot hold them (label maps hold no overlaps), or the disk is full.
+    """
+    WRITERS[form](path, pictures)
 
 
 def _open_file(path: Path) -> SegmentFiles:

@@ -1,0 +1,58 @@
+"""The segmenters that are loaded, shared by all visitors."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from core.errors import UserError
+from core.runtime.recent import Recent
+from core.segments.checkpoints import COMPACT
+from core.segments.registry import SamSegmenter, Segmenter, get_segmenter
+from core.segments.sam import Sam
+
+KEPT = 3
+
+
+class Segmenters:
+    """Loads by name, spec and words, keeps the few used last."""
+
+    def __init__(self) -> None:
+        self._kept: Recent[tuple[str, tuple[str, ...]], Segmenter] = Recent(KEPT)
+        self._loading = threading.Lock()
+
+    def get(
+        self,
+        name: str,
+        spec: str = "",
+        words: Sequence[str] = (),
+        sam: str = COMPACT,
+        progress: Callable[[float, str], None] | None = None,
+    ) -> Segmenter:
+        """A loaded one.
+
+        Args:
+            name: as registered; spec: which model, "" for the usual one.
+            words, sam: what to look for, and which SAM cuts out what was found, for those that read.
+            progress: called with (fraction in [0, 1], text) while weights are fetched.
+
+        Raises:
+            UserError: there is none of that name, or its model cannot be had.
+        """
+        spec = (spec or "").strip()
+        key = (f"{name}:{spec}", (*words, *([sam] if words else ())))
+        with self._loading:
+            found = self._kept.get(key)
+            if found is None:
+                options: dict[str, Any] = {"concepts": tuple(words), "sam": sam} if words else {}
+                found = get_segmenter(f"{name}:{spec}" if spec else name, progress=progress, **options)
+                found.load()  # what cannot be loaded is not kept
+                self._kept.put(key, found)
+            return found
+
+    def sam(self, spec: str, progress: Callable[[float, str], None] | None = None) -> Sam:
+        """For clicks and boxes."""
+        if not (spec or "").strip():
+            raise UserError("No SAM was named; choose one, such as compact or vit_b.")
+        return cast("SamSegmenter", self.get("sam", spec, progress=progress)).sam
