@@ -1,7 +1,8 @@
-"""Where the files that come with Satchel lie."""
+"""Where files lie: those that come with Satchel, what it keeps for later, and what people made with it."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from core.errors import UserError
@@ -20,3 +21,19 @@ def assets_dir() -> Path:
         if folder.is_dir():
             return folder
     raise UserError("The assets folder is missing from this installation; install Satchel again.")
+
+
+def cache_dir() -> Path:
+    """`$SATCHEL_CACHE`, or `satchel` in the user's cache folder: what can be made again."""
+    return _own("SATCHEL_CACHE", "XDG_CACHE_HOME", ".cache")
+
+
+def data_dir() -> Path:
+    """`$SATCHEL_DATA`, or `satchel` in the user's data folder: what people made."""
+    return _own("SATCHEL_DATA", "XDG_DATA_HOME", ".local/share")
+
+
+def _own(variable: str, base: str, default: str) -> Path:
+    if os.environ.get(variable):
+        return Path(os.environ[variable])
+    return Path(os.environ.get(base) or Path.home() / default) / "satchel"

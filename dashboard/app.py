@@ -10,16 +10,17 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is i
 
 import gradio as gr
 
+from core.data import open_dataset
 from core.errors import UserError
 from core.images import MAX_BYTES
-from dashboard import evaluate_tab, explain_tab, header, report_tab
+from dashboard import evaluate_tab, explain_tab, header, report_tab, segments_tab
 from dashboard.classifiers import Classifiers
 from dashboard.page import Page
 from dashboard.sessions import Sessions
 from dashboard.theme import script, style_sheet, theme
 
 # (title, module with `build(page)`), in the order they stand
-TABS = (("Explain", explain_tab), ("Report", report_tab), ("Evaluate", evaluate_tab))
+TABS = (("Explain", explain_tab), ("Segments", segments_tab), ("Report", report_tab), ("Evaluate", evaluate_tab))
 
 
 def build(page: Page) -> gr.Blocks:
@@ -33,7 +34,7 @@ def build(page: Page) -> gr.Blocks:
             first = "report" if page.report or page.sessions.spec.startswith("demo:") else "explain"
         with gr.Tabs(elem_id="tabs", selected=first):
             for title, module in TABS:
-                with gr.Tab(title, id=title.lower()):
+                with gr.Tab(title, id=title.lower()) as page.tabs[title]:
                     module.build(page)
     return blocks
 
@@ -44,13 +45,17 @@ def make_page(
     report: Path | None = None,
     evaluation: Path | None = None,
     autorun: bool = True,
+    data: str | None = None,
+    segments: Path | None = None,
 ) -> Page:
     """The stores behind a page, with its classifier loaded.
 
     Raises:
-        UserError: the spec or its labels do not fit.
+        UserError: the spec or its labels do not fit, or there is no such data set.
     """
-    page = Page(Classifiers(model_spec, labels), Sessions(model_spec), report, evaluation, autorun=autorun)
+    opened = open_dataset(data) if data else None
+    page = Page(Classifiers(model_spec, labels), Sessions(model_spec), report, evaluation, opened, segments)
+    page.autorun = autorun
     page.classifiers.get(model_spec)
     page.read_examples()
     return page
@@ -65,6 +70,8 @@ def launch(
     share: bool = False,
     labels: Path | None = None,
     evaluation: Path | None = None,
+    data: str | None = None,
+    segments: Path | None = None,
 ) -> None:
     """Serve the page until it is interrupted.
 
@@ -76,11 +83,12 @@ def launch(
         share: make a public link.
         labels: label file for `model_spec`.
         evaluation: a finished evaluation to show.
+        data: a data set to cut and name on the Segments tab; segments: the folder where that is kept.
 
     Raises:
         UserError: the model does not load, or the port is taken.
     """
-    page = make_page(model_spec, labels, report, evaluation)
+    page = make_page(model_spec, labels, report, evaluation, data=data, segments=segments)
     try:
         build(page).launch(server_name=host, server_port=port, inbrowser=open_browser, share=share, **launch_options())
     except OSError as error:

@@ -55,6 +55,12 @@ def serve(
         Path | None, typer.Option(metavar="DIR", help="A finished report to show; without it the demo's.")
     ] = None,
     evaluation: Annotated[Path | None, typer.Option(metavar="DIR", help="A finished evaluation to show.")] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="A data set to cut and name on the Segments tab.")
+    ] = None,
+    segments: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where its segments are kept; else in your data folder.")
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 7860,
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
@@ -71,6 +77,8 @@ def serve(
             labels=labels,
             report=report,
             evaluation=evaluation,
+            data=data,
+            segments=segments,
             host=host,
             port=port,
             open_browser=open_browser,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+import pandas as pd
 
 from core.attribution import get_explainer
 from core.errors import UserError
@@ -137,10 +139,20 @@ class Actions:
             self.w.answer: answer_html(standing),
             self.w.rest: gr.update(visible=True),
             self.w.board: leaderboard_html(standing),
+            self.w.table: _table_file(standing),
             self.w.scatter: scatter_html(standing),
             self.w.sanity: sanity_html(standing),
             self.w.warnings: warnings_html(standing),
         }
+
+
+def _table_file(standing: Standing) -> Any:
+    """The finished leaderboard to take along; nothing while it still grows."""
+    if standing.planned is not None:
+        return gr.update(visible=False)
+    path = Path(tempfile.mkdtemp(prefix="satchel-")) / "leaderboard.csv"
+    pd.DataFrame(standing.evaluation.leaderboard).to_csv(path, index=False)
+    return gr.update(value=str(path), visible=True)
 
 
 def _options(chosen: Sequence[str], asked: Sequence[str]) -> EvaluationOptions:

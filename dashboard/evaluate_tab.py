@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from core.metrics.metric import metrics
+from dashboard.controls import title
 from dashboard.evaluate_actions import EXAMPLES, UPLOADS, Actions
 from dashboard.page import Page
 
@@ -28,6 +29,7 @@ class Widgets:
     status: gr.HTML
     rest: gr.Column
     board: gr.HTML
+    table: gr.DownloadButton
     scatter: gr.HTML
     sanity: gr.HTML
     warnings: gr.HTML
@@ -49,11 +51,11 @@ def _layout() -> Widgets:
         with gr.Column(scale=5, min_width=300, elem_classes="area"):
             answer = gr.HTML(elem_id="evaluation-answer")
         with gr.Column(scale=7, min_width=300, elem_classes="area"):
-            _title("Evaluate on")
+            title("Evaluate on")
             pictures = gr.Radio([EXAMPLES, UPLOADS], value=EXAMPLES, elem_id="evaluate-pictures", **bare)
-            _title("Explainers")
+            title("Explainers")
             chosen = gr.CheckboxGroup([], elem_id="evaluate-explainers", **bare)
-            _title("Metrics")
+            title("Metrics")
             asked = gr.CheckboxGroup(
                 [(_metric_title(name), name) for name in metrics()], value=list(TICKED),
                 elem_id="evaluate-metrics", **bare,
@@ -66,22 +68,21 @@ def _layout() -> Widgets:
                 status = gr.HTML(elem_id="evaluate-status")
     with gr.Column(visible=False, elem_classes="rest") as rest:
         with gr.Row(elem_classes="sheet"), gr.Column(elem_classes="area"):
-            _title("Explainers by metrics")
+            title("Explainers by metrics")
             board = gr.HTML(elem_id="leaderboard")
+            table = gr.DownloadButton(
+                "leaderboard.csv", size="sm", elem_id="leaderboard-csv", visible=False, min_width=120, scale=0
+            )
         with gr.Row(elem_classes="sheet"):
             with gr.Column(scale=7, min_width=300, elem_classes="area"):
-                _title("Faithful for what time")
+                title("Faithful for what time")
                 scatter = gr.HTML(elem_id="scatter")
             with gr.Column(scale=5, min_width=300, elem_classes="area"):
-                _title("Does the map depend on the model?")
+                title("Does the map depend on the model?")
                 sanity = gr.HTML(elem_id="sanity")
-                _title("Can the metrics be trusted here?")
+                title("Can the metrics be trusted here?")
                 warnings = gr.HTML(elem_id="evaluation-warnings")
-    return Widgets(answer, pictures, chosen, asked, start, stop, status, rest, board, scatter, sanity, warnings)
-
-
-def _title(text: str) -> None:
-    gr.HTML(f"<h2>{text}</h2>", elem_classes="title")
+    return Widgets(answer, pictures, chosen, asked, start, stop, status, rest, board, table, scatter, sanity, warnings)
 
 
 def _metric_title(name: str) -> str:

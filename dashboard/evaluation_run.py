@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.classifier import Classifier
-from core.data import Dataset, Item, no_segments
+from core.data import Dataset, Item
 from core.evaluation.run import EvaluationOptions, evaluate, so_far
-from core.images import read_picture
-from core.segments import Segments, segments_from_label_map
-from core.segments.files import read_label_map
 from dashboard.evaluation_data import Standing
-from dashboard.pictures import Source
+from dashboard.pictures import Source, item_of
 from dashboard.runs import FairLock
 
 
@@ -84,16 +81,5 @@ def dataset_of(sources: Iterable[Source], name: str) -> Dataset:
         title, number = source.name, 2
         while title in items:
             title, number = f"{source.name} ({number})", number + 1
-        items[title] = _item(title, source)
+        items[title] = item_of(source, title)
     return Dataset(name, name, tuple(items.values()))
-
-
-def _item(title: str, source: Source) -> Item:
-    mask = source.mask
-
-    def segments() -> Segments | None:
-        from core.demo.segments import SEGMENTS
-
-        return None if mask is None else segments_from_label_map(read_label_map(mask), dict(SEGMENTS))
-
-    return Item(title, None, lambda: read_picture(source.path, source.name), no_segments if mask is None else segments)

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from core.parameters import ParameterSpec
+from dashboard.controls import control, title
 from dashboard.explain_actions import Actions
 from dashboard.explain_drawing import OPACITY, chooser, fold_word
 from dashboard.page import Page
@@ -65,17 +65,17 @@ def _layout() -> Widgets:
     known = ordered()
     with gr.Row(elem_classes="sheet"):
         with gr.Column(scale=3, min_width=260, elem_classes="area"):
-            _title("Pictures")
+            title("Pictures")
             upload = gr.File(
                 file_count="multiple", label="Drop, paste or choose pictures", show_label=False, height=44,
                 elem_id="upload", elem_classes="drop", interactive=True,
             )  # fmt: skip
             strip = gr.HTML(js_on_load=PICK, elem_id="strip")
         with gr.Column(scale=3, min_width=260, elem_classes="area"):
-            _title("Prediction")
+            title("Prediction")
             prediction = gr.HTML(elem_id="prediction")
         with gr.Column(scale=6, min_width=320, elem_classes="area run"):
-            _title("Explain it")
+            title("Explain it")
             unfolded = gr.State(False)
             defaults = tuple(name for name, e in known.items() if e.default)
             with gr.Column(elem_id="explainers"):
@@ -111,18 +111,14 @@ def _layout() -> Widgets:
                     if specs:
                         with gr.Accordion("Parameters", open=False, elem_id=f"parameters-{name}"):
                             for spec in specs:
-                                controls[name, spec.name] = _control(name, spec)
+                                controls[name, spec.name] = control(name, spec)
             with gr.Column(min_width=0, elem_classes="explainer lies-on"):
-                _title("What the evidence lies on")
+                title("What the evidence lies on")
                 evidence = gr.HTML(elem_id="evidence")
     return Widgets(
         upload, strip, prediction, groups, unfolded, fold, target, contrast, seed, explain, stop, status,
         opacity, linked, scale_note, finding, picture, evidence, columns, panels, controls,
     )  # fmt: skip
-
-
-def _title(text: str) -> None:
-    gr.HTML(f"<h2>{text}</h2>", elem_classes="title")
 
 
 def _what_they_do() -> str:
@@ -132,19 +128,6 @@ def _what_they_do() -> str:
         for name, e in members.items()
     )
     return f"<details><summary>What each one does</summary><ul>{lines}</ul></details>"
-
-
-def _control(explainer: str, spec: ParameterSpec) -> Any:
-    """A slider, a choice or a tick box, from what the parameter says of itself."""
-    label, element = spec.label.capitalize(), f"{explainer}-{spec.name}"
-    shared: dict[str, Any] = {"label": label, "info": spec.help, "elem_id": element}
-    if spec.kind == "choice":
-        return gr.Dropdown(list(spec.choices or ()), value=spec.default, interactive=True, **shared)
-    if spec.kind == "bool":
-        return gr.Checkbox(spec.default, interactive=True, **shared)
-    if spec.low is None or spec.high is None:
-        return gr.Number(spec.default, interactive=True, **shared)
-    return gr.Slider(spec.low, spec.high, spec.default, step=spec.step, interactive=True, **shared)
 
 
 def _wire(page: Page, w: Widgets, act: Actions) -> None:
@@ -168,9 +151,11 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
     w.seed.submit(act.redraw, settings, everything, **shared)
     w.seed.blur(act.redraw, settings, everything, **shared)
     w.opacity.release(act.redraw, settings, everything, trigger_mode="always_last", **shared)
+    # names may have been given meanwhile
+    page.tabs["Explain"].select(act.redraw, settings, everything, **shared)
     w.explain.click(act.explain, settings, everything, **shared)
     opening.then(act.first_run, settings, everything, **shared)
     w.stop.click(act.stop, [page.key], [w.stop], queue=False, **quiet)
-    for (name, _), control in w.controls.items():
-        listen = control.release if isinstance(control, gr.Slider) else control.input
+    for (name, _), field in w.controls.items():
+        listen = field.release if isinstance(field, gr.Slider) else field.input
         listen(act.retouch(name), settings, everything, trigger_mode="always_last", **shared)

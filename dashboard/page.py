@@ -8,10 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from core.data import Dataset
 from core.errors import UserError
+from core.paths import data_dir
+from core.segments.store import file_name
 from dashboard.classifiers import Classifiers
 from dashboard.pictures import Pictures, Source, example_files
 from dashboard.runs import Runner
+from dashboard.sams import Sams
+from dashboard.segments_work import SavedSegments
 from dashboard.sessions import Session, Sessions
 
 
@@ -23,7 +28,10 @@ class Page:
     get the visitor's session by `page.sessions.get(key)`; `page.model.change` fires when another model is ready.
 
     Attributes:
+        data: what the Segments tab works on besides the pictures of the page.
+        segments: where its segments are kept; None for a folder of the data set's own in the user's data folder.
         key: state, the visitor's key. dark: state, True on a dark page. model: state, the loaded model's spec.
+        tabs: the tabs by title; `select` fires when one is opened.
         opened: hidden; its `change` fires when a page is opened or reloaded, after `key` and `dark` are there.
     """
 
@@ -31,7 +39,9 @@ class Page:
     sessions: Sessions
     report: Path | None = None
     evaluation: Path | None = None
-    pictures: Pictures = field(default_factory=Pictures)
+    data: Dataset | None = None
+    segments: Path | None = None
+    sams: Sams = field(default_factory=Sams)
     runner: Runner = field(default_factory=Runner)
     examples: dict[str, Source] = field(default_factory=dict)
     autorun: bool = True
@@ -40,12 +50,22 @@ class Page:
     model: Any = None
     opened: Any = None
     visits: int = 0
+    tabs: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.pictures = Pictures(SavedSegments(lambda: self.segments_folder(False)))
 
     def read_examples(self) -> None:
         """Read the pictures that come with the page; a broken one is left out by raising at start, not to visitors."""
         for path, mask in example_files():
             source = self.pictures.read(path, path.stem.replace("_", " "), mask, upload=False)
             self.examples[source.id] = source
+
+    def segments_folder(self, own: bool) -> Path:
+        """Where segments are kept: of the data set that was given (`own`), or of the pictures on the page."""
+        if own and self.data is not None:
+            return self.segments or data_dir() / "segments" / file_name(str(Path(self.data.source).absolute()))
+        return self.segments if self.segments and self.data is None else data_dir() / "segments" / "page"
 
     @contextmanager
     def device(self) -> Generator[None]:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from core.classifier import Prediction
+from core.data import Item, no_segments
 from core.errors import UserError
 from core.images import Picture, read_picture
 from core.preprocessing import Geometry
+from core.runtime.recent import Recent
 from core.segments import Segments, segments_from_label_map, superpixels
 from core.segments.files import read_label_map
 from dashboard.classifiers import Loaded
@@ -26,32 +26,6 @@ THUMBNAIL = 112
 SEGMENT_SIDE = 384
 KEPT_COPIES = 48  # of at most 1024 px a side: 150 MB
 KEPT_VIEWS = 48
-
-Key = TypeVar("Key")
-Value = TypeVar("Value")
-
-
-class Recent(Generic[Key, Value]):
-    """A small cache that forgets what was used longest ago; safe between threads."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[Key, Value] = OrderedDict()
-
-    def get(self, key: Key) -> Value | None:
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
-
-    def put(self, key: Key, value: Value) -> Value:
-        with self._lock:
-            self._kept[key] = value
-            self._kept.move_to_end(key)
-            while len(self._kept) > self.limit:
-                self._kept.popitem(last=False)
-        return value
 
 
 @dataclass(frozen=True)
@@ -106,12 +80,25 @@ class View:
         return self.geometry.seen_box() != (0, 0, *self.geometry.picture_size)
 
 
+class Saved(Protocol):
+    """What was named of pictures on the Segments tab."""
+
+    def version(self, source: Source) -> int:
+        """Counts up with every change; 0 as long as there was none."""
+        ...
+
+    def named(self, source: Source, size: tuple[int, int]) -> Segments | None:
+        """The named segments over a copy of that size, if there are any."""
+        ...
+
+
 class Pictures:
     """Reads pictures once, keeps small copies of the ones in use."""
 
-    def __init__(self) -> None:
-        self._copies: Recent[str, tuple[Picture, Segments]] = Recent(KEPT_COPIES)
-        self._views: Recent[tuple[str, str], View] = Recent(KEPT_VIEWS)
+    def __init__(self, saved: Saved) -> None:
+        self._saved = saved
+        self._copies: Recent[tuple[str, int], tuple[Picture, Segments]] = Recent(KEPT_COPIES)
+        self._views: Recent[tuple[str, int, str], View] = Recent(KEPT_VIEWS)
 
     def read(self, path: Path, name: str | None = None, mask: Path | None = None, upload: bool = True) -> Source:
         """Read a file as a picture.
@@ -140,12 +127,13 @@ class Pictures:
             UserError: the file is gone, or the model's answer is not a number.
         """
         classifier = loaded.classifier
-        found = self._views.get((source.id, classifier.fingerprint))
+        key = (source.id, self._saved.version(source), classifier.fingerprint)
+        found = self._views.get(key)
         if found is not None:
             return found
         picture = self._reread(source)
         prepared = classifier.prepare(picture)
-        copy, segments = self._copy(source, picture)
+        copy, segments = self._copy(source, picture, key[1])
         with turn():
             predictions = classifier.predict(prepared.tensor[None])[0]
         geometry = shrunk(prepared.geometry, copy.size)
@@ -155,19 +143,20 @@ class Pictures:
         view = View(
             source, copy.array(), prepared.tensor, geometry, segments, cut, masks, coverage, predictions
         )  # fmt: skip
-        return self._views.put((source.id, classifier.fingerprint), view)
+        return self._views.put(key, view)
 
     def _reread(self, source: Source) -> Picture:
         if not source.path.is_file():
             raise UserError(f"{source.name} is no longer stored here; add it again.")
         return read_picture(source.path, source.name)
 
-    def _copy(self, source: Source, picture: Picture) -> tuple[Picture, Segments]:
-        found = self._copies.get(source.id)
+    def _copy(self, source: Source, picture: Picture, version: int) -> tuple[Picture, Segments]:
+        found = self._copies.get((source.id, version))
         if found is not None:
             return found
         copy = _smaller(picture, display_size(source.size))
-        return self._copies.put(source.id, (copy, _segments(source, copy)))
+        segments = self._saved.named(source, display_size(source.size, SEGMENT_SIDE)) or _segments(source, copy)
+        return self._copies.put((source.id, version), (copy, segments))
 
 
 def _smaller(picture: Picture, size: tuple[int, int]) -> Picture:
@@ -177,7 +166,7 @@ def _smaller(picture: Picture, size: tuple[int, int]) -> Picture:
 
 
 def _segments(source: Source, copy: Picture) -> Segments:
-    """Named ones where a mask comes with the picture, else superpixels; over a copy of at most SEGMENT_SIDE a side."""
+    """Those that come with a picture, else superpixels; over a copy of at most SEGMENT_SIDE a side."""
     size = display_size(source.size, SEGMENT_SIDE)
     if source.mask is None:
         return superpixels(_smaller(copy, size))
@@ -188,6 +177,18 @@ def _segments(source: Source, copy: Picture) -> Segments:
         raise UserError(f"The mask {source.mask.name} is not of its picture's size; install Satchel again.")
     small = Image.fromarray(label_map.astype(np.uint8)).resize((size[1], size[0]), Image.Resampling.NEAREST)
     return segments_from_label_map(np.asarray(small), dict(SEGMENTS))
+
+
+def item_of(source: Source, name: str) -> Item:
+    """A picture of the page as one of a data set, called `name` there."""
+    mask = source.mask
+
+    def segments() -> Segments | None:
+        from core.demo.segments import SEGMENTS
+
+        return None if mask is None else segments_from_label_map(read_label_map(mask), dict(SEGMENTS))
+
+    return Item(name, None, lambda: read_picture(source.path, source.name), no_segments if mask is None else segments)
 
 
 def example_files() -> list[tuple[Path, Path | None]]:

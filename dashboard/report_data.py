@@ -15,11 +15,11 @@ import pandas as pd
 
 from core.errors import UserError
 from core.paths import assets_dir
+from core.runtime.recent import Recent
 from core.sat.interventions import LARGE
 from core.sat.statistics import Interval
 from core.sat.store import Report, open_report
 from core.sat.verdicts import VERDICTS, is_shortcut
-from dashboard.pictures import Recent
 
 KINDS = ("context", "object", "unset")
 KEPT_REPORTS = 4

@@ -17,9 +17,9 @@ from core.errors import UserError
 from core.images import read_picture
 from core.parameters import Parameters
 from core.preprocessing import Geometry
+from core.runtime.recent import Recent
 from core.sat.examples import load_map
 from dashboard.overlays import Scale, colour_table, jpeg, overlay, scale_of
-from dashboard.pictures import Recent
 from dashboard.plots import probability
 from dashboard.report_data import Cell, Finished
 from dashboard.report_words import number, strongest_shortcut

@@ -13,6 +13,7 @@ from dashboard.evaluation_data import Standing
 from dashboard.evaluation_run import LiveEvaluation
 from dashboard.pictures import Source
 from dashboard.runs import Run
+from dashboard.segments_work import Bench
 
 KEPT_SESSIONS = 256
 UPLOADS_EACH = 40
@@ -29,6 +30,8 @@ class Session:
     retouches: dict[str, Run] = field(default_factory=dict)  # by explainer: the last move of one of its sliders
     evaluation: LiveEvaluation | None = None  # the one that runs
     standing: Standing | None = None  # what the last one found
+    benches: dict[bool, Bench] = field(default_factory=dict)  # on the Segments tab: of the given data set, of the page
+    lock: threading.Lock = field(default_factory=threading.Lock)  # while a bench is made
     failed: dict[str, str] = field(default_factory=dict)
     version: int = 0  # counts what changed: controls, runs that began or ended
     resume: bool = False  # a reload interrupted a run
@@ -116,4 +119,6 @@ class Sessions:
                 forgotten.stop()
                 if forgotten.evaluation is not None:
                     forgotten.evaluation.stop()
+                for bench in forgotten.benches.values():
+                    bench.stop()
             return session

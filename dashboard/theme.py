@@ -89,11 +89,14 @@ def style_sheet() -> str:
     dark = "".join(f"--{name}:{pair[1]};" for name, pair in pairs.items())
     variables = f":root{{{light}}}\n.dark{{{dark}--color-accent:{ACCENT[1]};}}\n"
     sheets = "".join(
-        (STATIC / name).read_text(encoding="utf-8") for name in ("satchel.css", "report.css", "evaluate.css")
+        (STATIC / name).read_text(encoding="utf-8")
+        for name in ("satchel.css", "segments.css", "report.css", "evaluate.css")
     )
     return variables + colour_rules() + sheets
 
 
 def script() -> str:
-    """For the page's head: pasting pictures, and pictures that fill the screen when clicked."""
-    return f"<script>{(STATIC / 'page.js').read_text(encoding='utf-8')}</script>"
+    """For the page's head: pasting pictures, pictures that fill the screen when clicked, and the masks of a picture."""
+    return "".join(
+        f"<script>{(STATIC / name).read_text(encoding='utf-8')}</script>" for name in ("page.js", "segments.js")
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,15 @@ ROOT = Path(__file__).resolve().parents[1]
 def shared_data() -> Path:
     """Where the real weights and photos are, if they are anywhere."""
     return Path(os.environ.get("SATCHEL_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that a test keeps goes into the user's own folders."""
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in ("SATCHEL_CACHE", "SATCHEL_DATA"):
+            patch.setenv(variable, str(tmp_path_factory.mktemp(variable.lower())))
+        yield
 
 
 @pytest.fixture(scope="session")

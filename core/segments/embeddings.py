@@ -13,6 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from core.paths import cache_dir
+
 LARGEST = 2 << 30  # bytes; a published SAM's embedding takes 2 MB, the compact one's a quarter
 SUFFIX = ".safetensors"
 
@@ -30,7 +32,7 @@ class EmbeddingCache:
     """
 
     def __init__(self, folder: str | Path | None = None, limit: int = LARGEST) -> None:
-        self.folder = Path(folder) if folder is not None else default_folder()
+        self.folder = Path(folder) if folder is not None else cache_dir() / "embeddings"
         self.limit = limit
         self.notes: list[str] = []
         self._lock = threading.Lock()
@@ -113,14 +115,6 @@ class EmbeddingCache:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
-
-
-def default_folder() -> Path:
-    """`$SATCHEL_CACHE`, or `satchel` in the user's cache folder."""
-    own = os.environ.get("SATCHEL_CACHE")
-    if own:
-        return Path(own) / "embeddings"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "satchel" / "embeddings"
 
 
 def _halved(value: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from core.runtime.chunks import FixedChunk, chunked
+from core.runtime.interrupt import check
 from core.segments.sam import EverythingParameters
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Generator:
             found.cat(self._masks_at(points[start:end], im_size, crop_box, orig_size))
 
         for _ in chunked(self._chunk, self.predictor.device, len(points), ask):
-            pass
+            check()
         return found
 
     def _masks_at(

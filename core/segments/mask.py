@@ -107,6 +107,31 @@ class Mask:
         dense[top : top + height, left : left + width] = self.crop()
         return dense
 
+    def crop_at(self, size: tuple[int, int]) -> tuple[int, int, np.ndarray]:
+        """What of it is seen on a copy of the picture of another size (height, width), each pixel as the nearest one.
+
+        Returns:
+            (top, left) of its box on the copy, and bool [height, width] of that box. Nothing larger is decoded.
+        """
+        left, top, width, height = self.box
+        if size == self.size:
+            return top, left, self.crop()
+        rows, first_row = _nearest(top, height, self.size[0], size[0])
+        columns, first_column = _nearest(left, width, self.size[1], size[1])
+        # a pixel lies inside where an odd number of runs ends before it
+        places = columns[None, :] * self.size[0] + rows[:, None]
+        inside = np.searchsorted(np.cumsum(self.counts, dtype=np.int64), places, side="right") % 2 == 1
+        return first_row, first_column, inside
+
+    def resized(self, size: tuple[int, int]) -> Mask:
+        """Over a copy of the picture of another size (height, width); thin masks may vanish from a smaller one."""
+        if size == self.size:
+            return self
+        dense = np.zeros(size, bool)
+        top, left, inside = self.crop_at(size)
+        dense[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
+        return Mask.from_dense(dense)
+
     def complement(self) -> Mask:
         """Everything outside."""
         counts = self.counts[1:] if self.counts[0] == 0 else np.concatenate([[0], self.counts])
@@ -155,6 +180,13 @@ def covered(masks: Sequence[Mask], at_least: int = 1) -> Mask:
     before = np.concatenate([[False], deep[:-1]])
     edges = edges[order]
     return Mask.from_spans(edges[deep & ~before], edges[~deep & before], masks[0].size)
+
+
+def _nearest(start: int, length: int, full: int, other: int) -> tuple[np.ndarray, int]:
+    """The pixels of another axis that show [start, start + length) of the full one: where they look, and the first."""
+    at = ((np.arange(other) + 0.5) * full / other).astype(np.int64)
+    first, stop = np.searchsorted(at, (start, start + length))
+    return at[first:stop], int(first)
 
 
 def _misfit(height: int, width: int) -> UserError:

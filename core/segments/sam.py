@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +19,7 @@ from core.parameters import Parameters, parameter
 from core.runtime.chunks import out_of_memory
 from core.runtime.device import choose_device, choose_precision
 from core.runtime.fingerprints import add_weights
+from core.runtime.recent import Recent
 from core.segments.checkpoints import COMPACT, load_sam
 from core.segments.embeddings import EmbeddingCache
 from core.segments.mask import Mask
@@ -94,8 +93,8 @@ class Sam:
         h = hashlib.sha256()
         add_weights(h, self._module)
         self.fingerprint = h.hexdigest()
-        self._embeddings: _Recent[Tensor] = _Recent(REMEMBERED)
-        self._views: _Recent[tuple[Image.Image, np.ndarray]] = _Recent(REMEMBERED)
+        self._embeddings: Recent[str, Tensor] = Recent(REMEMBERED)
+        self._views: Recent[int, tuple[Image.Image, np.ndarray]] = Recent(REMEMBERED)
 
     @property
     def source(self) -> str:
@@ -257,27 +256,6 @@ def open_sam(
     """
     device = choose_device(device)
     return Sam(load_sam(spec, progress), spec, device=device, precision=precision, cache=cache)
-
-
-class _Recent(OrderedDict[Hashable, Value]):
-    """The last few values by key; safe to use from several threads."""
-
-    def __init__(self, most: int) -> None:
-        super().__init__()
-        self._most, self._lock = most, threading.Lock()
-
-    def get(self, key: Hashable, default: Any = None) -> Any:
-        with self._lock:
-            if key not in self:
-                return default
-            self.move_to_end(key)
-            return self[key]
-
-    def put(self, key: Hashable, value: Value) -> None:
-        with self._lock:
-            self[key] = value
-            while len(self) > self._most:
-                self.popitem(last=False)
 
 
 def _checked(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 import pytest
 
 pytestmark = pytest.mark.browser
@@ -35,6 +36,10 @@ def test_a_run_on_the_examples(visits: Any, width: int, theme: str) -> None:
     board = tab.get_by_test_id("leaderboard")
     assert board.locator("tbody").first.locator("tr").count() == 2
     assert board.locator("tbody.controls tr").count() == 3
+    with tab.expect_download() as download:
+        tab.locator("#leaderboard-csv").click()
+    table = pd.read_csv(download.value.path())
+    assert set(zip(table["explainer"], table["metric"])) >= {("gradient", "sparseness"), ("edges", "insertion")}
     assert "Only 2 pictures" in tab.get_by_test_id("evaluation-answer").inner_text()
     assert tab.get_by_test_id("scatter").locator(".plot .mark").count() == 2
     assert "forgets what it learned" in tab.get_by_test_id("sanity").inner_text()

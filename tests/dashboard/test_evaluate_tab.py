@@ -16,6 +16,7 @@ from dashboard.evaluation_data import Standing, caveat, headline
 from dashboard.evaluation_run import LiveEvaluation, dataset_of
 from dashboard.pictures import Pictures
 from dashboard.runs import FairLock
+from dashboard.segments_work import SavedSegments
 from tests.dashboard.conftest import photo, save, tiny_classifier
 
 MEANS = {"suppression": 0.5, "grad-cam": 0.4, "edges": 0.1}
@@ -116,7 +117,7 @@ def test_what_is_undefined_is_a_dash_and_no_bar() -> None:
 
 @pytest.fixture
 def sources(tmp_path: Path) -> list[Any]:
-    pictures = Pictures()
+    pictures = Pictures(SavedSegments(lambda: tmp_path / "none"))
     return [pictures.read(Path(save(tmp_path, f"{i}.png", photo(seed=i))), "same name") for i in range(3)]
 
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 import torch
 
-from core.segments.embeddings import EmbeddingCache, default_folder
+from core.segments.embeddings import EmbeddingCache
 
 
 def blob(size: int = 1000, value: float = 1.0) -> dict[str, torch.Tensor]:
@@ -119,7 +119,7 @@ def test_clearing_removes_all(cache):
 
 def test_the_folder_can_be_set(monkeypatch, tmp_path):
     monkeypatch.setenv("SATCHEL_CACHE", str(tmp_path))
-    assert default_folder() == tmp_path / "embeddings"
+    assert EmbeddingCache().folder == tmp_path / "embeddings"
     monkeypatch.delenv("SATCHEL_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_folder() == tmp_path / "satchel" / "embeddings"
+    assert EmbeddingCache().folder == tmp_path / "satchel" / "embeddings"

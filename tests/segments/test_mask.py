@@ -91,3 +91,13 @@ def test_runs_that_fit_no_picture(counts, size, words):
 def test_masks_of_different_sizes_are_not_compared():
     with pytest.raises(ValueError, match="one size"):
         Mask.from_dense(np.ones((2, 3), bool)).iou(Mask.from_dense(np.ones((3, 2), bool)))
+
+
+@pytest.mark.parametrize("size", [(24, 40), (48, 80), (31, 17), (97, 203), (1, 1)])
+def test_a_mask_on_a_copy_of_another_size_takes_the_nearest_pixels(size: tuple[int, int]) -> None:
+    random = np.random.default_rng(5)
+    for dense in (random.random((48, 80)) < 0.3, np.zeros((48, 80), bool), np.ones((48, 80), bool)):
+        mask = Mask.from_dense(dense)
+        rows = ((np.arange(size[0]) + 0.5) * 48 / size[0]).astype(int)
+        columns = ((np.arange(size[1]) + 0.5) * 80 / size[1]).astype(int)
+        np.testing.assert_array_equal(mask.resized(size).decode(), dense[rows][:, columns])

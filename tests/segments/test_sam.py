@@ -12,6 +12,7 @@ from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 
 from core.errors import UserError
 from core.images import Picture
+from core.runtime.interrupt import Interrupted, interruptible
 from core.segments import everything as everything_module
 from core.segments.compact_sam import Shape, build
 from core.segments.embeddings import EmbeddingCache
@@ -197,6 +198,15 @@ def test_no_memory_at_all_is_told_in_a_sentence(sam, monkeypatch):
 
 
 # --- the cache --------------------------------------------------------------------------------------------------------
+
+
+def test_everything_ends_when_it_is_not_wanted_any_more(sam, tmp_path):
+    asked = []
+    with interruptible(lambda: asked.append(1) or len(asked) > 1), pytest.raises(Interrupted):
+        sam.everything(picture(), EverythingParameters(points=8, quality=0.0, stability=0.0))
+    assert len(asked) == 2  # 64 points go 16 at a time; half of them were not asked
+    again = EverythingParameters(points=8, quality=0.0, stability=0.0)
+    assert len(sam.everything(picture(), again)) > 0  # nothing half done was kept
 
 
 def test_a_picture_is_encoded_once_for_clicks_and_everything(sam):

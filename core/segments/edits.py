@@ -1,0 +1,214 @@
+"""What a person does to the segments of one picture, one function each. Nothing is changed in place.
+
+Segments are meant by the key of their mask (`mask_key`), not by their place: an edit still means the same masks after
+somebody else has added or removed others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from core.errors import UserError
+from core.segments.mask import Mask
+from core.segments.records import mask_key
+from core.segments.segments import MIN_AREA, Segment, Segments, default_kind, legal_name
+
+DRAWN = "drawn"
+
+
+@dataclass(frozen=True)
+class Edited:
+    """What came out.
+
+    Attributes:
+        segments: of the whole picture.
+        touched: keys of the masks that were changed or made.
+        action: what was done, in words.
+        nameless: keys of masks that were left without a name on purpose.
+    """
+
+    segments: Segments
+    touched: tuple[str, ...]
+    action: str
+    nameless: frozenset[str] = frozenset()
+
+
+Edit = Callable[[Segments], Edited]
+
+
+def rename(keys: Sequence[str], name: str) -> Edit:
+    """Give masks a name; an empty one takes theirs away. Whoever saves it knows the kind of a known name.
+
+    Raises:
+        UserError: the name is not legal; on use, no mask is chosen or one is not there any more.
+    """
+    name = legal_name(name)
+
+    def edit(segments: Segments) -> Edited:
+        chosen = _chosen(segments, keys)
+        changes = {"name": name, "kind": default_kind(name), "naming": "typed" if name else ""}
+        items = tuple(replace(item, **changes, confidence=None) if item in chosen else item for item in segments)
+        done = f"named {_count(chosen)} {name}" if name else f"took the name from {_count(chosen)}"
+        return Edited(replace(segments, items=items), tuple(keys), done, frozenset() if name else frozenset(keys))
+
+    return edit
+
+
+def accept(keys: Sequence[str]) -> Edit:
+    """Agree with proposed names.
+
+    Raises:
+        UserError: on use, none of the masks has a proposed name, or one is not there any more.
+    """
+
+    def edit(segments: Segments) -> Edited:
+        chosen = [item for item in _chosen(segments, keys) if item.naming == "proposed"]
+        if not chosen:
+            raise UserError("None of these masks has a proposed name; type one.")
+        items = tuple(replace(item, naming="accepted") if item in chosen else item for item in segments)
+        return Edited(replace(segments, items=items), tuple(keys), f"accepted {_count(chosen)}")
+
+    return edit
+
+
+def add(mask: Mask, source: str = DRAWN, score: float | None = None) -> Edit:
+    """Put a mask on top, without a name.
+
+    Raises:
+        UserError: on use, it is too small, or that very mask is there already.
+    """
+
+    def edit(segments: Segments) -> Edited:
+        if mask.area < MIN_AREA:
+            raise UserError(f"That mask has only {mask.area} pixels; at least {MIN_AREA} are needed. Click elsewhere.")
+        key = mask_key(mask)
+        if any(item.mask == mask for item in segments):
+            raise UserError("That very mask is there already; click on it to name it.")
+        items = (*segments.items, Segment(mask, score=score, source=source))
+        return Edited(replace(segments, items=items), (key,), "cut a mask")
+
+    return edit
+
+
+def merge(keys: Sequence[str]) -> Edit:
+    """Make one mask of several. It has the name of the largest of them that has one.
+
+    Raises:
+        UserError: on use, fewer than two are chosen, or one is not there any more.
+    """
+
+    def edit(segments: Segments) -> Edited:
+        chosen = _chosen(segments, keys)
+        if len(chosen) < 2:
+            raise UserError("Choose two or more masks to merge: hold Shift and click on the others.")
+        model = max(chosen, key=lambda item: (bool(item.name), item.mask.area))
+        whole = replace(model, mask=model.mask.union(*(item.mask for item in chosen)), score=None, source=DRAWN)
+        if whole.naming == "proposed":  # for a mask that is no more
+            whole = replace(whole, name="", kind="unset", naming="", confidence=None)
+        items = _put(segments, chosen, (whole,))
+        return Edited(replace(segments, items=items), (mask_key(whole.mask),), f"merged {len(chosen)} masks")
+
+    return edit
+
+
+def split(keys: Sequence[str]) -> Edit:
+    """Divide a mask into its connected pieces; or, of two masks, take the smaller out of the larger.
+
+    Pieces under MIN_AREA pixels go.
+
+    Raises:
+        UserError: on use, there is nothing to divide, or a mask is not there any more.
+    """
+
+    def edit(segments: Segments) -> Edited:
+        chosen = sorted(_chosen(segments, keys), key=lambda item: -item.mask.area)
+        if len(chosen) > 2:
+            raise UserError("Choose one mask to split into its pieces, or two to take the smaller out of the larger.")
+        whole = chosen[0]
+        if len(chosen) == 2:
+            rest = whole.mask.intersection(chosen[1].mask.complement())
+            if rest.area == whole.mask.area:
+                raise UserError("These two masks do not overlap, so there is nothing to take out.")
+            pieces, done = [rest] if rest.area >= MIN_AREA else [], "took a mask out of another"
+        else:
+            pieces, done = _pieces(whole.mask), "split a mask"
+            if len(pieces) < 2:
+                raise UserError(
+                    "That mask is in one piece; cut the part out with a click, then split with both chosen."
+                )
+        parts = tuple(replace(whole, mask=piece, score=None, source=DRAWN) for piece in pieces)
+        items = _put(segments, [whole], parts)
+        return Edited(replace(segments, items=items), tuple(mask_key(piece) for piece in pieces), done)
+
+    return edit
+
+
+def delete(keys: Sequence[str]) -> Edit:
+    """Remove masks.
+
+    Raises:
+        UserError: on use, none is chosen, or one is not there any more.
+    """
+
+    def edit(segments: Segments) -> Edited:
+        chosen = _chosen(segments, keys)
+        items = tuple(item for item in segments if item not in chosen)
+        return Edited(replace(segments, items=items), (), f"deleted {_count(chosen)}")
+
+    return edit
+
+
+def replace_unnamed(found: Segments) -> Edit:
+    """Put a new cut in place of all masks that nobody has named.
+
+    New masks that are about the same as one that stays are left out.
+    """
+
+    def edit(segments: Segments) -> Edited:
+        kept = tuple(item for item in segments if item.name and item.naming != "proposed")
+        new = tuple(item for item in found if all(item.mask.iou(other.mask) < 0.9 for other in kept))
+        items = (*kept, *new)
+        return Edited(replace(segments, items=items), (), f"cut into {len(new)} masks")
+
+    return edit
+
+
+def _chosen(segments: Segments, keys: Iterable[str]) -> list[Segment]:
+    wanted = set(keys)
+    if not wanted:
+        raise UserError("Choose a mask first: click on it.")
+    chosen = [item for item in segments if mask_key(item.mask) in wanted]
+    if len({mask_key(item.mask) for item in chosen}) < len(wanted):
+        raise UserError("A mask that you chose is not there any more; choose again.")
+    return chosen
+
+
+def _put(segments: Segments, gone: Sequence[Segment], new: Sequence[Segment]) -> tuple[Segment, ...]:
+    """All but those that are `gone`; the new ones stand where the first of them stood."""
+    place = min(segments.items.index(item) for item in gone)
+    before = [item for item in segments.items[:place] if item not in gone]
+    after = [item for item in segments.items[place:] if item not in gone]
+    return (*before, *new, *after)
+
+
+def _pieces(mask: Mask) -> list[Mask]:
+    """Its connected pieces (neighbours by side or corner), the largest first."""
+    from scipy.ndimage import find_objects, label
+
+    left, top, _, _ = mask.box
+    numbered, _ = label(mask.crop(), np.ones((3, 3), int))
+    found = []
+    for number, (rows, columns) in enumerate(find_objects(numbered), 1):
+        piece = numbered[rows, columns] == number
+        if piece.sum() >= MIN_AREA:
+            dense = np.zeros(mask.size, bool)
+            dense[top + rows.start : top + rows.stop, left + columns.start : left + columns.stop] = piece
+            found.append(Mask.from_dense(dense))
+    return sorted(found, key=lambda piece: -piece.area)
+
+
+def _count(chosen: Sequence[Segment]) -> str:
+    return "1 mask" if len(chosen) == 1 else f"{len(chosen)} masks"

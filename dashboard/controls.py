@@ -1,0 +1,27 @@
+"""Components that several tabs make alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from core.parameters import ParameterSpec
+
+
+def title(text: str) -> None:
+    """The heading of an area."""
+    gr.HTML(f"<h2>{text}</h2>", elem_classes="title")
+
+
+def control(owner: str, spec: ParameterSpec) -> Any:
+    """A slider, a choice or a tick box, from what the parameter says of itself."""
+    label, element = spec.label.capitalize(), f"{owner}-{spec.name}"
+    shared: dict[str, Any] = {"label": label, "info": spec.help, "elem_id": element}
+    if spec.kind == "choice":
+        return gr.Dropdown(list(spec.choices or ()), value=spec.default, interactive=True, **shared)
+    if spec.kind == "bool":
+        return gr.Checkbox(spec.default, interactive=True, **shared)
+    if spec.low is None or spec.high is None:
+        return gr.Number(spec.default, interactive=True, **shared)
+    return gr.Slider(spec.low, spec.high, spec.default, step=spec.step, interactive=True, **shared)

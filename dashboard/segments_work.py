@@ -1,0 +1,305 @@
+"""What one visitor works on in the Segments tab: a data set and its store, the picture in view, a cut in the making."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from core.data import Dataset, Item, no_segments
+from core.errors import UserError
+from core.images import Picture
+from core.runtime.recent import Recent
+from core.segments.edits import Edit, Edited, add
+from core.segments.mask import Mask
+from core.segments.records import Record, mask_key
+from core.segments.review import Question, Review
+from core.segments.sam import Answer, Sam
+from core.segments.segments import Segments
+from core.segments.spread import current
+from core.segments.store import StaleError, Store
+from dashboard.pictures import Source, item_of
+
+TRIES = 50  # somebody else may save each time in between
+KEPT_PICTURES = 6  # whole ones, as they were read
+_pictures: Recent[tuple[str, str], Picture] = Recent(KEPT_PICTURES)
+
+
+@dataclass
+class Work:
+    """One data set and its segments.
+
+    Attributes:
+        data: what is cut and named.
+        store: where that is kept; other visitors may have theirs open on the same folder.
+    """
+
+    data: Dataset
+    store: Store
+
+    @cached_property
+    def items(self) -> dict[str, Item]:
+        return {item.id: item for item in self.data.items}
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        return {item.id: place for place, item in enumerate(self.data.items)}
+
+    def picture(self, picture: str) -> Picture:
+        """Read it, or find it.
+
+        Raises:
+            UserError: it cannot be read any more.
+        """
+        key = (self.data.source, picture)
+        known = _pictures.get(key)
+        return known if known is not None else _pictures.put(key, self.items[picture].picture())
+
+    def state(self, picture: str) -> str:
+        """ "named", "proposed" (names wait for an answer), "cut" (masks without names) or "bare"."""
+        return self._state(picture, self.store.journal.line(picture))
+
+    def counts(self) -> dict[str, int]:
+        """How many pictures are in each state."""
+        counts = dict.fromkeys(("named", "proposed", "cut", "bare"), 0)
+        lines = self.store.journal.pictures()
+        for picture in self.items:
+            counts[self._state(picture, lines.get(picture))] += 1
+        return counts
+
+    def _state(self, picture: str, line: dict[str, Any] | None) -> str:
+        if line is None:
+            return "bare" if self.items[picture].segments is no_segments else "named"
+        if line["proposed"]:
+            return "proposed"
+        return "named" if line["names"] else "cut" if line["masks"] else "bare"
+
+
+@dataclass
+class Cut:
+    """A mask in the making: what was clicked, and what the SAM answered.
+
+    Attributes:
+        points, labels: clicks in pixels of the picture, 1 inside and 0 outside.
+        box: (left, top, right, bottom) or None.
+        answers: one a click, the last one holds; chosen: which of its masks.
+    """
+
+    points: list[tuple[float, float]] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    box: tuple[float, float, float, float] | None = None
+    answer: Answer | None = None
+    chosen: int = 0
+
+    def ask(self, sam: Sam, picture: Picture) -> None:
+        """Ask for masks of all clicks so far; after the first one they correct the mask that was chosen.
+
+        Raises:
+            UserError: as of `Sam.predict`.
+        """
+        previous = None if self.answer is None else self.answer.logits[self.chosen]
+        self.answer = sam.predict(picture, self.points, self.labels, self.box, previous)
+        self.chosen = 0
+
+    def copy(self) -> Cut:
+        """One that further clicks may be added to."""
+        return replace(self, points=list(self.points), labels=list(self.labels))
+
+    @property
+    def mask(self) -> Mask | None:
+        """What would be kept."""
+        return None if self.answer is None else Mask.from_dense(self.answer.masks[self.chosen])
+
+
+class Bench:
+    """One visitor's place of work. Its methods may be called from several threads.
+
+    Attributes:
+        work: the data set.
+        picture: the id of the picture in view, or None where the data set is empty.
+        record, segments: what is saved of it (None: nothing yet), and its segments.
+        cut: the mask in the making.
+        review: the queue of proposed names, once it was asked for; asked: its questions on the page.
+        turn, shown: how often the page was told anything, and what it shows, by component.
+    """
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.lock = threading.RLock()
+        self.picture: str | None = None
+        self.record: Record | None = None
+        self.segments: Segments | None = None
+        self.cut = Cut()
+        self.review: Review | None = None
+        self.asked: tuple[Question, ...] = ()
+        self.turn = 0
+        self.shown: dict[str, str | None] = {}
+        self._stopped = threading.Event()
+        if work.items:
+            self.open(next(iter(work.items)))
+
+    def use(self, data: Dataset) -> None:
+        """Go on with other pictures in the same store (somebody added one)."""
+        with self.lock:
+            if data is self.work.data or tuple(item.id for item in data.items) == tuple(self.work.items):
+                return
+            self.work, self.review = Work(data, self.work.store), None
+            if self.picture not in self.work.items:
+                self.picture = self.record = self.segments = None
+                if self.work.items:
+                    self.open(next(iter(self.work.items)))
+
+    def open(self, picture: str) -> None:
+        """Bring a picture into view, with what is saved of it by now.
+
+        Raises:
+            UserError: it is not in the data set, or its masks cannot be read.
+        """
+        with self.lock:
+            if picture not in self.work.items:
+                raise UserError("That picture is not here any more; choose another.")
+            if picture != self.picture:
+                self.cut = Cut()
+            self.picture, self.record, self.segments = picture, None, None
+            self.record, self.segments = current(self.work.items[picture], self.work.store)
+
+    def begin(self) -> threading.Event:
+        """Something long begins, and ends whatever ran before; it is to end when the event is set."""
+        with self.lock:
+            self._stopped.set()
+            self._stopped = threading.Event()
+            return self._stopped
+
+    def stop(self) -> None:
+        """End what runs."""
+        self._stopped.set()
+
+    def step(self, by: int) -> None:
+        """The next picture but so many, round the ends."""
+        with self.lock:
+            if self.picture is not None:
+                ids = list(self.work.items)
+                self.open(ids[(self.work.places[self.picture] + by) % len(ids)])
+
+    def apply(self, edit: Edit) -> Edited:
+        """Do something to the segments in view and save it.
+
+        What somebody else saved meanwhile is kept: the edit is done again on top of theirs.
+
+        Raises:
+            UserError: the edit makes no sense there, or it cannot be saved; nothing is lost.
+        """
+        with self.lock:
+            if self.picture is None:
+                raise UserError("There is no picture yet; drop one in on the Explain tab.")
+            for attempt in range(TRIES):
+                segments = self.segments or Segments(self.work.picture(self.picture).size, ())
+                done = edit(segments)
+                if self.record is None:  # so that undo has something to go back to
+                    self._start(self.picture, segments)
+                keys = {mask_key(item.mask) for item in done.segments if not item.name}
+                nameless = (self.record.nameless if self.record else frozenset()) | done.nameless
+                try:
+                    saved = self.work.store.save(
+                        self.picture, done.segments, self.record, done.action, nameless=nameless & keys
+                    )
+                    self._take(saved)
+                    return done
+                except StaleError as error:
+                    self._take(error.theirs)
+                    if attempt == TRIES - 1:
+                        raise
+            raise AssertionError("unreachable")
+
+    def keep(self, source: str) -> Edited:
+        """Save the mask in the making.
+
+        Raises:
+            UserError: there is none, or as of `apply`.
+        """
+        with self.lock:
+            mask, answer = self.cut.mask, self.cut.answer
+            if mask is None or answer is None:
+                raise UserError("Nothing is cut yet: click on a thing in the picture, or draw a box around it.")
+            done = self.apply(add(mask, source, answer.scores[self.cut.chosen]))
+            self.cut = Cut()
+            return done
+
+    def undo(self) -> str:
+        """Take the last change of this picture back; what was done, in words."""
+        return self._turn(self.work.store.undo, "There is nothing to undo in this picture.")
+
+    def redo(self) -> str:
+        """Bring back what was taken back."""
+        return self._turn(self.work.store.redo, "There is nothing to bring back in this picture.")
+
+    def newer(self) -> str | None:
+        """Who changed the picture in view since it was opened here, if anybody; it is opened anew then."""
+        with self.lock:
+            if self.picture is None:
+                return None
+            line = self.work.store.journal.line(self.picture)
+            if line is None or line["version"] <= (self.record.version if self.record else 0):
+                return None
+            self.open(self.picture)
+            return f"{line['by']} changed this picture ({line['action']}); this is how it is now."
+
+    def _turn(self, turn: Callable[[Record], Record | None], nothing: str) -> str:
+        with self.lock:
+            found = None if self.record is None else turn(self.record)
+            if found is None:
+                raise UserError(nothing)
+            self._take(found)
+            return found.action
+
+    def _start(self, picture: str, segments: Segments) -> None:
+        with suppress(StaleError):  # somebody else did at the same moment; the edit will find out
+            self._take(self.work.store.save(picture, segments, None, "opened"))
+
+    def _take(self, record: Record) -> None:
+        self.record, self.segments = record, record.segments
+
+
+def page_data(sources: Iterable[Source]) -> Dataset:
+    """The pictures of a page as a data set; a picture has the same id whoever adds it."""
+    items = tuple(item_of(source, picture_id(source)) for source in sources)
+    return Dataset("pictures on this page", "page", items)
+
+
+def picture_id(source: Source) -> str:
+    """Its name and enough of its pixels' digest to tell it from all others of that name."""
+    return f"{source.name} {source.id[:8]}"
+
+
+class SavedSegments:
+    """What was named of the pictures of a page, for whoever shows them elsewhere. Safe between threads."""
+
+    def __init__(self, folder: Callable[[], Path]) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._store: Store | None = None
+
+    def version(self, source: Source) -> int:
+        """Counts up with every change; 0 as long as there was none."""
+        store = self._opened()
+        return store.journal.version(picture_id(source)) if store else 0
+
+    def named(self, source: Source, size: tuple[int, int]) -> Segments | None:
+        """The named segments over a copy of that size, if there are any."""
+        store = self._opened()
+        record = store.load(picture_id(source)) if store else None
+        found = [] if record is None else [replace(i, mask=i.mask.resized(size)) for i in record.segments if i.name]
+        seen = tuple(item for item in found if item.mask.area)
+        return Segments(size, seen) if seen else None
+
+    def _opened(self) -> Store | None:
+        with self._lock:
+            folder = self._folder()
+            if self._store is None and folder.is_dir():
+                with suppress(UserError):  # something else lies there; the Segments tab says so
+                    self._store = Store(folder)
+            return self._store
