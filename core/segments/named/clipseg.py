@@ -33,7 +33,7 @@ class ClipSeg(ConceptSegmenter):
 
     name = "clipseg"
     title = "CLIPSeg"
-    summary = "where the words you give fit the picture, one soft-edged mask a word"
+    summary = "where the words you give fit the picture, one mask a word"
     parameters = ClipSegParameters
     model_types = ("clipseg",)
     architecture = "CLIPSegForImageSegmentation"
