@@ -22,7 +22,7 @@ from dashboard.cli_common import (
 )
 from dashboard.cli_segment import KEPT_IN, StoreOption, tell_problems, tell_where
 
-CLIP = "openai/clip-vit-base-patch32"
+CLIP = "openai/clip-vit-large-patch14"
 
 if TYPE_CHECKING:
     from core.data import Dataset

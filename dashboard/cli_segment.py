@@ -81,6 +81,8 @@ def segment(
         opened = open_dataset(data, limit=limit)
         with loading_bar() as show:
             segmenter = get_segmenter(text, device=device, precision=precision, progress=show, **options)
+            if "sam" in options and "sam" not in segmenter.settings():
+                raise UserError(f"{segmenter.title} cuts by itself; leave --sam out.")
             parameters = parsed(segmenter, settings or ())
             signature = segmenter.signature(parameters)
             store = Store(out, by="satchel segment", data=opened.source)

@@ -17,7 +17,7 @@ from core.errors import UserError
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 CONFIG = "config.json"
-WEIGHTS = "*.safetensors"
+WEIGHTS = "model*.safetensors"
 # what is fetched: no pickles, and no code
 WANTED = ("*.json", "*.txt", "*.model", WEIGHTS)
 SAFELY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}

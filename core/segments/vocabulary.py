@@ -19,6 +19,7 @@ from torch import Tensor
 
 from core.images import Picture
 from core.runtime.fingerprints import add_weights
+from core.runtime.interrupt import check
 from core.segments.named.concepts import Reader, checked, open_reader
 from core.segments.naming import Beliefs
 from core.segments.segments import Segment, Segments
@@ -57,6 +58,7 @@ class Crops:
         reader = self.reader
         rows = [torch.zeros((0, reader.module.config.projection_dim))]
         for first in range(0, len(segments), TOGETHER):
+            check()
             crops = [crop(picture, segment) for segment in segments.items[first : first + TOGETHER]]
             pixels = reader.image_processor(crops, return_tensors="pt").pixel_values.to(reader.device)
             with reader.cast():

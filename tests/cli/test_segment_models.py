@@ -90,8 +90,9 @@ def test_concepts_cut_out_by_a_sam(satchel, folder, tmp_path):
         (("--concepts", "b" * 10_000), "10000 characters"),
         (("--concepts", "beak", "--set", "points=3"), "no parameter 'points'"),
         (("--concepts", "beak", "--superpixels"), "together"),
+        (("--concepts", "beak", "--sam", "vit_b"), "CLIPSeg cuts by itself"),
     ],
-    ids=["empty between", "empty", "twice", "long", "parameter", "two ways"],
+    ids=["empty between", "empty", "twice", "long", "parameter", "two ways", "needless SAM"],
 )
 def test_concepts_that_do_not_fit(satchel, folder, tmp_path, words, told):
     rest = ("--model-of-concepts", folder / "clipseg", "--out", tmp_path / "out")

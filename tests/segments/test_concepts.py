@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from text_models import WRITERS, write_clip
 
 from core.errors import UserError
@@ -155,6 +156,19 @@ def test_sam3_is_transformers_own(open_, reader_folder, picture):
     agree = (found.masks == expected["masks"][big].numpy().astype(bool)).mean()
     assert agree > 0.99
     assert set(one.segment(picture, Sam3Parameters(0.0, 0.0)).names) == set(CONCEPTS)
+
+
+def test_sam3_out_of_the_video_model(open_, reader_folder, tmp_path, picture):
+    """As it is published: the detector among the tensors of the tracker."""
+    folder = shutil.copytree(reader_folder("sam3"), tmp_path / "video")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({"model_type": "sam3_video", "detector_config": config}))
+    tensors = {f"detector_model.{key}": value for key, value in load_file(folder / "model.safetensors").items()}
+    save_file({**tensors, "tracker_model.x": torch.zeros(2)}, folder / "model.safetensors", {"format": "pt"})
+    one = get_segmenter(f"concepts:{folder}", concepts=["beak"], device="cpu")
+    everything = Sam3Parameters(confidence=0.0, threshold=0.0)
+    assert one.name == "sam3"
+    assert one.segment(picture, everything).names == open_("sam3", ["beak"]).segment(picture, everything).names != ()
 
 
 # -- words ------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from torch import Tensor
 from core.images import Picture
 from core.parameters import Parameters, parameter
 from core.preprocessing import Geometry, Preprocessing
+from core.runtime.interrupt import check
 from core.segments.named.concepts import USUAL, ConceptSegmenter, Reader
 from core.segments.named.planes import laid_over, named_pieces
 from core.segments.registry import register
@@ -32,7 +33,7 @@ class ClipSeg(ConceptSegmenter):
 
     name = "clipseg"
     title = "CLIPSeg"
-    summary = "where the words you give fit the picture, one soft-edged mask a word"
+    summary = "where the words you give fit the picture, one mask a word"
     parameters = ClipSegParameters
     model_types = ("clipseg",)
     architecture = "CLIPSegForImageSegmentation"
@@ -68,7 +69,9 @@ class ClipSeg(ConceptSegmenter):
         with reader.cast():
             seen = module.clip.vision_model(pixels, output_hidden_states=True).hidden_states
             layers = [seen[layer + 1] for layer in module.extract_layers]
-            # one word at a time, so that memory does not grow with the words; the decoder is small
-            logits = [module.decoder(layers, word[None]).logits.reshape(pixels.shape[2:]) for word in self._words]
+            logits = []
+            for word in self._words:  # one at a time, so that memory does not grow with them; the decoder is small
+                check()
+                logits.append(module.decoder(layers, word[None]).logits.reshape(pixels.shape[2:]))
         height, width = pixels.shape[2:]
         return torch.stack(logits).float().sigmoid().cpu(), Preprocessing((height, width), None).geometry(*picture.size)

@@ -14,6 +14,7 @@ from torchvision.ops import batched_nms, box_convert
 from core.errors import UserError
 from core.images import Picture
 from core.parameters import Parameters, parameter
+from core.runtime.interrupt import check
 from core.segments.checkpoints import COMPACT
 from core.segments.mask import Mask
 from core.segments.named.concepts import ConceptSegmenter, Reader
@@ -82,6 +83,7 @@ class GroundingDino(ConceptSegmenter):
     def cut(self, picture: Picture, parameters: GroundingDinoParameters) -> Segments:
         items: list[Segment] = []
         for index, box, score in self.boxes(picture, parameters):
+            check()
             answer = self._sam.sam.predict(picture, box=box)
             mask, concept = Mask.from_dense(answer.masks[0]), self.concepts[index]
             if mask.area:

@@ -9,6 +9,7 @@ import torch
 from core.images import Picture
 from core.parameters import Parameters, parameter
 from core.preprocessing import Preprocessing
+from core.runtime.interrupt import check
 from core.segments.mask import Mask
 from core.segments.named.concepts import ConceptSegmenter, Reader
 from core.segments.named.planes import laid_over
@@ -38,13 +39,13 @@ class Sam3(ConceptSegmenter):
     usual = "facebook/sam3"
 
     def prepare(self, reader: Reader) -> None:
-        longest = getattr(reader.module.config, "detector_config", reader.module.config).text_config
+        longest = reader.module.config.text_config.max_position_embeddings
         self._words = [
             reader.tokenizer(
                 concept,
                 padding="max_length",
                 truncation=True,
-                max_length=longest.max_position_embeddings,
+                max_length=longest,
                 return_tensors="pt",
             ).to(reader.device)
             for concept in self.concepts
@@ -58,6 +59,7 @@ class Sam3(ConceptSegmenter):
         with reader.cast():
             seen = reader.module.get_vision_features(pixels)
         for concept, words in zip(self.concepts, self._words):
+            check()
             with reader.cast():
                 found = reader.module(
                     vision_embeds=seen, input_ids=words.input_ids, attention_mask=words.attention_mask
