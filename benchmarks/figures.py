@@ -72,16 +72,14 @@ def measure_page(repeats: int) -> dict[str, Any]:
 
 
 def _start_of_page(page: Any) -> float:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [str(Path(sys.executable).with_name("satchel")), "serve", "--no-open", "--port", str(port)]
     # without bytecode caches, which this variable forbids, every start would compile torch and gradio anew
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     began = perf_counter()
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
     try:
-        while not _answers(port):
+        while not answers(port):
             if server.poll() is not None or perf_counter() - began > PATIENCE:
                 raise SystemExit(f"`satchel serve` ended or did not answer (exit code {server.poll()}).")
             sleep(0.02)
@@ -94,7 +92,13 @@ def _start_of_page(page: Any) -> float:
         server.wait(timeout=30)
 
 
-def _answers(port: int) -> bool:
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def answers(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 

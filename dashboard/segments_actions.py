@@ -22,11 +22,12 @@ from core.segments.store import Store
 from dashboard.page import Page
 from dashboard.segments_drawing import (
     SHOWN_AT_ONCE,
-    desk_data,
     holder,
+    masks_data,
     picture_data,
     progress_html,
     review_html,
+    state_data,
     strip_html,
 )
 from dashboard.segments_work import Bench, Cut, Work, page_data
@@ -76,7 +77,6 @@ class Shows:
         """The masks in view, and whatever else has changed since it was shown last."""
         with bench.lock:
             bench.turn += 1
-            values = desk_data(bench, chosen, say, problem) | {"turn": bench.turn}
             parts = {
                 self.w.progress: progress_html(bench.work),
                 self.w.strip: strip_html(bench),
@@ -85,9 +85,14 @@ class Shows:
             updates: Updates = {c: text for c, text in parts.items() if bench.shown.get(str(c.elem_id)) != text}
             bench.shown |= {str(component.elem_id): text for component, text in parts.items()}
             if bench.shown.get("picture") != bench.picture:
-                updates[self.w.picture] = holder("picture", picture_data(bench) | {"turn": bench.turn})
                 bench.shown["picture"] = bench.picture
-            return updates | {self.w.masks: holder("masks", values)}
+                updates[self.w.picture] = holder("picture", picture_data(bench) | {"turn": bench.turn})
+            # the masks are large: a click that only asks the SAM does not send them again
+            if "masks" not in bench.shown or bench.drawn is not bench.segments:
+                bench.shown["masks"], bench.drawn = str(bench.turn), bench.segments
+                updates[self.w.masks] = holder("masks", masks_data(bench) | {"turn": bench.turn})
+            state = state_data(bench, chosen, say, problem) | {"turn": bench.turn, "masks": bench.shown["masks"]}
+            return updates | {self.w.state: holder("state", state)}
 
 
 class Actions(Shows):
@@ -123,7 +128,7 @@ class Actions(Shows):
             bench = bench_of(self.page, key, on)
         except UserError as error:
             gr.Warning(escape(str(error)))
-            return {self.w.masks: gr.skip()}
+            return {self.w.state: gr.skip()}
         with bench.lock:
             try:
                 if given.get("picture") not in (None, bench.picture):

@@ -63,26 +63,16 @@ def picture_data(bench: Bench) -> dict[str, Any]:
     return {"id": bench.picture, "name": picture.name, "size": size, "src": jpeg(np.asarray(copy), 90)}
 
 
-def desk_data(bench: Bench, chosen: Sequence[str] = (), say: str = "", problem: bool = False) -> dict[str, Any]:
-    """The masks of the picture in view, and the cut in the making.
-
-    Args:
-        chosen: keys of the masks to choose.
-        say: a sentence for the visitor; problem: it is about something that could not be done.
-    """
-    values: dict[str, Any] = {"id": bench.picture, "say": say, "problem": problem, "chosen": list(chosen)}
-    values["names"] = _names(bench)
-    values["last"] = "" if bench.record is None else f"{bench.record.action}, by {bench.record.by}"
-    values["undo"] = bench.record is not None and bench.record.before is not None
-    values["redo"] = bench.record is not None and bool(bench.record.again)
+def masks_data(bench: Bench) -> dict[str, Any]:
+    """The masks of the picture in view, drawn as one; large, and the same until one of them changes."""
     if bench.picture is None:
-        return values | {"segments": [], "size": [1, 1], "map": packed(np.zeros(1, np.uint16)), "sets": [[]]}
+        return {"id": None, "segments": [], "size": [1, 1], "map": packed(np.zeros(1, np.uint32)), "sets": [[]]}
     full = bench.work.picture(bench.picture).size
     size = display_size(full)
     segments = bench.segments or Segments(full, ())
     laid = layers(segments, size)
-    colours = {entry["name"]: entry["colour"] for entry in values["names"]}
-    values |= {
+    return {
+        "id": bench.picture,
         "size": size,
         "map": packed(laid.sets.astype(np.uint32)),
         "sets": laid.members,
@@ -92,25 +82,43 @@ def desk_data(bench: Bench, chosen: Sequence[str] = (), say: str = "", problem: 
                 "title": title,
                 "name": item.name,
                 "naming": item.naming,
-                "kind": item.kind,
                 "confidence": item.confidence,
                 "share": item.mask.area / (full[0] * full[1]),
                 "source": item.source,
-                "colour": colours.get(item.name),
                 "at": anchor,
             }
             for item, title, anchor in zip(segments, segments.titles, laid.anchors)
         ],
-        "cut": _cut(bench, full, size),
     }
-    return values
 
 
-def _cut(bench: Bench, full: tuple[int, int], size: tuple[int, int]) -> dict[str, Any] | None:
+def state_data(bench: Bench, chosen: Sequence[str] = (), say: str = "", problem: bool = False) -> dict[str, Any]:
+    """All else: what may be done, the names, and the cut in the making.
+
+    Args:
+        chosen: keys of the masks to choose.
+        say: a sentence for the visitor; problem: it is about something that could not be done.
+    """
+    record = bench.record
+    return {
+        "id": bench.picture,
+        "say": say,
+        "problem": problem,
+        "chosen": list(chosen),
+        "names": _names(bench),
+        "last": "" if record is None else f"{record.action}, by {record.by}",
+        "undo": record is not None and record.before is not None,
+        "redo": record is not None and bool(record.again),
+        "cut": _cut(bench),
+    }
+
+
+def _cut(bench: Bench) -> dict[str, Any] | None:
     cut = bench.cut
-    if not cut.points and cut.box is None:
+    if bench.picture is None or (not cut.points and cut.box is None):
         return None
-    mask = cut.mask
+    full = bench.work.picture(bench.picture).size
+    size, mask = display_size(full), cut.mask
     values: dict[str, Any] = {
         "points": [(x / full[1], y / full[0], label) for (x, y), label in zip(cut.points, cut.labels)],
         "box": None if cut.box is None else [v / side for v, side in zip(cut.box, (full[1], full[0]) * 2)],

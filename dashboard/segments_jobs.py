@@ -125,7 +125,7 @@ class Jobs(Shows):
             bench = bench_of(self.page, key, on)
         except UserError as error:
             gr.Warning(escape(str(error)))
-            yield {self.w.masks: gr.skip()}
+            yield {self.w.state: gr.skip()}
             return
         stopped = bench.begin()
         yield {line.stop: gr.update(interactive=True), line.status: '<span class="busy">Starting</span>'}

@@ -45,6 +45,7 @@ class Widgets:
     strip: gr.HTML
     picture: gr.HTML
     masks: gr.HTML
+    state: gr.HTML
     desk: gr.HTML
     sam: gr.Dropdown
     cutter: gr.Radio
@@ -65,7 +66,7 @@ class Widgets:
     def shown(self) -> list[Any]:
         """What may change with any event."""
         lines = (part for line in (self.cutting, self.naming) for part in (line.stop, line.status))
-        return [self.on, self.progress, self.strip, self.picture, self.masks, self.questions, *lines]
+        return [self.on, self.progress, self.strip, self.picture, self.masks, self.state, self.questions, *lines]
 
 
 def build(page: Page) -> None:
@@ -100,6 +101,7 @@ def _layout(page: Page) -> Widgets:
             )
             picture = gr.HTML(elem_id="segments-picture", elem_classes="holder")
             masks = gr.HTML(elem_id="segments-masks", elem_classes="holder")
+            state = gr.HTML(elem_id="segments-state", elem_classes="holder")
     with gr.Row(elem_classes="sheet"):
         with gr.Column(scale=5, min_width=300, elem_classes="area"):
             title("Cut automatically")
@@ -134,8 +136,8 @@ def _layout(page: Page) -> Widgets:
                 naming = _job_line("naming")
             questions = gr.HTML(js_on_load=PICK, elem_id="segments-questions")
     return Widgets(
-        on, progress, strip, picture, masks, desk, sam, cutter, whole, cut, propose, review, cutting, naming, questions,
-        form, export, file, export_status, boxes, controls,
+        on, progress, strip, picture, masks, state, desk, sam, cutter, whole, cut, propose, review,
+        cutting, naming, questions, form, export, file, export_status, boxes, controls,
     )  # fmt: skip
 
 

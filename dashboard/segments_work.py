@@ -124,7 +124,7 @@ class Bench:
         record, segments: what is saved of it (None: nothing yet), and its segments.
         cut: the mask in the making.
         review: the queue of proposed names, once it was asked for; asked: its questions on the page.
-        turn, shown: how often the page was told anything, and what it shows, by component.
+        turn, shown, drawn: how often the page was told anything, what it shows, by component, and which masks.
     """
 
     def __init__(self, work: Work) -> None:
@@ -138,6 +138,7 @@ class Bench:
         self.asked: tuple[Question, ...] = ()
         self.turn = 0
         self.shown: dict[str, str | None] = {}
+        self.drawn: Segments | None = None
         self._stopped = threading.Event()
         if work.items:
             self.open(next(iter(work.items)))

@@ -22,7 +22,8 @@
       this.data = null;
       this.listen();
       this.watch('segments-picture', 'picture', (data) => this.showPicture(data));
-      this.watch('segments-masks', 'masks', (data) => this.take(data));
+      this.watch('segments-masks', 'masks', (data) => this.takeMasks(data));
+      this.watch('segments-state', 'state', (data) => { this.state = data; this.take(); });
     }
 
     watch(id, name, use) {
@@ -55,22 +56,36 @@
       this.shown = data.id;
     }
 
-    async take(data) {
-      const turn = (this.turn = (this.turn ?? 0) + 1);
-      const sets = new Uint32Array(await inflated(data.map));
-      const cut = data.cut?.mask ? new Uint8Array(await inflated(data.cut.mask)) : null;
-      if (turn !== this.turn) return; // a newer answer came in meanwhile
-      const other = data.id !== this.data?.id;
-      Object.assign(this, { data, sets, cut });
-      const here = new Set(data.segments.map((segment) => segment.key));
-      const wanted = data.chosen.length || other ? data.chosen : [...this.chosen];
+    async takeMasks(data) {
+      data.sets_at = new Uint32Array(await inflated(data.map));
+      if (data.turn < (this.masks?.turn ?? 0)) return; // a newer one came in meanwhile
+      this.masks = data;
+      this.take();
+    }
+
+    // state and masks come apart; they belong together once the state speaks of these masks
+    async take() {
+      const { state, masks } = this;
+      if (!state || !masks || String(masks.turn) !== state.masks) return;
+      const cut = state.cut?.mask ? new Uint8Array(await inflated(state.cut.mask)) : null;
+      if (state !== this.state || masks !== this.masks) return;
+      const other = masks.id !== this.data?.id;
+      const colours = new Map(state.names.map(({ name, colour }) => [name, colour]));
+      for (const segment of masks.segments) segment.colour = colours.get(segment.name) ?? null;
+      this.data = { ...masks, ...state };
+      this.cut = cut;
+      const here = new Set(masks.segments.map((segment) => segment.key));
+      const wanted = state.chosen.length || other ? state.chosen : [...this.chosen];
       this.chosen = new Set(wanted.filter((key) => here.has(key)));
-      if (other) this.under = null;
-      [this.canvas.height, this.canvas.width] = data.size;
-      this.smallest = Int32Array.from(data.sets, (members) => members[0] ?? -1);
-      this.outline();
+      if (this.sets !== masks.sets_at) {
+        this.sets = masks.sets_at;
+        this.under = null;
+        [this.canvas.height, this.canvas.width] = masks.size;
+        this.smallest = Int32Array.from(masks.sets, (members) => members[0] ?? -1);
+        this.outline();
+      }
       this.root.classList.remove('waiting');
-      this.say(data.say, data.problem);
+      this.say(state.say, state.problem);
       this.write();
       this.paint();
     }

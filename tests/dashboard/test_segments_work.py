@@ -18,7 +18,15 @@ from core.segments.mask import Mask
 from core.segments.records import mask_key
 from core.segments.segments import Segment, Segments
 from core.segments.store import Store
-from dashboard.segments_drawing import close_up, desk_data, holder, picture_data, progress_html, strip_html
+from dashboard.segments_drawing import (
+    close_up,
+    holder,
+    masks_data,
+    picture_data,
+    progress_html,
+    state_data,
+    strip_html,
+)
 from dashboard.segments_layers import layers
 from dashboard.segments_work import Bench, SavedSegments, Work, page_data, picture_id
 from tests.dashboard.conftest import photo
@@ -73,14 +81,13 @@ def test_the_page_gets_what_the_script_needs(tmp_path: Path) -> None:
     one = bench(tmp_path / "store")
     one.apply(edits.recut(CUT))
     one.apply(edits.rename([mask_key(LEFT)], '"><script>alert(1)</script>'))
-    values = desk_data(one, [mask_key(LEFT)], "said")
+    values, state = masks_data(one), state_data(one, [mask_key(LEFT)], "said")
     sets = np.frombuffer(zlib.decompress(base64.b64decode(values["map"])), np.uint32).reshape(values["size"])
     assert [values["segments"][place]["key"] for place in values["sets"][sets[30, 20]]] == [mask_key(LEFT)]
     assert [entry["naming"] for entry in values["segments"]] == ["typed", "", ""]
-    assert values["undo"]
-    assert not values["redo"]
-    assert values["chosen"] == [mask_key(LEFT)]
-    text = holder("masks", values)
+    assert (state["undo"], state["redo"], state["chosen"]) == (True, False, [mask_key(LEFT)])
+    assert [(entry["name"][:3], entry["count"]) for entry in state["names"]] == [('"><', 1)]
+    text = holder("masks", values) + holder("state", state)
     assert "<script>" not in text  # a name is data
     assert picture_data(one)["size"] == SIZE
     assert 'class="named" aria-current=true' in strip_html(one)
