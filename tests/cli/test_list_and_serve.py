@@ -19,6 +19,8 @@ DEFAULTS = {
     "labels": None,
     "report": None,
     "evaluation": None,
+    "data": None,
+    "segments": None,
     "host": "127.0.0.1",
     "port": 7860,
     "open_browser": True,
@@ -71,7 +73,7 @@ def test_without_a_command_the_page_opens_on_the_demo(satchel, launched):
 
 
 def test_serve_hands_its_options_on(satchel, launched):
-    words = "--model demo:vit --labels names.txt --report found --evaluation judged"
+    words = "--model demo:vit --labels names.txt --report found --evaluation judged --data birds --segments cut"
     words += " --host 0.0.0.0 --port 8000 --no-open --share"
     assert satchel("serve", *words.split()).code == 0
     assert launched == [
@@ -80,6 +82,8 @@ def test_serve_hands_its_options_on(satchel, launched):
             "labels": Path("names.txt"),
             "report": Path("found"),
             "evaluation": Path("judged"),
+            "data": "birds",
+            "segments": Path("cut"),
             "host": "0.0.0.0",
             "port": 8000,
             "open_browser": False,
