@@ -33,27 +33,37 @@ def positions(sam: Sam, grid: int, place: tuple[int, int]) -> Tensor:
 
 def answer(
     sam: Sam,
-    embedding: Tensor,
+    embeddings: Tensor,
     points: Tensor,
     marks: Tensor,
     boxes: Tensor | None,
     previous: Tensor | None = None,
     place: tuple[int, int] = (0, 0),
 ) -> tuple[Tensor, Tensor]:
-    """All outputs for the prompts of one picture: logits [N, 4, 4g, 4g] and guessed quality [N, 4].
+    """All outputs for N prompts about each of B pictures: logits [B * N, 4, 4g, 4g], guessed quality [B * N, 4].
+
+    It is the package's `MaskDecoder.predict_masks`, which takes one picture, for several at once.
 
     Args:
-        embedding: [1, C, g, g]; points, marks, boxes: as in Lesson, in pixels.
-        previous: logits [N, 1, 4g, 4g] of the answer that the last click corrects.
-        place: where in the whole input the picture lies, as of `positions`.
+        embeddings: [B, C, g, g]; points [B * N, K, 2], marks [B * N, K] and boxes [B * N, 4]: as in Lesson, in pixels.
+        previous: logits [B * N, 1, 4g, 4g] of the answer that the last click corrects.
+        place: where in the whole input the pictures lie, as of `positions`.
     """
-    grid = embedding.shape[-1]
+    decoder, grid, count = sam.mask_decoder, embeddings.shape[-1], len(points)
     corner = torch.tensor([place[1] * GRID, place[0] * GRID])
-    with torch.autocast(embedding.device.type, enabled=False):  # a position needs more digits than bfloat16 has
+    with torch.autocast(embeddings.device.type, enabled=False):  # a position needs more digits than bfloat16 has
         framed = None if boxes is None else boxes + corner.repeat(2)
         sparse, dense = sam.prompt_encoder((points + corner, marks), framed, previous)
-        dense = dense[:, :, :grid, :grid]
-    return sam.mask_decoder.predict_masks(embedding, positions(sam, grid, place), sparse, dense)
+        if previous is None:  # the same everywhere, and of the whole input's size
+            dense = sam.prompt_encoder.no_mask_embed.weight[..., None, None]
+    own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+    asked = torch.cat([own.expand(count, -1, -1), sparse], 1)
+    shown = embeddings.repeat_interleave(count // len(embeddings), 0) + dense
+    tokens, seen = decoder.transformer(shown, positions(sam, grid, place).expand(count, -1, -1, -1), asked)
+    fine = decoder.output_upscaling(seen.transpose(1, 2).unflatten(2, (grid, grid)))
+    weights = [head(tokens[:, 1 + i]) for i, head in enumerate(decoder.output_hypernetworks_mlps)]
+    logits = (torch.stack(weights, 1) @ fine.flatten(2)).unflatten(2, (fine.shape[-2], fine.shape[-1]))
+    return logits, decoder.iou_prediction_head(tokens[:, 0])
 
 
 @torch.no_grad()
@@ -77,27 +87,27 @@ def correcting_click(
     return points, torch.where(wrong.gather(1, at), marks, -1)
 
 
-def lesson_loss(
+def lessons_loss(
     sam: Sam,
-    embedding: Tensor,
-    given: Lesson,
+    embeddings: Tensor,
+    given: list[Lesson],
     corrections: tuple[float, ...],
     generator: torch.Generator,
     balance: float = 0.0,
     place: tuple[int, int] = (0, 0),
 ) -> tuple[Tensor, Tensor]:
-    """The mean loss over the first answers and their corrections; and, [N], the IoU of the first ones.
+    """The mean loss over the first answers and their corrections; and, [B * N], the IoU of the first ones.
 
     Args:
-        embedding: [1, C, g, g] of the lesson's picture.
+        embeddings: [B, C, g, g] of the lessons' pictures.
+        given: lessons of one sort, clicks or boxes, with N prompts each.
         corrections: chances of 0, 1, 2, ... rounds of correcting clicks.
         balance: as of `mask_loss`; place: as of `positions`.
     """
-    points, marks = torch.from_numpy(given.points), torch.from_numpy(given.marks)
-    boxes = None if given.boxes is None else torch.from_numpy(given.boxes)
-    targets, meant = targets_of(given), torch.from_numpy(given.meant)
+    points, marks, boxes = prompts_of(given)
+    targets, meant = targets_of(given), torch.from_numpy(np.concatenate([one.meant for one in given]))
     wanted = targets[torch.arange(len(meant)), meant]
-    logits, quality = answer(sam, embedding, points, marks, boxes, place=place)
+    logits, quality = answer(sam, embeddings, points, marks, boxes, place=place)
     loss, first = answer_loss(logits, quality, targets, meant, balance)
     losses = [loss]
     rounds = int(torch.multinomial(torch.tensor(corrections), 1, generator=generator))
@@ -106,16 +116,25 @@ def lesson_loss(
     alone = torch.cat([wanted[:, None], torch.zeros_like(targets[:, 1:])], 1)
     for _ in range(rounds):
         single = logits[:, 0].detach().float()
-        point, mark = correcting_click(single, wanted, given.image.shape[-1], generator)
+        point, mark = correcting_click(single, wanted, given[0].image.shape[-1], generator)
         points, marks = torch.cat([points, point], 1), torch.cat([marks, mark], 1)
-        logits, quality = answer(sam, embedding, points, marks, boxes, single[:, None] if keeps_mask else None, place)
+        previous = single[:, None] if keeps_mask else None
+        logits, quality = answer(sam, embeddings, points, marks, boxes, previous, place)
         losses.append(answer_loss(logits, quality, alone, torch.zeros_like(meant), balance)[0])
     return torch.stack(losses).mean(), first
 
 
-def targets_of(given: Lesson) -> Tensor:
-    """[N, MEANINGS, side / 2, side / 2] float32 in [0, 1]."""
-    return torch.from_numpy(given.targets).float() / 255
+def prompts_of(given: list[Lesson]) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Points, marks and boxes of lessons of one sort, one after the other."""
+    boxes = [one.boxes for one in given if one.boxes is not None]
+    points, marks = (np.concatenate(values) for values in zip(*((one.points, one.marks) for one in given)))
+    framed = torch.from_numpy(np.concatenate(boxes)) if boxes else None
+    return torch.from_numpy(points), torch.from_numpy(marks), framed
+
+
+def targets_of(given: list[Lesson]) -> Tensor:
+    """[B * N, MEANINGS, side / 2, side / 2] float32 in [0, 1]."""
+    return torch.from_numpy(np.concatenate([one.targets for one in given])).float() / 255
 
 
 def images_of(lessons: list[Lesson]) -> Tensor:

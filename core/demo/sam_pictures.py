@@ -45,7 +45,7 @@ def picture(seed: int, number: int, side: int) -> Labelled:
 def moved(rng: np.random.Generator, picture: Labelled, side: int) -> Labelled:
     """A square picture flipped, turned and cropped at random to `side` pixels; at times to a frame that is not square.
 
-    Four in ten stay upright and whole.
+    Four in ten stay upright and whole, where `side` is not so small that nothing would be seen.
     """
     import cv2
 
@@ -54,12 +54,12 @@ def moved(rng: np.random.Generator, picture: Labelled, side: int) -> Labelled:
         image, labels = image[:, ::-1], labels[:, ::-1]
     width = height = side
     zoom, angle, slack = 1.0, 0.0, np.zeros(2)
-    if rng.random() < 0.6:
+    if rng.random() < 0.6 or 2 * side < drawn:
         quarter = int(rng.choice((0, 1, 2, 3), p=(0.55, 0.15, 0.15, 0.15)))
         image, labels = np.rot90(image, quarter), np.rot90(labels, quarter)
         if rng.random() < 0.3:
             width, height = rng.permutation([side, int(side * rng.uniform(0.45, 0.95))]).tolist()
-        zoom = float(np.exp(rng.uniform(*ZOOMS))) * max(width, height) / side
+        zoom = float(np.exp(rng.uniform(ZOOMS[0], max(ZOOMS[1], np.log(drawn / side))))) * max(width, height) / side
         angle = rng.normal(0, 8)
         slack = np.maximum(np.array([side * zoom - width, side * zoom - height]) / 2, 0)
     scale = zoom * side / drawn

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from core.demo.sam_dense import Apart
 from core.demo.sam_lessons import Lesson, lesson
 from core.demo.sam_loss import overlap
-from core.demo.sam_passes import answer, encode, images_of, lesson_loss, positions, targets_of
+from core.demo.sam_passes import answer, encode, images_of, lessons_loss, positions, prompts_of, targets_of
 from core.demo.sam_pictures import KEPT, picture
 from core.segments.compact_sam import Shape, build, save
 
@@ -53,7 +53,7 @@ class Stage:
     prompts: int
 
 
-STAGES = (Stage(0.12, 128, 16, 0), Stage(0.6, 128, 8, 8), Stage(1.0, 256, 4, 8))
+STAGES = (Stage(0.21, 128, 16, 0), Stage(0.35, 64, 16, 8), Stage(0.72, 128, 8, 8), Stage(1.0, 256, 4, 8))
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,15 @@ class Settings:
         seed: of the weights, the pictures and the prompts.
     """
 
-    minutes: float = 85.0
+    minutes: float = 90.0
     stages: tuple[Stage, ...] = STAGES
     rate: float = 1.5e-3
     decay: float = 0.02
     warm: float = 0.02
-    balanced: float = 0.6
+    balanced: float = 0.8
     corrections: tuple[float, ...] = (0.7, 0.3)
     anchors: int = 32
-    dense: float = 0.3
+    dense: float = 0.5
     average: float = 0.998
     bfloat16: bool = True
     seed: int = 0
@@ -196,19 +196,26 @@ class Run:
             row, column = torch.randint(self.shape.grid - grid + 1, (2,), generator=self.generator).tolist()
             places = self.apart(embeddings, positions(self.sam, grid, (row, column)))
             told = [
-                lesson_loss(
-                    self.sam, embeddings[i : i + 1], one, settings.corrections, self.generator, balance, (row, column)
+                lessons_loss(
+                    self.sam,
+                    embeddings[chosen],
+                    [lessons[i] for i in chosen],
+                    settings.corrections,
+                    self.generator,
+                    balance,
+                    (row, column),
                 )
-                for i, one in enumerate(lessons if prompted else [])
+                for chosen in (_by_sort(lessons) if prompted else [])
             ]
         things = torch.from_numpy(np.stack([one.things for one in lessons]))
         dense, reached = self.apart.loss(places, things, settings.anchors, self.generator)
         found = {"dense loss": float(dense.detach()), "dense IoU": reached}
         loss = dense
         if told:
-            asked = torch.stack([loss for loss, _ in told]).mean()
+            reached_by = torch.cat([iou for _, iou in told])
+            asked = torch.stack([loss * len(iou) for loss, iou in told]).sum() / len(reached_by)
             loss = asked + settings.dense * dense
-            found |= {"loss": float(asked.detach()), "IoU": float(torch.cat([iou for _, iou in told]).mean())}
+            found |= {"loss": float(asked.detach()), "IoU": float(reached_by.mean())}
         self.optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_([*self.sam.parameters(), *self.apart.parameters()], 1.0)
@@ -255,6 +262,12 @@ class Run:
         self.seconds, self.steps, self.seen = state["progress"]
 
 
+def _by_sort(lessons: list[Lesson]) -> list[list[int]]:
+    """The numbers of those that click, and of those that draw boxes."""
+    sorts = [[i for i, one in enumerate(lessons) if (one.boxes is None) == clicks] for clicks in (True, False)]
+    return [numbers for numbers in sorts if numbers]
+
+
 @torch.no_grad()
 def examine(sam: Sam, shape: Shape, side: int, count: int = HELD_OUT) -> dict[str, float]:
     """Mean IoU of the first answers on held-out lessons: of clicks by output 0 and by the best output, and of boxes."""
@@ -262,11 +275,10 @@ def examine(sam: Sam, shape: Shape, side: int, count: int = HELD_OUT) -> dict[st
     for index in range(count):
         given = lesson(HELD_OUT_SEED, index, picture(HELD_OUT_SEED, index, shape.side), side, 8)
         embedding = encode(sam, images_of([given]))
-        boxes = None if given.boxes is None else torch.from_numpy(given.boxes)
         middle = ((shape.grid - embedding.shape[-1]) // 2,) * 2
-        points, marks = torch.from_numpy(given.points), torch.from_numpy(given.marks)
+        points, marks, boxes = prompts_of([given])
         logits, _ = answer(sam, embedding, points, marks, boxes, place=middle)
-        wanted = targets_of(given)[torch.arange(len(given.meant)), given.meant]
+        wanted = targets_of([given])[torch.arange(len(given.meant)), given.meant]
         reached = overlap(logits, wanted[:, None])[:, :, 0]
         scores["click" if boxes is None else "box"].append(reached[:, 0])
         if boxes is None:

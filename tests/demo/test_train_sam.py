@@ -11,9 +11,9 @@ import torch
 from core.demo.sam_dense import DIMENSIONS, Apart, drawn
 from core.demo.sam_lessons import lesson
 from core.demo.sam_loss import answer_loss, assign, balanced, dice, focal, mask_loss, overlap
-from core.demo.sam_passes import answer, correcting_click, encode, positions
+from core.demo.sam_passes import answer, correcting_click, encode, positions, prompts_of
 from core.demo.sam_pictures import KEPT, picture
-from core.demo.train_sam import Lessons, Run, Settings, Stage, endless, examine, train
+from core.demo.train_sam import Lessons, Run, Settings, Stage, _by_sort, endless, examine, train
 from core.segments.checkpoints import load_sam
 from core.segments.compact_sam import Shape, build
 
@@ -112,17 +112,20 @@ def test_the_package_encodes_a_picture_alike():
         torch.testing.assert_close(encode(sam, images), sam.image_encoder(sam.preprocess(images)))
 
 
-def test_an_answer_is_what_the_packages_decoder_says():
+def test_answers_about_several_pictures_are_what_the_packages_decoder_says_of_each():
     sam = build(TINY)
-    points, marks = torch.tensor([[[20.0, 30]]]), torch.tensor([[1]])
+    points, marks = torch.rand(4, 2, 2) * 60, torch.tensor([[1, 0], [1, -1], [0, 1], [1, 1]])
     with torch.no_grad():
-        embedding = encode(sam, torch.rand(1, 3, 64, 64) * 255)
-        logits, quality = answer(sam, embedding, points, marks, None)
-        sparse, dense = sam.prompt_encoder((points, marks), None, None)
-        for several, part in ((False, slice(0, 1)), (True, slice(1, None))):
-            masks, scores = sam.mask_decoder(embedding, sam.prompt_encoder.get_dense_pe(), sparse, dense, several)
-            torch.testing.assert_close(masks, logits[:, part])
-            torch.testing.assert_close(scores, quality[:, part])
+        embeddings = encode(sam, torch.rand(2, 3, 64, 64) * 255)
+        logits, quality = answer(sam, embeddings, points, marks, None)
+        for picture_at, rows in ((0, slice(0, 2)), (1, slice(2, 4))):
+            sparse, dense = sam.prompt_encoder((points[rows], marks[rows]), None, None)
+            for several, part in ((False, slice(0, 1)), (True, slice(1, None))):
+                masks, scores = sam.mask_decoder(
+                    embeddings[picture_at : picture_at + 1], sam.prompt_encoder.get_dense_pe(), sparse, dense, several
+                )
+                torch.testing.assert_close(masks, logits[rows, part])
+                torch.testing.assert_close(scores, quality[rows, part])
 
 
 def test_pixels_that_are_told_apart_cost_nothing_and_others_do():
@@ -158,6 +161,17 @@ def test_the_rate_rises_and_falls_and_the_side_grows():
     assert rates[2:] == sorted(rates[2:], reverse=True)
     assert [settings.balance_at(part) for part in (0, 0.15, 0.3, 1)] == pytest.approx([1, 0.5, 0.05, 0.05])
     assert [settings.stage(part).side for part in (0, 0.29, 0.3, 1.0)] == [32, 32, 64, 64]
+
+
+def test_clicks_and_boxes_are_asked_apart():
+    lessons = [lesson(0, index, picture(0, 1, 64), 64, 2) for index in range(8)]
+    clicks, boxes = _by_sort(lessons)
+    assert sorted(clicks + boxes) == list(range(8))
+    assert prompts_of([lessons[i] for i in clicks])[2] is None
+    points, marks, framed = prompts_of([lessons[i] for i in boxes])
+    assert framed is not None
+    assert len(points) == len(marks) == len(framed) == 2 * len(boxes)
+    assert _by_sort(lessons[:1] if lessons[0].boxes is None else lessons[1:2]) == [[0]]
 
 
 def test_it_learns_one_lesson_by_heart():
