@@ -14,8 +14,9 @@ from core.demo.sam_pictures import moved, recoloured
 from core.demo.sam_scenes import GROUND, Labelled
 
 MEANINGS = 3  # masks that one click may mean; also the outputs of a SAM
-CLICKS = 4  # places for clicks in one prompt
+CLICKS = 4  # of one prompt at most
 FINENESS = 2  # pixels of the input per pixel of a target, which is what a SAM's low-resolution masks have
+BOXES = 0.45  # of the lessons
 SMALLEST = 16  # pixels that a thing must have to be asked for
 PADDING = (124, 116, 104)  # what normalisation turns into nought
 NOWHERE = 255  # the label of what lies beyond a picture that is not square
@@ -27,7 +28,8 @@ class Lesson:
 
     Attributes:
         image: [3, S, S] uint8; beyond a picture that is not square, PADDING.
-        points: [N, CLICKS, 2] float32, (x, y) in pixels; marks: [N, CLICKS] int64: 1 inside, 0 outside, -1 no click.
+        points: [N, K, 2] float32, (x, y) in pixels; marks: [N, K] int64: 1 inside, 0 outside. K is at most CLICKS, and
+            0 where there are boxes.
         boxes: [N, 4] float32 (left, top, right, bottom), or None where the prompts are clicks.
         targets: [N, MEANINGS, S / FINENESS, S / FINENESS] uint8 of 255, from small to large; empty ones do not count.
         meant: [N] int64, the meaning that the prompt has.
@@ -47,7 +49,7 @@ def lesson(seed: int, index: int, drawn: Labelled, side: int, prompts: int) -> L
     """Lesson number `index` of a seed about a square picture, from its arguments alone."""
     rng = np.random.default_rng([seed, index, 6])
     shown = recoloured(rng, moved(rng, drawn, side))
-    return ask(rng, shown, side, prompts, with_boxes=rng.random() < 0.35)
+    return ask(rng, shown, side, prompts, with_boxes=rng.random() < BOXES)
 
 
 def meanings(labels: np.ndarray, parents: dict[int, int], thing: int) -> list[np.ndarray]:
@@ -97,8 +99,9 @@ def ask(rng: np.random.Generator, picture: Labelled, side: int, prompts: int, *,
     things, sizes = np.unique(picture.labels, return_counts=True)
     things = things[sizes >= SMALLEST]
     chains = {int(thing): meanings(picture.labels, picture.parents, int(thing)) for thing in things}
-    points = np.zeros((prompts, CLICKS, 2), np.float32)
-    marks = np.full((prompts, CLICKS), -1, np.int64)
+    # as many for each prompt, since a SAM sees the places that are left empty
+    clicks = 0 if with_boxes else 1 if rng.random() < 0.75 else int(rng.integers(2, CLICKS + 1))
+    points, marks = np.zeros((prompts, clicks, 2), np.float32), np.ones((prompts, clicks), np.int64)
     boxes = np.zeros((prompts, 4), np.float32) if with_boxes else None
     targets = np.zeros((prompts, MEANINGS, side // FINENESS, side // FINENESS), np.uint8)
     meant = np.zeros(prompts, np.int64)
@@ -149,8 +152,7 @@ def _click(rng: np.random.Generator, chain: list[np.ndarray], points: np.ndarray
             points[0] = middle(own)
     else:
         points[0] = _pixel(rng, own)
-    marks[0] = 1
-    if rng.random() > 0.25:
+    if len(points) == 1:
         return 0
     meant = int(rng.integers(len(chain)))
     mask = chain[meant]
@@ -159,7 +161,7 @@ def _click(rng: np.random.Generator, chain: list[np.ndarray], points: np.ndarray
     near = np.zeros_like(mask)
     near[max(top - reach, 0) : bottom + reach, max(left - reach, 0) : right + reach] = True
     outside = near & ~mask
-    for k in range(1, int(rng.integers(2, CLICKS + 1))):
+    for k in range(1, len(points)):
         inside = rng.random() < 0.5 or not outside.any()
         points[k], marks[k] = _pixel(rng, mask if inside else outside), int(inside)
     return meant

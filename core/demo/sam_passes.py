@@ -53,7 +53,8 @@ def answer(
     corner = torch.tensor([place[1] * GRID, place[0] * GRID])
     with torch.autocast(embeddings.device.type, enabled=False):  # a position needs more digits than bfloat16 has
         framed = None if boxes is None else boxes + corner.repeat(2)
-        sparse, dense = sam.prompt_encoder((points + corner, marks), framed, previous)
+        clicks = (points + corner, marks) if points.shape[1] else None
+        sparse, dense = sam.prompt_encoder(clicks, framed, previous)
         if previous is None:  # the same everywhere, and of the whole input's size
             dense = sam.prompt_encoder.no_mask_embed.weight[..., None, None]
     own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
@@ -100,7 +101,7 @@ def lessons_loss(
 
     Args:
         embeddings: [B, C, g, g] of the lessons' pictures.
-        given: lessons of one sort, clicks or boxes, with N prompts each.
+        given: lessons of one sort, boxes or as many clicks, with N prompts each.
         corrections: chances of 0, 1, 2, ... rounds of correcting clicks.
         balance: as of `mask_loss`; place: as of `positions`.
     """

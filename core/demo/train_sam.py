@@ -53,7 +53,7 @@ class Stage:
     prompts: int
 
 
-STAGES = (Stage(0.21, 128, 16, 0), Stage(0.35, 64, 16, 8), Stage(0.72, 128, 8, 8), Stage(1.0, 256, 4, 8))
+STAGES = (Stage(0.21, 128, 16, 0), Stage(0.33, 64, 16, 8), Stage(0.75, 128, 8, 8), Stage(1.0, 256, 4, 8))
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,13 @@ class Settings:
         seed: of the weights, the pictures and the prompts.
     """
 
-    minutes: float = 90.0
+    minutes: float = 97.0
     stages: tuple[Stage, ...] = STAGES
     rate: float = 1.5e-3
     decay: float = 0.02
     warm: float = 0.02
     balanced: float = 0.8
-    corrections: tuple[float, ...] = (0.7, 0.3)
+    corrections: tuple[float, ...] = (0.75, 0.25)
     anchors: int = 32
     dense: float = 0.5
     average: float = 0.998
@@ -263,9 +263,11 @@ class Run:
 
 
 def _by_sort(lessons: list[Lesson]) -> list[list[int]]:
-    """The numbers of those that click, and of those that draw boxes."""
-    sorts = [[i for i, one in enumerate(lessons) if (one.boxes is None) == clicks] for clicks in (True, False)]
-    return [numbers for numbers in sorts if numbers]
+    """The numbers of the lessons, those together whose prompts are boxes or as many clicks."""
+    sorts: dict[int, list[int]] = {}
+    for number, one in enumerate(lessons):
+        sorts.setdefault(one.marks.shape[1], []).append(number)
+    return list(sorts.values())
 
 
 @torch.no_grad()
@@ -275,9 +277,9 @@ def examine(sam: Sam, shape: Shape, side: int, count: int = HELD_OUT) -> dict[st
     for index in range(count):
         given = lesson(HELD_OUT_SEED, index, picture(HELD_OUT_SEED, index, shape.side), side, 8)
         embedding = encode(sam, images_of([given]))
-        middle = ((shape.grid - embedding.shape[-1]) // 2,) * 2
+        edge = (shape.grid - embedding.shape[-1]) // 2
         points, marks, boxes = prompts_of([given])
-        logits, _ = answer(sam, embedding, points, marks, boxes, place=middle)
+        logits, _ = answer(sam, embedding, points, marks, boxes, place=(edge, edge))
         wanted = targets_of([given])[torch.arange(len(given.meant)), given.meant]
         reached = overlap(logits, wanted[:, None])[:, :, 0]
         scores["click" if boxes is None else "box"].append(reached[:, 0])

@@ -143,7 +143,9 @@ def restore(state: State, metadata: Mapping[str, str], what: str) -> Sam:
     """
     try:
         stated: dict[str, Any] = json.loads(metadata["shape"])
-        shape = Shape(**{name: tuple(size) if isinstance(size, list) else size for name, size in stated.items()})
+        for name in {"widths", "blocks", "way_back"} & set(stated):
+            stated[name] = tuple(stated[name])
+        shape = Shape(**stated)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{what} does not state the size of its SAM; give a file that core.demo.train_sam wrote."

@@ -13,7 +13,7 @@ from core.segments import checkpoints
 from core.segments.checkpoints import NAMES, PUBLISHED, known_sams, load_sam
 from core.segments.compact_sam import Shape, build, save
 
-TINY = Shape(side=64, patch=8, width=32, depth=2, heads=2, window=4, full=(1,), embedding=32, decoder_hidden=32)
+TINY = Shape(64, (8, 8, 16, 16), (1, 1, 1, 1), (8, 8, 8, 8), embedding=32, decoder_hidden=32)
 
 
 @pytest.fixture

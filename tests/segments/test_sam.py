@@ -17,7 +17,7 @@ from core.segments.compact_sam import Shape, build
 from core.segments.embeddings import EmbeddingCache
 from core.segments.sam import LONGEST, EverythingParameters, Sam
 
-TINY = Shape(side=64, patch=8, width=32, depth=2, heads=2, window=4, full=(1,), embedding=32, decoder_hidden=32)
+TINY = Shape(64, (8, 8, 16, 16), (1, 1, 1, 1), (8, 8, 8, 8), embedding=32, decoder_hidden=32)
 ALL = EverythingParameters(points=4, quality=0.0, stability=0.0, duplicates=0.9)
 
 
