@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,14 +22,34 @@ def encode(sam: Sam, images: Tensor) -> Tensor:
     return sam.image_encoder((images - sam.get_buffer("pixel_mean")) / sam.get_buffer("pixel_std"))
 
 
-def positions(sam: Sam, grid: int, place: tuple[int, int]) -> Tensor:
-    """[1, C, grid, grid]: what the mask decoder is told of where a window of the whole input lies.
+@dataclass(frozen=True)
+class Window:
+    """Where in the whole input a smaller picture is said to lie.
 
-    Args:
-        place: (row, column) of the window's first place in the grid of the whole input.
+    Attributes:
+        row, column: its first place in the grid of the whole input.
+        stretch: pixels of the whole input a side that one of its pixels stands for: 1 for a window cut out of the
+            input, more for a picture of the whole at a smaller side.
     """
-    row, column = place
-    return sam.prompt_encoder.get_dense_pe()[:, :, row : row + grid, column : column + grid]
+
+    row: int = 0
+    column: int = 0
+    stretch: int = 1
+
+    def points(self, points: Tensor) -> Tensor:
+        """[..., 2] (x, y) in pixels of the picture -> in pixels of the whole input."""
+        return (points + 0.5) * self.stretch - 0.5 + GRID * torch.tensor([self.column, self.row])
+
+
+WHOLE = Window()
+
+
+def positions(sam: Sam, grid: int, window: Window) -> Tensor:
+    """[1, C, grid, grid]: what the mask decoder is told of where a picture's places lie."""
+    middles = (torch.arange(grid) + 0.5) * GRID - 0.5
+    points = window.points(torch.stack(torch.meshgrid(middles, middles, indexing="xy"), -1)) + 0.5
+    side = sam.image_encoder.img_size
+    return sam.prompt_encoder.pe_layer.forward_with_coords(points, (side, side)).permute(2, 0, 1)[None]
 
 
 def answer(
@@ -38,7 +59,7 @@ def answer(
     marks: Tensor,
     boxes: Tensor | None,
     previous: Tensor | None = None,
-    place: tuple[int, int] = (0, 0),
+    window: Window = WHOLE,
 ) -> tuple[Tensor, Tensor]:
     """All outputs for N prompts about each of B pictures: logits [B * N, 4, 4g, 4g], guessed quality [B * N, 4].
 
@@ -47,20 +68,19 @@ def answer(
     Args:
         embeddings: [B, C, g, g]; points [B * N, K, 2], marks [B * N, K] and boxes [B * N, 4]: as in Lesson, in pixels.
         previous: logits [B * N, 1, 4g, 4g] of the answer that the last click corrects.
-        place: where in the whole input the pictures lie, as of `positions`.
+        window: where in the whole input the pictures lie.
     """
     decoder, grid, count = sam.mask_decoder, embeddings.shape[-1], len(points)
-    corner = torch.tensor([place[1] * GRID, place[0] * GRID])
     with torch.autocast(embeddings.device.type, enabled=False):  # a position needs more digits than bfloat16 has
-        framed = None if boxes is None else boxes + corner.repeat(2)
-        clicks = (points + corner, marks) if points.shape[1] else None
+        framed = None if boxes is None else window.points(boxes.unflatten(1, (2, 2))).flatten(1)
+        clicks = (window.points(points), marks) if points.shape[1] else None
         sparse, dense = sam.prompt_encoder(clicks, framed, previous)
         if previous is None:  # the same everywhere, and of the whole input's size
             dense = sam.prompt_encoder.no_mask_embed.weight[..., None, None]
     own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
     asked = torch.cat([own.expand(count, -1, -1), sparse], 1)
     shown = embeddings.repeat_interleave(count // len(embeddings), 0) + dense
-    tokens, seen = decoder.transformer(shown, positions(sam, grid, place).expand(count, -1, -1, -1), asked)
+    tokens, seen = decoder.transformer(shown, positions(sam, grid, window).expand(count, -1, -1, -1), asked)
     fine = decoder.output_upscaling(seen.transpose(1, 2).unflatten(2, (grid, grid)))
     weights = [head(tokens[:, 1 + i]) for i, head in enumerate(decoder.output_hypernetworks_mlps)]
     logits = (torch.stack(weights, 1) @ fine.flatten(2)).unflatten(2, (fine.shape[-2], fine.shape[-1]))
@@ -95,7 +115,7 @@ def lessons_loss(
     corrections: tuple[float, ...],
     generator: torch.Generator,
     balance: float = 0.0,
-    place: tuple[int, int] = (0, 0),
+    window: Window = WHOLE,
 ) -> tuple[Tensor, Tensor]:
     """The mean loss over the first answers and their corrections; and, [B * N], the IoU of the first ones.
 
@@ -103,12 +123,12 @@ def lessons_loss(
         embeddings: [B, C, g, g] of the lessons' pictures.
         given: lessons of one sort, boxes or as many clicks, with N prompts each.
         corrections: chances of 0, 1, 2, ... rounds of correcting clicks.
-        balance: as of `mask_loss`; place: as of `positions`.
+        balance: as of `mask_loss`; window: as of `answer`.
     """
     points, marks, boxes = prompts_of(given)
     targets, meant = targets_of(given), torch.from_numpy(np.concatenate([one.meant for one in given]))
     wanted = targets[torch.arange(len(meant)), meant]
-    logits, quality = answer(sam, embeddings, points, marks, boxes, place=place)
+    logits, quality = answer(sam, embeddings, points, marks, boxes, window=window)
     loss, first = answer_loss(logits, quality, targets, meant, balance)
     losses = [loss]
     rounds = int(torch.multinomial(torch.tensor(corrections), 1, generator=generator))
@@ -120,7 +140,7 @@ def lessons_loss(
         point, mark = correcting_click(single, wanted, given[0].image.shape[-1], generator)
         points, marks = torch.cat([points, point], 1), torch.cat([marks, mark], 1)
         previous = single[:, None] if keeps_mask else None
-        logits, quality = answer(sam, embeddings, points, marks, boxes, previous, place)
+        logits, quality = answer(sam, embeddings, points, marks, boxes, previous, window)
         losses.append(answer_loss(logits, quality, alone, torch.zeros_like(meant), balance)[0])
     return torch.stack(losses).mean(), first
 

@@ -21,7 +21,7 @@ BIRD_PARENTS = {EYE: HEAD, BEAK: HEAD, HEAD: BIRD, BODY: BIRD, WING: BIRD, TAIL:
 BIRD_SEED = 31
 BIRDS = 0.5  # of the pictures
 ZOOMS = (-0.2, 0.9)  # the logarithms of the least and the most
-KEPT = 1500  # pictures that a process remembers, of 0.26 MB each at the compact SAM's side
+KEPT = 500  # pictures that a process remembers, of 0.26 MB each at the compact SAM's side
 MARKS = (Planting("watermark", True, None, 0.3, 0.3),)
 RECIPE = Recipe("sam", (*MARKS, *(Planting("frame", colour, None, 0.04, 0.04) for colour in FRAMES)))
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from core.demo.sam_dense import Apart
 from core.demo.sam_lessons import Lesson, lesson
 from core.demo.sam_loss import overlap
-from core.demo.sam_passes import answer, encode, images_of, lessons_loss, positions, prompts_of, targets_of
+from core.demo.sam_passes import Window, answer, encode, images_of, lessons_loss, positions, prompts_of, targets_of
 from core.demo.sam_pictures import KEPT, picture
 from core.segments.compact_sam import Shape, build, save
 
@@ -43,7 +43,7 @@ class Stage:
 
     Attributes:
         until: which share of the time is over when it ends.
-        side: of the pictures in pixels, a window of the whole input; batch: pictures a step; prompts: a picture, none
+        side: of the pictures in pixels, as of `Window`; batch: pictures a step; prompts: a picture, none
             where only the encoder learns.
     """
 
@@ -53,7 +53,7 @@ class Stage:
     prompts: int
 
 
-STAGES = (Stage(0.21, 128, 16, 0), Stage(0.33, 64, 16, 8), Stage(0.75, 128, 8, 8), Stage(1.0, 256, 4, 8))
+STAGES = (Stage(0.21, 128, 16, 0), Stage(0.33, 64, 16, 8), Stage(0.76, 128, 8, 8), Stage(1.0, 256, 4, 8))
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,11 @@ class Settings:
     rate: float = 1.5e-3
     decay: float = 0.02
     warm: float = 0.02
-    balanced: float = 0.8
+    balanced: float = 0.55
     corrections: tuple[float, ...] = (0.75, 0.25)
     anchors: int = 32
     dense: float = 0.5
-    average: float = 0.998
+    average: float = 0.997
     bfloat16: bool = True
     seed: int = 0
 
@@ -193,8 +193,8 @@ class Run:
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
             embeddings = encode(self.sam, images_of(lessons))
             grid = embeddings.shape[-1]
-            row, column = torch.randint(self.shape.grid - grid + 1, (2,), generator=self.generator).tolist()
-            places = self.apart(embeddings, positions(self.sam, grid, (row, column)))
+            window = self._window(grid)
+            places = self.apart(embeddings, positions(self.sam, grid, window))
             told = [
                 lessons_loss(
                     self.sam,
@@ -203,7 +203,7 @@ class Run:
                     settings.corrections,
                     self.generator,
                     balance,
-                    (row, column),
+                    window,
                 )
                 for chosen in (_by_sort(lessons) if prompted else [])
             ]
@@ -227,6 +227,13 @@ class Run:
             for slow, fast in zip(self.average.parameters(), self.sam.parameters()):
                 slow.lerp_(fast, 1 - decay)
         return found
+
+    def _window(self, grid: int) -> Window:
+        """Any cut of the whole input, or all of it, whose places are as many as `grid` a side."""
+        if float(torch.rand(1, generator=self.generator)) < 0.5:
+            return Window(stretch=self.shape.grid // grid)
+        row, column = torch.randint(self.shape.grid - grid + 1, (2,), generator=self.generator).tolist()
+        return Window(row, column)
 
     def keep(self, path: Path) -> None:
         """Write everything, whole or not at all."""
@@ -277,9 +284,8 @@ def examine(sam: Sam, shape: Shape, side: int, count: int = HELD_OUT) -> dict[st
     for index in range(count):
         given = lesson(HELD_OUT_SEED, index, picture(HELD_OUT_SEED, index, shape.side), side, 8)
         embedding = encode(sam, images_of([given]))
-        edge = (shape.grid - embedding.shape[-1]) // 2
         points, marks, boxes = prompts_of([given])
-        logits, _ = answer(sam, embedding, points, marks, boxes, place=(edge, edge))
+        logits, _ = answer(sam, embedding, points, marks, boxes, window=Window(stretch=shape.side // side))
         wanted = targets_of([given])[torch.arange(len(given.meant)), given.meant]
         reached = overlap(logits, wanted[:, None])[:, :, 0]
         scores["click" if boxes is None else "box"].append(reached[:, 0])

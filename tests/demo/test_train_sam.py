@@ -11,7 +11,7 @@ import torch
 from core.demo.sam_dense import DIMENSIONS, Apart, drawn
 from core.demo.sam_lessons import lesson
 from core.demo.sam_loss import answer_loss, assign, balanced, dice, focal, mask_loss, overlap
-from core.demo.sam_passes import answer, correcting_click, encode, positions, prompts_of
+from core.demo.sam_passes import WHOLE, Window, answer, correcting_click, encode, positions, prompts_of
 from core.demo.sam_pictures import KEPT, picture
 from core.demo.train_sam import Lessons, Run, Settings, Stage, _by_sort, endless, examine, train
 from core.segments.checkpoints import load_sam
@@ -89,13 +89,13 @@ def test_a_window_is_asked_like_that_part_of_the_whole_input():
     points, marks = torch.tensor([[[20.0, 10]]]), torch.tensor([[1]])
     boxes = torch.tensor([[1.0, 2, 30, 28]])
     with torch.no_grad():
-        torch.testing.assert_close(positions(sam, 8, (0, 0)), sam.prompt_encoder.get_dense_pe())
+        torch.testing.assert_close(positions(sam, 8, WHOLE), sam.prompt_encoder.get_dense_pe(), atol=1e-4, rtol=0)
         embedding = encode(sam, torch.rand(1, 3, 32, 32) * 255)
         here, there = (sam.prompt_encoder((p, marks), None, None)[0] for p in (points, points + torch.tensor([16, 24])))
         assert not torch.allclose(here, there)
-        window = positions(sam, 4, (3, 2))
-        torch.testing.assert_close(window, sam.prompt_encoder.get_dense_pe()[:, :, 3:7, 2:6])
-        logits, quality = answer(sam, embedding, points, marks, None, place=(3, 2))
+        window = positions(sam, 4, Window(3, 2))
+        torch.testing.assert_close(window, sam.prompt_encoder.get_dense_pe()[:, :, 3:7, 2:6], atol=1e-4, rtol=0)
+        logits, quality = answer(sam, embedding, points, marks, None, window=Window(3, 2))
         expected, _ = sam.mask_decoder.predict_masks(
             embedding, window, there, sam.prompt_encoder.no_mask_embed.weight[..., None, None].expand(1, -1, 4, 4)
         )
@@ -103,6 +103,17 @@ def test_a_window_is_asked_like_that_part_of_the_whole_input():
         assert quality.shape == (1, 4)
         logits, _ = answer(sam, embedding, points, marks, boxes, logits[:, :1])
     assert logits.shape == (1, 4, 16, 16)
+
+
+def test_a_picture_at_half_the_side_is_asked_like_the_whole():
+    sam = build(TINY)
+    half = Window(stretch=2)
+    middles = positions(sam, 8, WHOLE).detach()[0, :, 0, 0]
+    corner = torch.tensor([[[1.5, 1.5]]])  # in the whole input 3.5, the middle of its first place
+    torch.testing.assert_close(half.points(corner), torch.tensor([[[3.5, 3.5]]]))
+    clicked = sam.prompt_encoder.pe_layer.forward_with_coords(half.points(corner) + 0.5, (64, 64))[0, 0]
+    torch.testing.assert_close(clicked, middles, atol=1e-4, rtol=0)
+    torch.testing.assert_close(positions(sam, 4, half)[0], sam.prompt_encoder.pe_layer((4, 4)), atol=1e-4, rtol=0)
 
 
 def test_the_package_encodes_a_picture_alike():
