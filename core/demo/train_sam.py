@@ -53,7 +53,7 @@ class Stage:
     prompts: int
 
 
-STAGES = (Stage(0.21, 128, 16, 0), Stage(0.33, 64, 16, 8), Stage(0.76, 128, 8, 8), Stage(1.0, 256, 4, 8))
+STAGES = (Stage(0.21, 128, 16, 0), Stage(0.33, 64, 16, 8), Stage(0.87, 128, 8, 8), Stage(1.0, 256, 4, 8))
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Settings:
         seed: of the weights, the pictures and the prompts.
     """
 
-    minutes: float = 97.0
+    minutes: float = 100.0
     stages: tuple[Stage, ...] = STAGES
     rate: float = 1.5e-3
     decay: float = 0.02

@@ -66,7 +66,7 @@ def test_a_published_one_is_downloaded_under_its_hash(small_vit_b, tmp_path, mon
 
 def test_the_compact_one_says_what_is_missing(monkeypatch, tmp_path):
     monkeypatch.setattr(checkpoints, "assets_dir", lambda: tmp_path)
-    refused("compact", "compact_sam.safetensors) are missing", "core.demo.train_sam")
+    refused("compact", "compact_sam.safetensors) are missing", "install Satchel again")
     save(build(TINY), TINY, tmp_path / "compact_sam.safetensors", {})
     assert load_sam("compact").image_encoder.img_size == 64
 
