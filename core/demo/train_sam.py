@@ -1,7 +1,7 @@
 """Trains the compact SAM from nothing on rendered pictures: `python -m core.demo.train_sam --minutes 100 --out FILE`.
 
 Half birds, half random scenes, made by background processes and used several times each; no real picture. First the
-encoder learns alone to tell things apart (core/demo/sam_dense.py), then all of it learns from prompts, on small pictures
+encoder learns alone to tell things apart (core/demo/sam_dense.py), then all of it from prompts, on small pictures
 before large ones. It can be killed and run again: a checkpoint lies beside the output. How well the result does is
 measured by benchmarks/sam.py.
 """

@@ -211,7 +211,7 @@ def test_lessons_come_in_order_from_any_number_on_and_use_pictures_again():
     assert made[0].image.shape == (3, 32, 32)
     assert {made.number(index) for index in range(8)} == {0}
     assert len({made.number(8 * KEPT + index) for index in range(50)}) > 40
-    assert all(KEPT < made.number(16 * KEPT + index) <= 2 * KEPT for index in range(50))
+    assert all(KEPT < made.number(16 * KEPT + index) <= 2 * KEPT for index in range(8))
 
 
 def test_a_run_ends_in_a_file_and_is_taken_up_where_it_was(tmp_path):
