@@ -10,22 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.demo.birds import render
-from core.demo.folder import scenes
-from core.demo.plants import FRAMES, Planting, Recipe
-from core.demo.sam_scenes import GROUND, Labelled, scene
-from core.demo.segments import BEAK, BODY, EYE, HEAD, LEGS, TAIL, WING
+from core.demo.sam_pictures import moved, recoloured
+from core.demo.sam_scenes import GROUND, Labelled
 
 MEANINGS = 3  # masks that one click may mean; also the outputs of a SAM
-CLICKS = 4  # places for clicks in one prompt
+CLICKS = 4  # of one prompt at most
 FINENESS = 2  # pixels of the input per pixel of a target, which is what a SAM's low-resolution masks have
+BOXES = 0.45  # of the lessons
 SMALLEST = 16  # pixels that a thing must have to be asked for
-BIRD = 100  # the label of the whole bird, which no pixel has of its own
-BIRD_PARENTS = {EYE: HEAD, BEAK: HEAD, HEAD: BIRD, BODY: BIRD, WING: BIRD, TAIL: BIRD, LEGS: BIRD}
-BIRD_SEED = 31
 PADDING = (124, 116, 104)  # what normalisation turns into nought
-MARKS = (Planting("watermark", True, None, 0.3, 0.3),)
-RECIPE = Recipe("sam", (*MARKS, *(Planting("frame", colour, None, 0.04, 0.04) for colour in FRAMES)))
+NOWHERE = 255  # the label of what lies beyond a picture that is not square
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +28,12 @@ class Lesson:
 
     Attributes:
         image: [3, S, S] uint8; beyond a picture that is not square, PADDING.
-        points: [N, CLICKS, 2] float32, (x, y) in pixels; marks: [N, CLICKS] int64: 1 inside, 0 outside, -1 no click.
+        points: [N, K, 2] float32, (x, y) in pixels; marks: [N, K] int64: 1 inside, 0 outside. K is at most CLICKS, and
+            0 where there are boxes.
         boxes: [N, 4] float32 (left, top, right, bottom), or None where the prompts are clicks.
         targets: [N, MEANINGS, S / FINENESS, S / FINENESS] uint8 of 255, from small to large; empty ones do not count.
         meant: [N] int64, the meaning that the prompt has.
+        things: [2, S / FINENESS, S / FINENESS] uint8: what each pixel belongs to, by parts and by wholes.
     """
 
     image: np.ndarray
@@ -46,67 +42,14 @@ class Lesson:
     boxes: np.ndarray | None
     targets: np.ndarray
     meant: np.ndarray
+    things: np.ndarray
 
 
-def bird(index: int, side: int, seed: int = BIRD_SEED) -> Labelled:
-    """Rendered bird number `index` of a seed, with the watermarks and frames of RECIPE."""
-    label, scene_seed, plants = scenes(RECIPE, index + 1, seed, side).plan(index)
-    drawn = render(label, scene_seed, side, plants)
-    return Labelled(drawn.image, drawn.mask, BIRD_PARENTS)
-
-
-def lesson(seed: int, index: int, side: int, prompts: int) -> Lesson:
-    """Lesson number `index`, from its arguments alone."""
-    rng = np.random.default_rng([seed, index, 5])
-    is_bird = rng.random() < 0.5
-    picture = bird(index, side, BIRD_SEED + seed) if is_bird else scene(int(rng.integers(1 << 40)), side)
-    picture = recoloured(rng, moved(rng, picture, side, gently=is_bird))
-    return ask(rng, picture, side, prompts, with_boxes=rng.random() < 0.35)
-
-
-def moved(rng: np.random.Generator, picture: Labelled, side: int, *, gently: bool) -> Labelled:
-    """Flip, turn and crop at random; at times into a frame that is not square."""
-    import cv2
-
-    image, labels = picture.image, picture.labels
-    if rng.random() < 0.5:
-        image, labels = image[:, ::-1], labels[:, ::-1]
-    if gently and rng.random() < 0.6:
-        return Labelled(np.ascontiguousarray(image), np.ascontiguousarray(labels), picture.parents)
-    quarter = int(rng.integers(4))
-    image, labels = np.rot90(image, quarter), np.rot90(labels, quarter)
-    width = height = side
-    if rng.random() < 0.3:
-        width, height = rng.permutation([side, int(side * rng.uniform(0.45, 0.95))]).tolist()
-    zoom = rng.uniform(0.8, 1.7) * max(width, height) / side
-    angle = rng.normal(0, 8)
-    turn = cv2.getRotationMatrix2D((side / 2, side / 2), angle, zoom)
-    slack = np.maximum(np.array([side * zoom - width, side * zoom - height]) / 2, 0)
-    turn[:, 2] += np.array([width, height]) / 2 - side / 2 + rng.uniform(-1, 1, 2) * slack
-    size = (int(width), int(height))
-    flags, border = cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101
-    image = cv2.warpAffine(np.ascontiguousarray(image), turn, size, flags=flags, borderMode=border)
-    labels = cv2.warpAffine(np.ascontiguousarray(labels), turn, size, flags=cv2.INTER_NEAREST, borderMode=border)
-    return Labelled(image, labels, picture.parents)
-
-
-def recoloured(rng: np.random.Generator, picture: Labelled) -> Labelled:
-    """Vary hue, contrast, brightness and sharpness; a third of the pictures stay as they are."""
-    import cv2
-
-    if rng.random() < 0.35:
-        return picture
-    image = picture.image.astype(np.float32)
-    if rng.random() < 0.25:
-        image = image[..., rng.permutation(3)]
-    if rng.random() < 0.1:
-        image = np.repeat(image.mean(2, keepdims=True), 3, 2)
-    image = 255 * (image / 255) ** float(np.exp(rng.normal(0, 0.25)))
-    image = (image - 128) * rng.uniform(0.6, 1.25) + 128 + rng.normal(0, 14) + rng.normal(0, 8, 3)
-    if rng.random() < 0.25:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.6))
-    image = image + rng.standard_normal(image.shape, np.float32) * rng.uniform(0, 6)
-    return Labelled(np.clip(image, 0, 255).astype(np.uint8), picture.labels, picture.parents)
+def lesson(seed: int, index: int, drawn: Labelled, side: int, prompts: int) -> Lesson:
+    """Lesson number `index` of a seed about a square picture, from its arguments alone."""
+    rng = np.random.default_rng([seed, index, 6])
+    shown = recoloured(rng, moved(rng, drawn, side))
+    return ask(rng, shown, side, prompts, with_boxes=rng.random() < BOXES)
 
 
 def meanings(labels: np.ndarray, parents: dict[int, int], thing: int) -> list[np.ndarray]:
@@ -156,8 +99,9 @@ def ask(rng: np.random.Generator, picture: Labelled, side: int, prompts: int, *,
     things, sizes = np.unique(picture.labels, return_counts=True)
     things = things[sizes >= SMALLEST]
     chains = {int(thing): meanings(picture.labels, picture.parents, int(thing)) for thing in things}
-    points = np.zeros((prompts, CLICKS, 2), np.float32)
-    marks = np.full((prompts, CLICKS), -1, np.int64)
+    # as many for each prompt, since a SAM sees the places that are left empty
+    clicks = 0 if with_boxes else 1 if rng.random() < 0.75 else int(rng.integers(2, CLICKS + 1))
+    points, marks = np.zeros((prompts, clicks, 2), np.float32), np.ones((prompts, clicks), np.int64)
     boxes = np.zeros((prompts, 4), np.float32) if with_boxes else None
     targets = np.zeros((prompts, MEANINGS, side // FINENESS, side // FINENESS), np.uint8)
     meant = np.zeros(prompts, np.int64)
@@ -170,7 +114,22 @@ def ask(rng: np.random.Generator, picture: Labelled, side: int, prompts: int, *,
             meant[n] = _click(rng, chain, points[n], marks[n])
         for level, mask in enumerate(chain):
             targets[n, level] = _coarse(mask, side)
-    return Lesson(image.transpose(2, 0, 1).copy(), points, marks, boxes, targets, meant)
+    return Lesson(image.transpose(2, 0, 1).copy(), points, marks, boxes, targets, meant, _things(picture, side))
+
+
+def _things(picture: Labelled, side: int) -> np.ndarray:
+    """uint8 [2, side / FINENESS, side / FINENESS]: as of Lesson."""
+    whole = np.arange(256, dtype=np.uint8)
+    for part in picture.parents:
+        at = part
+        while at in picture.parents:
+            at = picture.parents[at]
+        whole[part] = at
+    labels = picture.labels[FINENESS // 2 :: FINENESS, FINENESS // 2 :: FINENESS]
+    found = np.full((2, side // FINENESS, side // FINENESS), NOWHERE, np.uint8)
+    found[0, : labels.shape[0], : labels.shape[1]] = labels
+    found[1, : labels.shape[0], : labels.shape[1]] = whole[labels]
+    return found
 
 
 def _choose(rng: np.random.Generator, labels: np.ndarray, things: np.ndarray, *, anything: bool) -> int:
@@ -193,8 +152,7 @@ def _click(rng: np.random.Generator, chain: list[np.ndarray], points: np.ndarray
             points[0] = middle(own)
     else:
         points[0] = _pixel(rng, own)
-    marks[0] = 1
-    if rng.random() > 0.25:
+    if len(points) == 1:
         return 0
     meant = int(rng.integers(len(chain)))
     mask = chain[meant]
@@ -203,7 +161,7 @@ def _click(rng: np.random.Generator, chain: list[np.ndarray], points: np.ndarray
     near = np.zeros_like(mask)
     near[max(top - reach, 0) : bottom + reach, max(left - reach, 0) : right + reach] = True
     outside = near & ~mask
-    for k in range(1, int(rng.integers(2, CLICKS + 1))):
+    for k in range(1, len(points)):
         inside = rng.random() < 0.5 or not outside.any()
         points[k], marks[k] = _pixel(rng, mask if inside else outside), int(inside)
     return meant

@@ -2,54 +2,89 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from core.demo.sam_lessons import Lesson
 from core.demo.sam_loss import answer_loss
+from core.segments.compact_encoder import GRID
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
 
-MASKS_PER_TOKEN = 4  # a SAM's masks are that much finer than its grid of tokens
-
 
 def encode(sam: Sam, images: Tensor) -> Tensor:
-    """[B, 3, s, s] in [0, 255] -> [B, C, g, g], for any side of whole patches: positions are interpolated."""
-    encoder = sam.image_encoder
-    x = encoder.patch_embed((images - sam.get_buffer("pixel_mean")) / sam.get_buffer("pixel_std"))
-    positions = encoder.pos_embed
-    assert positions is not None
-    if positions.shape[1:3] != x.shape[1:3]:
-        size = (x.shape[1], x.shape[2])
-        positions = F.interpolate(positions.permute(0, 3, 1, 2), size, mode="bilinear", antialias=True)
-        positions = positions.permute(0, 2, 3, 1)
-    x = x + positions
-    for block in encoder.blocks:
-        x = block(x)
-    return encoder.neck(x.permute(0, 3, 1, 2))
+    """[B, 3, s, s] in [0, 255] -> [B, C, g, g], for any side of whole strides."""
+    return sam.image_encoder((images - sam.get_buffer("pixel_mean")) / sam.get_buffer("pixel_std"))
+
+
+@dataclass(frozen=True)
+class Window:
+    """Where in the whole input a smaller picture is said to lie.
+
+    Attributes:
+        row, column: its first place in the grid of the whole input.
+        stretch: pixels of the whole input a side that one of its pixels stands for: 1 for a window cut out of the
+            input, more for a picture of the whole at a smaller side.
+    """
+
+    row: int = 0
+    column: int = 0
+    stretch: int = 1
+
+    def points(self, points: Tensor) -> Tensor:
+        """[..., 2] (x, y) in pixels of the picture -> in pixels of the whole input."""
+        return (points + 0.5) * self.stretch - 0.5 + GRID * torch.tensor([self.column, self.row])
+
+
+WHOLE = Window()
+
+
+def positions(sam: Sam, grid: int, window: Window) -> Tensor:
+    """[1, C, grid, grid]: what the mask decoder is told of where a picture's places lie."""
+    middles = (torch.arange(grid) + 0.5) * GRID - 0.5
+    points = window.points(torch.stack(torch.meshgrid(middles, middles, indexing="xy"), -1)) + 0.5
+    side = sam.image_encoder.img_size
+    return sam.prompt_encoder.pe_layer.forward_with_coords(points, (side, side)).permute(2, 0, 1)[None]
 
 
 def answer(
-    sam: Sam, embedding: Tensor, points: Tensor, marks: Tensor, boxes: Tensor | None, previous: Tensor | None = None
+    sam: Sam,
+    embeddings: Tensor,
+    points: Tensor,
+    marks: Tensor,
+    boxes: Tensor | None,
+    previous: Tensor | None = None,
+    window: Window = WHOLE,
 ) -> tuple[Tensor, Tensor]:
-    """All outputs for the prompts of one picture: logits [N, 4, 4g, 4g] and guessed quality [N, 4].
+    """All outputs for N prompts about each of B pictures: logits [B * N, 4, 4g, 4g], guessed quality [B * N, 4].
+
+    It is the package's `MaskDecoder.predict_masks`, which takes one picture, for several at once.
 
     Args:
-        embedding: [1, C, g, g]; points, marks, boxes: as in Lesson, in pixels of the full side whatever g is.
-        previous: logits [N, 1, 4g, 4g] of the answer that the last click corrects.
+        embeddings: [B, C, g, g]; points [B * N, K, 2], marks [B * N, K] and boxes [B * N, 4]: as in Lesson, in pixels.
+        previous: logits [B * N, 1, 4g, 4g] of the answer that the last click corrects.
+        window: where in the whole input the pictures lie.
     """
-    prompts = sam.prompt_encoder
-    grid = (embedding.shape[-2], embedding.shape[-1])
-    with torch.autocast(embedding.device.type, enabled=False):  # a position needs more digits than bfloat16 has
-        sparse, dense = prompts((points, marks), boxes, previous)
-        dense = dense[:, :, : grid[0], : grid[1]]
-        where = prompts.pe_layer(grid)[None]
-    return sam.mask_decoder.predict_masks(embedding, where, sparse, dense)
+    decoder, grid, count = sam.mask_decoder, embeddings.shape[-1], len(points)
+    with torch.autocast(embeddings.device.type, enabled=False):  # a position needs more digits than bfloat16 has
+        framed = None if boxes is None else window.points(boxes.unflatten(1, (2, 2))).flatten(1)
+        clicks = (window.points(points), marks) if points.shape[1] else None
+        sparse, dense = sam.prompt_encoder(clicks, framed, previous)
+        if previous is None:  # the same everywhere, and of the whole input's size
+            dense = sam.prompt_encoder.no_mask_embed.weight[..., None, None]
+    own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+    asked = torch.cat([own.expand(count, -1, -1), sparse], 1)
+    shown = embeddings.repeat_interleave(count // len(embeddings), 0) + dense
+    tokens, seen = decoder.transformer(shown, positions(sam, grid, window).expand(count, -1, -1, -1), asked)
+    fine = decoder.output_upscaling(seen.transpose(1, 2).unflatten(2, (grid, grid)))
+    weights = [head(tokens[:, 1 + i]) for i, head in enumerate(decoder.output_hypernetworks_mlps)]
+    logits = (torch.stack(weights, 1) @ fine.flatten(2)).unflatten(2, (fine.shape[-2], fine.shape[-1]))
+    return logits, decoder.iou_prediction_head(tokens[:, 0])
 
 
 @torch.no_grad()
@@ -73,26 +108,27 @@ def correcting_click(
     return points, torch.where(wrong.gather(1, at), marks, -1)
 
 
-def lesson_loss(
+def lessons_loss(
     sam: Sam,
-    embedding: Tensor,
-    given: Lesson,
+    embeddings: Tensor,
+    given: list[Lesson],
     corrections: tuple[float, ...],
     generator: torch.Generator,
     balance: float = 0.0,
+    window: Window = WHOLE,
 ) -> tuple[Tensor, Tensor]:
-    """The mean loss over the first answers and their corrections; and, [N], the IoU of the first ones.
+    """The mean loss over the first answers and their corrections; and, [B * N], the IoU of the first ones.
 
     Args:
-        embedding: [1, C, g, g] of the lesson's picture.
+        embeddings: [B, C, g, g] of the lessons' pictures.
+        given: lessons of one sort, boxes or as many clicks, with N prompts each.
         corrections: chances of 0, 1, 2, ... rounds of correcting clicks.
-        balance: as of `mask_loss`.
+        balance: as of `mask_loss`; window: as of `answer`.
     """
-    points, marks = torch.from_numpy(given.points), torch.from_numpy(given.marks)
-    boxes = None if given.boxes is None else torch.from_numpy(given.boxes)
-    targets, meant = targets_at(given, embedding.shape[-1] * MASKS_PER_TOKEN), torch.from_numpy(given.meant)
+    points, marks, boxes = prompts_of(given)
+    targets, meant = targets_of(given), torch.from_numpy(np.concatenate([one.meant for one in given]))
     wanted = targets[torch.arange(len(meant)), meant]
-    logits, quality = answer(sam, embedding, points, marks, boxes)
+    logits, quality = answer(sam, embeddings, points, marks, boxes, window=window)
     loss, first = answer_loss(logits, quality, targets, meant, balance)
     losses = [loss]
     rounds = int(torch.multinomial(torch.tensor(corrections), 1, generator=generator))
@@ -101,20 +137,27 @@ def lesson_loss(
     alone = torch.cat([wanted[:, None], torch.zeros_like(targets[:, 1:])], 1)
     for _ in range(rounds):
         single = logits[:, 0].detach().float()
-        point, mark = correcting_click(single, wanted, given.image.shape[-1], generator)
+        point, mark = correcting_click(single, wanted, given[0].image.shape[-1], generator)
         points, marks = torch.cat([points, point], 1), torch.cat([marks, mark], 1)
-        logits, quality = answer(sam, embedding, points, marks, boxes, single[:, None] if keeps_mask else None)
+        previous = single[:, None] if keeps_mask else None
+        logits, quality = answer(sam, embeddings, points, marks, boxes, previous, window)
         losses.append(answer_loss(logits, quality, alone, torch.zeros_like(meant), balance)[0])
     return torch.stack(losses).mean(), first
 
 
-def targets_at(given: Lesson, side: int) -> Tensor:
-    """[N, MEANINGS, side, side] float32 in [0, 1]."""
-    targets = torch.from_numpy(given.targets).float() / 255
-    return targets if targets.shape[-1] == side else F.adaptive_avg_pool2d(targets, side)
+def prompts_of(given: list[Lesson]) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Points, marks and boxes of lessons of one sort, one after the other."""
+    boxes = [one.boxes for one in given if one.boxes is not None]
+    points, marks = (np.concatenate(values) for values in zip(*((one.points, one.marks) for one in given)))
+    framed = torch.from_numpy(np.concatenate(boxes)) if boxes else None
+    return torch.from_numpy(points), torch.from_numpy(marks), framed
 
 
-def images_at(lessons: list[Lesson], side: int) -> Tensor:
+def targets_of(given: list[Lesson]) -> Tensor:
+    """[B * N, MEANINGS, side / 2, side / 2] float32 in [0, 1]."""
+    return torch.from_numpy(np.concatenate([one.targets for one in given])).float() / 255
+
+
+def images_of(lessons: list[Lesson]) -> Tensor:
     """[B, 3, side, side] float32 in [0, 255]."""
-    images = torch.from_numpy(np.stack([given.image for given in lessons])).float()
-    return images if images.shape[-1] == side else F.adaptive_avg_pool2d(images, side)
+    return torch.from_numpy(np.stack([given.image for given in lessons])).float()

@@ -55,13 +55,17 @@ class _Painter:
         self.count = 0
         self.base = _colour(rng)
         # a picture is either of strong or of weak contrasts, rarely of both
-        self.contrast = float(10 ** rng.uniform(1.1, 2.1))
+        self.contrast = float(10 ** rng.uniform(1.3, 2.1))
         self.softness = float(rng.choice((0.0, 0.8, 1.6, 3.0), p=(0.4, 0.3, 0.2, 0.1)))
-        self.image = self._fill(self.base)
+        self.image = self._fill(self.base, 0.05)
 
-    def _fill(self, colour: np.ndarray) -> np.ndarray:
+    def _fill(self, colour: np.ndarray, mottled: float) -> np.ndarray:
+        """The picture full of a colour; as often as `mottled`, its texture is about as strong as the contrasts."""
         kind = str(self.rng.choice(TEXTURES, p=(0.3, 0.35, 0.15, 0.1, 0.1)))
-        depth = min(self.contrast * 0.5, 40.0) * self.rng.uniform(0.1, 0.6)
+        if self.rng.random() < mottled:
+            kind, depth = "cloud", self.contrast * self.rng.uniform(0.2, 0.5)
+        else:
+            depth = min(self.contrast * 0.5, 40.0) * self.rng.uniform(0.1, 0.6)
         tone = self.rng.normal(1, 0.25, 3).astype(np.float32)
         return colour.astype(np.float32) + depth * texture(self.rng, self.side, kind)[..., None] * tone
 
@@ -86,7 +90,7 @@ class _Painter:
         inside = alpha > 0.5
         if inside.sum() < 12 or self.count >= 250:
             return None
-        fill = self._fill(colour)
+        fill = self._fill(colour, 0.25)
         if rng.random() < 0.35:
             fill = fill + _bulge(inside) * rng.normal(0, 0.35 * min(self.contrast, 60))
         self.image += (fill - self.image) * alpha[..., None]
@@ -106,7 +110,7 @@ class _Painter:
         x, y = (axis + bend * noise(self.rng, self.side, self.rng.uniform(2, 9)) for axis in (x, y))
         nearest = ((x - sites[:, 0, None, None]) ** 2 + (y - sites[:, 1, None, None]) ** 2).argmin(0)
         for number in range(count):
-            self.image[nearest == number] = self._fill(self.other_colour(self.base))[nearest == number]
+            self.image[nearest == number] = self._fill(self.other_colour(self.base), 0.1)[nearest == number]
         self.labels[:] = nearest + 1
         self.count = count
 

@@ -1,8 +1,9 @@
-"""Trains the compact SAM from nothing on rendered pictures: `python -m core.demo.train_sam --minutes 150 --out FILE`.
+"""Trains the compact SAM from nothing on rendered pictures: `python -m core.demo.train_sam --minutes 100 --out FILE`.
 
-Half birds, half random scenes, endlessly new ones, made by background processes; no real picture. The first part of the
-time goes to pictures of half the side, which cost a quarter. It can be killed and run again: a checkpoint lies beside
-the output. How well the result does is measured by benchmarks/sam.py.
+Half birds, half random scenes, made by background processes and used several times each; no real picture. First the
+encoder learns alone to tell things apart (core/demo/sam_dense.py), then all of it from prompts, on small pictures
+before large ones. It can be killed and run again: a checkpoint lies beside the output. How well the result does is
+measured by benchmarks/sam.py.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from core.demo.sam_dense import Apart
 from core.demo.sam_lessons import Lesson, lesson
 from core.demo.sam_loss import overlap
-from core.demo.sam_passes import MASKS_PER_TOKEN, answer, encode, images_at, lesson_loss, targets_at
+from core.demo.sam_passes import Window, answer, encode, images_of, lessons_loss, positions, prompts_of, targets_of
+from core.demo.sam_pictures import KEPT, picture
 from core.segments.compact_sam import Shape, build, save
 
 if TYPE_CHECKING:
@@ -31,6 +35,26 @@ if TYPE_CHECKING:
 
 HELD_OUT_SEED = 900_001
 HELD_OUT = 32
+USES = 8  # of each picture
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of a training.
+
+    Attributes:
+        until: which share of the time is over when it ends.
+        side: of the pictures in pixels, as of `Window`; batch: pictures a step; prompts: a picture, none
+            where only the encoder learns.
+    """
+
+    until: float
+    side: int
+    batch: int
+    prompts: int
+
+
+STAGES = (Stage(0.21, 128, 16, 0), Stage(0.33, 64, 16, 8), Stage(0.87, 128, 8, 8), Stage(1.0, 256, 4, 8))
 
 
 @dataclass(frozen=True)
@@ -39,33 +63,32 @@ class Settings:
 
     Attributes:
         minutes: of training, over which the learning rate rises and falls.
-        small_part: share of the time on pictures of half the side.
-        batch_small, batch: pictures a step at half and at full side; prompts: a picture.
+        stages: one after the other.
         rate, decay: peak learning rate and weight decay of AdamW; warm: share of the time until the peak.
         balanced: share of the time over which balanced entropy gives way to the focal loss, nearly all of it.
         corrections: chances of 0, 1, 2, ... rounds of correcting clicks after the first answer.
+        anchors: a picture, of the dense task; dense: its weight once there are prompts.
         average: decay a step of the running average of the weights, which is what is saved.
         bfloat16: passes in bfloat16; losses and prompts stay in float32.
         seed: of the weights, the pictures and the prompts.
     """
 
-    minutes: float = 150.0
-    small_part: float = 0.6
-    batch_small: int = 8
-    batch: int = 4
-    prompts: int = 8
-    rate: float = 5e-4
-    decay: float = 0.05
-    warm: float = 0.04
-    balanced: float = 0.3
-    corrections: tuple[float, ...] = (0.5, 0.35, 0.15)
-    average: float = 0.999
+    minutes: float = 100.0
+    stages: tuple[Stage, ...] = STAGES
+    rate: float = 1.5e-3
+    decay: float = 0.02
+    warm: float = 0.02
+    balanced: float = 0.55
+    corrections: tuple[float, ...] = (0.75, 0.25)
+    anchors: int = 32
+    dense: float = 0.5
+    average: float = 0.997
     bfloat16: bool = True
     seed: int = 0
 
-    def stage(self, part: float, shape: Shape) -> tuple[int, int]:
-        """(side, batch) after this part of the time."""
-        return (shape.side // 2, self.batch_small) if part < self.small_part else (shape.side, self.batch)
+    def stage(self, part: float) -> Stage:
+        """The stage after this part of the time."""
+        return next((stage for stage in self.stages if part < stage.until), self.stages[-1])
 
     def balance_at(self, part: float) -> float:
         """The share of balanced entropy in the loss after this part of the time."""
@@ -80,13 +103,22 @@ class Settings:
 
 
 class Lessons(torch.utils.data.Dataset[Lesson]):
-    """Lesson by number, made in the background processes of a loader."""
+    """Lesson by number, made in the background processes of a loader.
 
-    def __init__(self, seed: int, side: int, prompts: int) -> None:
-        self.seed, self.side, self.prompts = seed, side, prompts
+    Lesson n is about one of the last KEPT pictures up to number n / USES, so that each is used USES times on average.
+    """
+
+    def __init__(self, seed: int, drawn: int, side: int, prompts: int) -> None:
+        self.seed, self.drawn, self.side, self.prompts = seed, drawn, side, prompts
+
+    def number(self, index: int) -> int:
+        """Of the picture that a lesson is about."""
+        newest = index // USES
+        return newest - int(np.random.default_rng([self.seed, index, 7]).integers(min(newest + 1, KEPT)))
 
     def __getitem__(self, index: int) -> Lesson:
-        return lesson(self.seed, index, self.side, self.prompts)
+        drawn = picture(self.seed, self.number(index), self.drawn)
+        return lesson(self.seed, index, drawn, self.side, self.prompts)
 
 
 class Numbers:
@@ -99,15 +131,15 @@ class Numbers:
         return itertools.count(self.start)
 
 
-def endless(settings: Settings, shape: Shape, start: int, processes: int) -> Iterator[Lesson]:
+def endless(lessons: Lessons, start: int, processes: int) -> Iterator[Lesson]:
     """All lessons from number `start` on, in order, whichever process makes them."""
     return iter(
         torch.utils.data.DataLoader(
-            Lessons(settings.seed, shape.side, settings.prompts),
+            lessons,
             batch_size=None,
             sampler=Numbers(start),
             num_workers=processes,
-            prefetch_factor=12 if processes else None,
+            prefetch_factor=24 if processes else None,
             multiprocessing_context="spawn" if processes else None,
             worker_init_fn=_one_thread,
             collate_fn=_as_it_is,
@@ -130,13 +162,15 @@ class Run:
     """A training run: everything that a checkpoint has to hold.
 
     Attributes:
-        sam: learns; average: the running average of its weights; seconds: trained so far; seen: lessons so far.
+        sam, apart: learn; average: the running average of the SAM's weights.
+        seconds: trained so far; seen: lessons so far.
     """
 
     def __init__(self, settings: Settings, shape: Shape) -> None:
         self.settings, self.shape = settings, shape
         self.sam, self.average = build(shape, settings.seed).train(), build(shape, settings.seed)
-        weights = list(self.sam.parameters())
+        self.apart = Apart(shape.embedding)
+        weights = [*self.sam.parameters(), *self.apart.parameters()]
         groups = [
             {"params": [w for w in weights if w.ndim > 1], "weight_decay": settings.decay},
             {"params": [w for w in weights if w.ndim <= 1], "weight_decay": 0.0},
@@ -150,22 +184,42 @@ class Run:
         """How much of the time is over, in [0, 1]."""
         return min(1.0, self.seconds / (60 * self.settings.minutes))
 
-    def step(self, lessons: list[Lesson], side: int) -> tuple[float, float]:
-        """One step of the optimiser; returns the mean loss and the mean IoU of the first answers."""
+    def step(self, lessons: list[Lesson]) -> dict[str, float]:
+        """One step of the optimiser; returns the mean losses and IoUs of the first answers."""
         settings = self.settings
         for group in self.optimiser.param_groups:
             group["lr"] = settings.rate_at(self.part)
         balance = settings.balance_at(self.part)
+        prompted = len(lessons[0].meant) > 0
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
-            embeddings = encode(self.sam, images_at(lessons, side))
+            embeddings = encode(self.sam, images_of(lessons))
+            grid = embeddings.shape[-1]
+            window = self._window(grid)
+            places = self.apart(embeddings, positions(self.sam, grid, window))
             told = [
-                lesson_loss(self.sam, embeddings[i : i + 1], one, settings.corrections, self.generator, balance)
-                for i, one in enumerate(lessons)
+                lessons_loss(
+                    self.sam,
+                    embeddings[chosen],
+                    [lessons[i] for i in chosen],
+                    settings.corrections,
+                    self.generator,
+                    balance,
+                    window,
+                )
+                for chosen in (_by_sort(lessons) if prompted else [])
             ]
-        loss = torch.stack([loss for loss, _ in told]).mean()
+        things = torch.from_numpy(np.stack([one.things for one in lessons]))
+        dense, reached = self.apart.loss(places, things, settings.anchors, self.generator)
+        found = {"dense loss": float(dense.detach()), "dense IoU": reached}
+        loss = dense
+        if told:
+            reached_by = torch.cat([iou for _, iou in told])
+            asked = torch.stack([loss * len(iou) for loss, iou in told]).sum() / len(reached_by)
+            loss = asked + settings.dense * dense
+            found |= {"loss": float(asked.detach()), "IoU": float(reached_by.mean())}
         self.optimiser.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.sam.parameters(), 1.0)
+        nn.utils.clip_grad_norm_([*self.sam.parameters(), *self.apart.parameters()], 1.0)
         self.optimiser.step()
         self.steps += 1
         self.seen += len(lessons)
@@ -173,14 +227,22 @@ class Run:
         with torch.no_grad():
             for slow, fast in zip(self.average.parameters(), self.sam.parameters()):
                 slow.lerp_(fast, 1 - decay)
-        return float(loss.detach()), float(torch.cat([reached for _, reached in told]).mean())
+        return found
+
+    def _window(self, grid: int) -> Window:
+        """Any cut of the whole input, or all of it, whose places are as many as `grid` a side."""
+        if float(torch.rand(1, generator=self.generator)) < 0.5:
+            return Window(stretch=self.shape.grid // grid)
+        row, column = torch.randint(self.shape.grid - grid + 1, (2,), generator=self.generator).tolist()
+        return Window(row, column)
 
     def keep(self, path: Path) -> None:
         """Write everything, whole or not at all."""
         state = {
-            "settings": asdict(self.settings),
-            "shape": asdict(self.shape),
+            "settings": repr(self.settings),
+            "shape": repr(self.shape),
             "sam": self.sam.state_dict(),
+            "apart": self.apart.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "generator": self.generator.get_state(),
@@ -197,14 +259,23 @@ class Run:
             ValueError: it is of a run with other settings.
         """
         state: dict[str, Any] = torch.load(path, weights_only=True)
-        for name, own in (("settings", asdict(self.settings)), ("shape", asdict(self.shape))):
+        for name, own in (("settings", repr(self.settings)), ("shape", repr(self.shape))):
             if state[name] != own:
                 raise ValueError(f"{path} is of a run with other {name}: expected {own}, got {state[name]}")
         self.sam.load_state_dict(state["sam"])
+        self.apart.load_state_dict(state["apart"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.generator.set_state(state["generator"])
         self.seconds, self.steps, self.seen = state["progress"]
+
+
+def _by_sort(lessons: list[Lesson]) -> list[list[int]]:
+    """The numbers of the lessons, those together whose prompts are boxes or as many clicks."""
+    sorts: dict[int, list[int]] = {}
+    for number, one in enumerate(lessons):
+        sorts.setdefault(one.marks.shape[1], []).append(number)
+    return list(sorts.values())
 
 
 @torch.no_grad()
@@ -212,12 +283,12 @@ def examine(sam: Sam, shape: Shape, side: int, count: int = HELD_OUT) -> dict[st
     """Mean IoU of the first answers on held-out lessons: of clicks by output 0 and by the best output, and of boxes."""
     scores: dict[str, list[Tensor]] = {"click": [], "best": [], "box": []}
     for index in range(count):
-        given = lesson(HELD_OUT_SEED, index, shape.side, 8)
-        embedding = encode(sam, images_at([given], side))
-        boxes = None if given.boxes is None else torch.from_numpy(given.boxes)
-        logits, _ = answer(sam, embedding, torch.from_numpy(given.points), torch.from_numpy(given.marks), boxes)
-        targets = targets_at(given, embedding.shape[-1] * MASKS_PER_TOKEN)
-        reached = overlap(logits, targets[torch.arange(len(given.meant)), given.meant][:, None])[:, :, 0]
+        given = lesson(HELD_OUT_SEED, index, picture(HELD_OUT_SEED, index, shape.side), side, 8)
+        embedding = encode(sam, images_of([given]))
+        points, marks, boxes = prompts_of([given])
+        logits, _ = answer(sam, embedding, points, marks, boxes, window=Window(stretch=shape.side // side))
+        wanted = targets_of([given])[torch.arange(len(given.meant)), given.meant]
+        reached = overlap(logits, wanted[:, None])[:, :, 0]
         scores["click" if boxes is None else "box"].append(reached[:, 0])
         if boxes is None:
             scores["best"].append(reached.amax(1))
@@ -231,23 +302,27 @@ def train(run: Run, out: Path, processes: int, keep_every: float = 180.0, tell_e
         What `examine` says of the averaged weights.
     """
     checkpoint = out.with_suffix(".checkpoint.pt")
-    lessons = endless(run.settings, run.shape, run.seen, processes)
     began = told = kept = time.perf_counter()
-    before, recent = run.seconds, deque[tuple[float, float]](maxlen=100)
-    side = 0
+    before, recent = run.seconds, deque[dict[str, float]](maxlen=50)
+    stage, lessons = None, iter(())
     while run.part < 1:
-        side, batch = run.settings.stage(run.part, run.shape)
-        recent.append(run.step([next(lessons) for _ in range(batch)], side))
+        if stage != (stage := run.settings.stage(run.part)):
+            made = Lessons(run.settings.seed, run.shape.side, stage.side, stage.prompts)
+            lessons = endless(made, run.seen, processes)
+            recent.clear()
+        recent.append(run.step([next(lessons) for _ in range(stage.batch)]))
         now = time.perf_counter()
         run.seconds = before + now - began
         if now - told > tell_every:
-            loss, reached = (sum(values) / len(values) for values in zip(*recent))
-            print(f"{run.seconds / 60:6.1f} min  step {run.steps}  seen {run.seen}  side {side}  loss {loss:.3f}  "
-                  f"IoU {reached:.3f}  rate {run.settings.rate_at(run.part):.1e}", flush=True)  # fmt: skip
+            means = "  ".join(f"{name} {sum(one[name] for one in recent) / len(recent):.3f}" for name in recent[0])
+            print(
+                f"{run.seconds / 60:6.1f} min  step {run.steps}  seen {run.seen}  side {stage.side}  {means}",
+                flush=True,
+            )
             told = now
         if now - kept > keep_every:
             run.keep(checkpoint)
-            print(f"{run.seconds / 60:6.1f} min  held out: {examine(run.average, run.shape, side)}", flush=True)
+            print(f"{run.seconds / 60:6.1f} min  held out: {examine(run.average, run.shape, stage.side)}", flush=True)
             kept = time.perf_counter()
     run.keep(checkpoint)
     found = examine(run.average, run.shape, run.shape.side, 4 * HELD_OUT)
@@ -265,11 +340,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     parser.add_argument("--processes", type=int, default=2, help="that draw the pictures in the background")
     parser.add_argument("--rate", type=float, default=defaults.rate, help="peak learning rate")
-    parser.add_argument("--small-part", type=float, default=defaults.small_part, help="of the time, at half the side")
     parser.add_argument("--seed", type=int, default=defaults.seed)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    settings = Settings(minutes=given.minutes, rate=given.rate, small_part=given.small_part, seed=given.seed)
+    settings = Settings(minutes=given.minutes, rate=given.rate, seed=given.seed)
     run = Run(settings, Shape())
     given.out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = given.out.with_suffix(".checkpoint.pt")

@@ -87,8 +87,7 @@ def _compact(file: Path | None) -> Sam:
     path = file or assets_dir() / COMPACT_FILE
     if file is None and not path.is_file():
         raise UserError(
-            f"The weights of the compact SAM ({COMPACT_FILE}) are missing; train them with `python -m "
-            "core.demo.train_sam`, or take vit_b."
+            f"The weights of the compact SAM ({COMPACT_FILE}) are missing; install Satchel again, or take vit_b."
         )
     state, metadata = read_checkpoint(path)
     return restore(state, metadata, path.name)

@@ -1,30 +1,34 @@
 """A SAM of a few megabytes: segment-anything's own classes at small size, and its file.
 
-Kirillov et al.: Segment Anything (ICCV 2023), the package segment-anything. Nothing of the architecture is changed, so
-that `SamPredictor` and `SamAutomaticMaskGenerator` drive it as they drive the published checkpoints. Relative positions
-are left out, since they slow attention down on a CPU.
+Kirillov et al.: Segment Anything (ICCV 2023), the package segment-anything. Prompt encoder, mask decoder and the class
+that holds them are the package's, so that `SamPredictor` and `SamAutomaticMaskGenerator` drive it as they drive the
+published checkpoints. Only the image encoder is another one, for the reason that core/segments/compact_encoder.py
+gives.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
 
 from core.errors import UserError
 from core.loading.checkpoints import State, load_weights
+from core.segments.compact_encoder import GRID, GROUP, ConvEncoder
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
 
 MASK_OUTPUTS = 3
-# The published models use random frequencies of scale 1 on a grid of 64; here small parts are a few pixels wide.
-POSITION_SCALE = 2.0
+# Cycles over half the input, from wide waves to one a place of the grid, which tells where in its place a click is.
+# The published models draw frequencies of about one cycle, which says little about parts of a few pixels.
+CYCLES = (0.5, 16.0)
 NEARNESS = 2.0  # how steeply attention falls with distance before any training
 
 
@@ -33,63 +37,49 @@ class Shape:
     """The size of a SAM.
 
     Attributes:
-        side: of the input in pixels; patch: side of a patch, which becomes one token.
-        width, depth, heads: of the image encoder; `full` are the blocks whose attention spans the picture, in the
-            others it spans windows of `window` tokens a side.
+        side: of the input in pixels.
+        widths, blocks, way_back: of the image encoder, as of `ConvEncoder`.
         embedding: channels of the picture's embedding and width of the mask decoder.
         decoder_hidden: hidden width of the decoder's token layers.
     """
 
     side: int = 256
-    patch: int = 8
-    width: int = 160
-    depth: int = 6
-    heads: int = 5
-    window: int = 8
-    full: tuple[int, ...] = (2, 5)
+    widths: tuple[int, ...] = (48, 96, 144, 192)
+    blocks: tuple[int, ...] = (1, 2, 2, 2)
+    way_back: tuple[int, ...] = (48, 96, 96, 96)
     embedding: int = 128
     decoder_hidden: int = 512
 
     def __post_init__(self) -> None:
-        sizes = (self.side, self.patch, self.width, self.depth, self.heads, self.window, self.embedding)
-        if min(*sizes, self.decoder_hidden) < 1 or self.side % self.patch:
-            raise ValueError(f"expected positive sizes and a side of whole patches, got {self}")
-        if self.width % self.heads or self.embedding % 32:
-            raise ValueError(f"expected a width of whole heads and an embedding divisible by 32, got {self}")
+        levels = (self.widths, self.blocks, self.way_back)
+        if {len(level) for level in levels} != {4} or min(*self.widths, *self.way_back, self.decoder_hidden) < 1:
+            raise ValueError(f"expected four levels of positive sizes, got {self}")
+        if self.side < 32 or self.side % 32 or any(width % GROUP for width in (*self.widths, *self.way_back)):
+            raise ValueError(f"expected a side divisible by 32 and widths divisible by {GROUP}, got {self}")
+        if self.embedding < 32 or self.embedding % 32:
+            raise ValueError(f"expected an embedding divisible by 32, got {self}")
 
     @property
     def grid(self) -> int:
-        """Tokens a side; masks come out four times as fine."""
-        return self.side // self.patch
+        """Places a side of the embedding; masks come out four times as fine."""
+        return self.side // GRID
 
 
 def build(shape: Shape = Shape(), seed: int = 0) -> Sam:
     """A SAM of that size with random weights, on the CPU; the global random state is left as it was."""
-    from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+    from segment_anything.modeling import MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
     grid = (shape.grid, shape.grid)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = ImageEncoderViT(
-            img_size=shape.side,
-            patch_size=shape.patch,
-            embed_dim=shape.width,
-            depth=shape.depth,
-            num_heads=shape.heads,
-            out_chans=shape.embedding,
-            use_rel_pos=False,
-            window_size=shape.window,
-            global_attn_indexes=shape.full,
-        )
-        if encoder.pos_embed is not None:
-            nn.init.trunc_normal_(encoder.pos_embed, std=0.02)
+        encoder = ConvEncoder(shape.side, shape.widths, shape.blocks, shape.way_back, shape.embedding)
         prompts = PromptEncoder(
             embed_dim=shape.embedding,
             image_embedding_size=grid,
             input_image_size=(shape.side, shape.side),
             mask_in_chans=16,
         )
-        prompts.pe_layer.get_buffer("positional_encoding_gaussian_matrix").mul_(POSITION_SCALE)
+        prompts.pe_layer.get_buffer("positional_encoding_gaussian_matrix").copy_(_waves(shape.embedding // 2))
         decoder = MaskDecoder(
             transformer_dim=shape.embedding,
             transformer=TwoWayTransformer(
@@ -103,7 +93,16 @@ def build(shape: Shape = Shape(), seed: int = 0) -> Sam:
             iou_head_hidden_dim=shape.embedding,
         )
         _look_where_it_is_pointed(decoder)
-        return Sam(encoder, prompts, decoder).eval()
+        # the package's class names its own encoder's type, and asks it for nothing but `img_size`
+        return Sam(cast(Any, encoder), prompts, decoder).eval()
+
+
+def _waves(count: int) -> torch.Tensor:
+    """[2, count]: directions at random, frequencies evenly spread over CYCLES in octaves."""
+    low, high = (math.log(cycles) for cycles in CYCLES)
+    frequencies = torch.linspace(low, high, count).exp()
+    angles = torch.rand(count) * (2 * math.pi)
+    return torch.stack([angles.cos(), angles.sin()]) * frequencies
 
 
 @torch.no_grad()
@@ -144,7 +143,8 @@ def restore(state: State, metadata: Mapping[str, str], what: str) -> Sam:
     """
     try:
         stated: dict[str, Any] = json.loads(metadata["shape"])
-        stated["full"] = tuple(stated["full"])
+        for name in {"widths", "blocks", "way_back"} & set(stated):
+            stated[name] = tuple(stated[name])
         shape = Shape(**stated)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(

@@ -41,9 +41,9 @@ class EverythingParameters(Parameters):
     """Of segment-anything's `SamAutomaticMaskGenerator`, in plain words."""
 
     points: int = parameter(16, "points a side of the grid that is asked", low=1, high=64, step=1)
-    quality: float = parameter(0.8, "least quality that the SAM itself gives a mask", low=0.0, high=1.0, step=0.01)
+    quality: float = parameter(0.4, "least quality that the SAM itself gives a mask", low=0.0, high=1.0, step=0.01)
     stability: float = parameter(
-        0.9, "least IoU of a mask at a stricter and a laxer threshold", low=0.0, high=1.0, step=0.01
+        0.0, "least IoU of a mask at a stricter and a laxer threshold", low=0.0, high=1.0, step=0.01
     )
     duplicates: float = parameter(0.7, "box IoU above which the lesser of two masks goes", low=0.1, high=1.0, step=0.01)
     crops: int = parameter(0, "layers of crops that are cut as well, for small things", low=0, high=2, step=1)

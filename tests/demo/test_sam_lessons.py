@@ -7,8 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from core.demo.sam_lessons import BIRD, BIRD_PARENTS, CLICKS, MEANINGS, bird, box_of, lesson, meanings, middle
-from core.demo.sam_scenes import GROUND, scene
+from core.demo.sam_lessons import CLICKS, MEANINGS, NOWHERE, ask, box_of, lesson, meanings, middle
+from core.demo.sam_pictures import BIRD, BIRD_PARENTS, bird, moved, picture
+from core.demo.sam_scenes import GROUND, Labelled, scene
 from core.demo.sam_shapes import OUTLINES, TEXTURES, cover, texture
 from core.demo.segments import BEAK, HEAD, SKY
 
@@ -79,19 +80,47 @@ def test_the_middle_is_inside_and_deep():
     assert box_of(ring) == (2, 2, 28, 18)
 
 
+def test_a_picture_that_is_moved_keeps_its_masks():
+    corner = np.zeros((SIDE, SIDE), np.uint8)
+    corner[8:40, 12:28] = 1
+    drawn = Labelled(np.repeat(corner[..., None] * np.uint8(200), 3, 2), corner, {})
+    sizes = set()
+    for seed in range(30):
+        shown = moved(np.random.default_rng(seed), drawn, SIDE // 2)
+        sizes.add(shown.labels.shape)
+        assert shown.image.shape == (*shown.labels.shape, 3)
+        assert ((shown.image[..., 0] > 100) != (shown.labels == 1)).mean() < 0.04
+    assert (SIDE // 2, SIDE // 2) in sizes
+    assert len(sizes) > 3
+
+
+def test_things_are_told_apart_by_parts_and_by_wholes():
+    labels = np.zeros((20, 32), np.uint8)
+    labels[:8], labels[:4, :4], labels[12:] = 1, 2, 3
+    drawn = Labelled(np.zeros((20, 32, 3), np.uint8), labels, {2: 1})
+    parts, wholes = ask(np.random.default_rng(0), drawn, 32, 0, with_boxes=False).things
+    assert np.array_equal(parts[:10], labels[::2, ::2])
+    assert np.array_equal(wholes[:10], np.where(labels == 2, 1, labels)[::2, ::2])
+    assert (parts[10:] == NOWHERE).all()
+
+
 def test_lessons_hold_what_they_promise():
     boxes = clicks = 0
     for index in range(10):
-        given, again = lesson(0, index, SIDE, 5), lesson(0, index, SIDE, 5)
+        drawn = picture(0, index, SIDE)
+        given, again = (lesson(0, index, drawn, SIDE, 5) for _ in range(2))
+        assert given.things.shape == (2, SIDE // 2, SIDE // 2)
         assert np.array_equal(given.image, again.image)
         assert np.array_equal(given.targets, again.targets)
         assert given.image.shape == (3, SIDE, SIDE)
-        assert given.points.shape == (5, CLICKS, 2)
+        assert given.points.shape == (*given.marks.shape, 2)
+        assert given.marks.shape[0] == 5
+        assert given.marks.shape[1] <= CLICKS
         assert given.targets.shape == (5, MEANINGS, SIDE // 2, SIDE // 2)
         assert given.targets[np.arange(5), given.meant].reshape(5, -1).any(1).all()
         if given.boxes is not None:
             boxes += 1
-            assert (given.marks == -1).all()
+            assert given.marks.size == 0
             assert (given.boxes[:, 2:] >= given.boxes[:, :2]).all()
             assert given.boxes.min() >= 0
             assert given.boxes.max() <= SIDE

@@ -7,17 +7,19 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
+from core.demo.sam_dense import DIMENSIONS, Apart, drawn
 from core.demo.sam_lessons import lesson
 from core.demo.sam_loss import answer_loss, assign, balanced, dice, focal, mask_loss, overlap
-from core.demo.sam_passes import answer, correcting_click, encode, images_at, targets_at
-from core.demo.train_sam import Lessons, Run, Settings, endless, examine, train
+from core.demo.sam_passes import WHOLE, Window, answer, correcting_click, encode, positions, prompts_of
+from core.demo.sam_pictures import KEPT, picture
+from core.demo.train_sam import Lessons, Run, Settings, Stage, _by_sort, endless, examine, train
 from core.segments.checkpoints import load_sam
 from core.segments.compact_sam import Shape, build
 
-TINY = Shape(side=64, patch=8, width=32, depth=2, heads=2, window=4, full=(1,), embedding=32, decoder_hidden=32)
-QUICK = Settings(minutes=0.02, batch_small=2, batch=1, prompts=2, rate=2e-3, bfloat16=False)
+TINY = Shape(64, (8, 8, 16, 16), (1, 1, 1, 1), (8, 8, 8, 8), embedding=32, decoder_hidden=32)
+ASKED = (Stage(1.0, 64, 1, 2),)
+QUICK = Settings(minutes=0.02, stages=(Stage(0.3, 32, 2, 0), *ASKED), rate=2e-3, bfloat16=False)
 
 
 def square(side: int, left: int, top: int, size: int) -> torch.Tensor:
@@ -82,66 +84,134 @@ def test_a_correcting_click_falls_on_what_is_wrong_and_says_what_is_right():
         assert ((logits[:2] > 0) != (wanted[:2] > 0.5))[[0, 1], y, x].all()
 
 
-def test_the_encoder_by_hand_is_the_packages_and_takes_half_the_side():
+def test_a_window_is_asked_like_that_part_of_the_whole_input():
+    sam = build(TINY)
+    points, marks = torch.tensor([[[20.0, 10]]]), torch.tensor([[1]])
+    boxes = torch.tensor([[1.0, 2, 30, 28]])
+    with torch.no_grad():
+        torch.testing.assert_close(positions(sam, 8, WHOLE), sam.prompt_encoder.get_dense_pe(), atol=1e-4, rtol=0)
+        embedding = encode(sam, torch.rand(1, 3, 32, 32) * 255)
+        here, there = (sam.prompt_encoder((p, marks), None, None)[0] for p in (points, points + torch.tensor([16, 24])))
+        assert not torch.allclose(here, there)
+        window = positions(sam, 4, Window(3, 2))
+        torch.testing.assert_close(window, sam.prompt_encoder.get_dense_pe()[:, :, 3:7, 2:6], atol=1e-4, rtol=0)
+        logits, quality = answer(sam, embedding, points, marks, None, window=Window(3, 2))
+        expected, _ = sam.mask_decoder.predict_masks(
+            embedding, window, there, sam.prompt_encoder.no_mask_embed.weight[..., None, None].expand(1, -1, 4, 4)
+        )
+        torch.testing.assert_close(logits, expected)
+        assert quality.shape == (1, 4)
+        logits, _ = answer(sam, embedding, points, marks, boxes, logits[:, :1])
+    assert logits.shape == (1, 4, 16, 16)
+
+
+def test_a_picture_at_half_the_side_is_asked_like_the_whole():
+    sam = build(TINY)
+    half = Window(stretch=2)
+    middles = positions(sam, 8, WHOLE).detach()[0, :, 0, 0]
+    corner = torch.tensor([[[1.5, 1.5]]])  # in the whole input 3.5, the middle of its first place
+    torch.testing.assert_close(half.points(corner), torch.tensor([[[3.5, 3.5]]]))
+    clicked = sam.prompt_encoder.pe_layer.forward_with_coords(half.points(corner) + 0.5, (64, 64))[0, 0]
+    torch.testing.assert_close(clicked, middles, atol=1e-4, rtol=0)
+    torch.testing.assert_close(positions(sam, 4, half)[0], sam.prompt_encoder.pe_layer((4, 4)), atol=1e-4, rtol=0)
+
+
+def test_the_package_encodes_a_picture_alike():
     sam = build(TINY)
     images = torch.randint(0, 255, (2, 3, 64, 64)).float()
     with torch.no_grad():
         torch.testing.assert_close(encode(sam, images), sam.image_encoder(sam.preprocess(images)))
-        half = encode(sam, F.avg_pool2d(images, 2))
-    assert half.shape == (2, 32, 4, 4)
-    points, marks = torch.tensor([[[20.0, 30]]]), torch.tensor([[1]])
-    with torch.no_grad():
-        logits, quality = answer(sam, half[:1], points, marks, None)
-        assert logits.shape == (1, 4, 16, 16)
-        assert quality.shape == (1, 4)
-        logits, _ = answer(sam, half[:1], points, marks, torch.tensor([[1.0, 2, 30, 40]]), logits[:, :1])
-    assert logits.shape == (1, 4, 16, 16)
 
 
-def test_an_answer_is_what_the_packages_decoder_says():
+def test_answers_about_several_pictures_are_what_the_packages_decoder_says_of_each():
     sam = build(TINY)
-    points, marks = torch.tensor([[[20.0, 30]]]), torch.tensor([[1]])
+    points, marks = torch.rand(4, 2, 2) * 60, torch.tensor([[1, 0], [1, -1], [0, 1], [1, 1]])
     with torch.no_grad():
-        embedding = encode(sam, torch.rand(1, 3, 64, 64) * 255)
-        logits, quality = answer(sam, embedding, points, marks, None)
-        sparse, dense = sam.prompt_encoder((points, marks), None, None)
-        for several, part in ((False, slice(0, 1)), (True, slice(1, None))):
-            masks, scores = sam.mask_decoder(embedding, sam.prompt_encoder.get_dense_pe(), sparse, dense, several)
-            torch.testing.assert_close(masks, logits[:, part])
-            torch.testing.assert_close(scores, quality[:, part])
+        embeddings = encode(sam, torch.rand(2, 3, 64, 64) * 255)
+        logits, quality = answer(sam, embeddings, points, marks, None)
+        for picture_at, rows in ((0, slice(0, 2)), (1, slice(2, 4))):
+            sparse, dense = sam.prompt_encoder((points[rows], marks[rows]), None, None)
+            for several, part in ((False, slice(0, 1)), (True, slice(1, None))):
+                masks, scores = sam.mask_decoder(
+                    embeddings[picture_at : picture_at + 1], sam.prompt_encoder.get_dense_pe(), sparse, dense, several
+                )
+                torch.testing.assert_close(masks, logits[rows, part])
+                torch.testing.assert_close(scores, quality[rows, part])
 
 
-def test_a_lesson_at_half_the_side_is_its_average():
-    given = lesson(0, 0, 64, 2)
-    assert targets_at(given, 32).max() == 1
-    torch.testing.assert_close(targets_at(given, 16), F.avg_pool2d(targets_at(given, 32), 2))
-    assert images_at([given, given], 32).shape == (2, 3, 32, 32)
+def test_pixels_that_are_told_apart_cost_nothing_and_others_do():
+    head = Apart(32)
+    things = torch.zeros(1, 2, 8, 8, dtype=torch.uint8)
+    things[:, 0, 2:5, 2:5], things[:, 1, :, 4:] = 7, 3
+    places = torch.zeros(1, 2, DIMENSIONS, 64)
+    places[0, 0, 0], places[0, 1, 1] = things[0, 0].flatten() * 10.0, things[0, 1].flatten() * 10.0
+    head.reach.data.fill_(30.0)
+    loss, reached = head.loss(places, things, 12, torch.Generator().manual_seed(0))
+    assert float(loss.detach()) == pytest.approx(0, abs=1e-4)
+    assert reached == 1
+    loss, reached = head.loss(torch.zeros_like(places), things, 12, torch.Generator().manual_seed(0))
+    assert float(loss.detach()) > 1
+    assert 0 < reached < 1
+
+
+def test_anchors_fall_on_small_things_too():
+    labels = torch.zeros(2, 400, dtype=torch.long)
+    labels[0, :4], labels[1, 5:9] = 9, 200
+    at = drawn(labels, 20, torch.Generator().manual_seed(0))
+    chosen = labels.gather(1, at)
+    assert ((chosen > 0).sum(1) >= 2).all()
+    assert ((chosen == 0).float().mean(1) > 0.5).all()
 
 
 def test_the_rate_rises_and_falls_and_the_side_grows():
-    settings = Settings(minutes=1, warm=0.1, small_part=0.5, rate=1.0)
+    settings = Settings(minutes=1, warm=0.1, stages=QUICK.stages, balanced=0.3, rate=1.0)
     rates = [settings.rate_at(part) for part in np.linspace(0, 1, 21)]
     assert max(rates) == pytest.approx(1.0)
     assert rates.index(max(rates)) == 2
     assert rates[-1] == pytest.approx(0.01)
     assert rates[2:] == sorted(rates[2:], reverse=True)
     assert [settings.balance_at(part) for part in (0, 0.15, 0.3, 1)] == pytest.approx([1, 0.5, 0.05, 0.05])
-    assert settings.stage(0.4, TINY) == (32, settings.batch_small)
-    assert settings.stage(0.6, TINY) == (64, settings.batch)
+    assert [settings.stage(part).side for part in (0, 0.29, 0.3, 1.0)] == [32, 32, 64, 64]
+
+
+def test_clicks_and_boxes_are_asked_apart():
+    lessons = [lesson(0, index, picture(0, 1, 64), 64, 2) for index in range(8)]
+    sorts = _by_sort(lessons)
+    assert sorted(number for numbers in sorts for number in numbers) == list(range(8))
+    assert len(sorts) > 1
+    for numbers in sorts:
+        points, marks, framed = prompts_of([lessons[i] for i in numbers])
+        assert len(points) == len(marks) == 2 * len(numbers)
+        assert (framed is None) == (points.shape[1] > 0)
 
 
 def test_it_learns_one_lesson_by_heart():
-    run = Run(Settings(minutes=1, warm=0.0, rate=3e-3, corrections=(1.0,), bfloat16=False), TINY)
-    given = [lesson(0, 1, 64, 2)]
-    losses = [run.step(given, 64)[0] for _ in range(40)]
-    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
+    run = Run(Settings(minutes=1, warm=0.0, rate=3e-3, stages=ASKED, corrections=(1.0,), bfloat16=False), TINY)
+    given = [lesson(0, 1, picture(0, 1, 64), 64, 2)]
+    told = [run.step(given) for _ in range(40)]
+    for name in ("loss", "dense loss"):
+        losses = [one[name] for one in told]
+        assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
 
 
-def test_lessons_come_in_order_from_any_number_on():
-    stream = endless(QUICK, TINY, 7, processes=0)
-    expected = Lessons(QUICK.seed, 64, QUICK.prompts)
+def test_without_prompts_only_the_encoder_learns():
+    run = Run(QUICK, TINY)
+    before = {name: weight.clone() for name, weight in run.sam.state_dict().items()}
+    found = run.step([lesson(0, 1, picture(0, 1, 64), 32, 0)])
+    assert set(found) == {"dense loss", "dense IoU"}
+    moved = {name.split(".")[0] for name, weight in run.sam.state_dict().items() if not weight.equal(before[name])}
+    assert moved == {"image_encoder"}
+
+
+def test_lessons_come_in_order_from_any_number_on_and_use_pictures_again():
+    made = Lessons(0, 64, 32, 2)
+    stream = endless(made, 7, processes=0)
     for index in (7, 8):
-        assert np.array_equal(next(stream).image, expected[index].image)
+        assert np.array_equal(next(stream).image, made[index].image)
+    assert made[0].image.shape == (3, 32, 32)
+    assert {made.number(index) for index in range(8)} == {0}
+    assert len({made.number(8 * KEPT + index) for index in range(50)}) > 40
+    assert all(KEPT < made.number(16 * KEPT + index) <= 2 * KEPT for index in range(8))
 
 
 def test_a_run_ends_in_a_file_and_is_taken_up_where_it_was(tmp_path):

@@ -13,7 +13,7 @@ from core.segments import checkpoints
 from core.segments.checkpoints import NAMES, PUBLISHED, known_sams, load_sam
 from core.segments.compact_sam import Shape, build, save
 
-TINY = Shape(side=64, patch=8, width=32, depth=2, heads=2, window=4, full=(1,), embedding=32, decoder_hidden=32)
+TINY = Shape(64, (8, 8, 16, 16), (1, 1, 1, 1), (8, 8, 8, 8), embedding=32, decoder_hidden=32)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_published_one_is_downloaded_under_its_hash(small_vit_b, tmp_path, mon
 
 def test_the_compact_one_says_what_is_missing(monkeypatch, tmp_path):
     monkeypatch.setattr(checkpoints, "assets_dir", lambda: tmp_path)
-    refused("compact", "compact_sam.safetensors) are missing", "core.demo.train_sam")
+    refused("compact", "compact_sam.safetensors) are missing", "install Satchel again")
     save(build(TINY), TINY, tmp_path / "compact_sam.safetensors", {})
     assert load_sam("compact").image_encoder.img_size == 64
 

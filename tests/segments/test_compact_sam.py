@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 
 from core.errors import UserError
 from core.loading.checkpoints import read_checkpoint
-from core.segments.compact_sam import Shape, build, restore, save
+from core.segments.compact_sam import CYCLES, Shape, build, restore, save
 
-TINY = Shape(side=64, patch=8, width=32, depth=2, heads=2, window=4, full=(1,), embedding=32, decoder_hidden=32)
+TINY = Shape(64, (8, 8, 16, 16), (1, 1, 1, 1), (8, 8, 8, 8), embedding=32, decoder_hidden=32)
 
 
 def test_the_shipped_size_fits_its_file():
@@ -34,13 +34,29 @@ def test_the_package_drives_it_unchanged():
     assert all(one["segmentation"].shape == (40, 60) for one in made.generate(picture))
 
 
+def test_the_encoder_takes_any_window_and_answers_alike_wherever_it_lies():
+    encoder = build(TINY).image_encoder
+    picture = torch.zeros(1, 3, 128, 128)
+    picture[..., 40:56, 40:60] = torch.randn(1, 3, 16, 20, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        whole, window = encoder(picture), encoder(picture.roll((32, 32), (2, 3)))
+        assert encoder(picture[..., :64, :96]).shape == (1, 32, 8, 12)
+    torch.testing.assert_close(whole.roll((4, 4), (2, 3))[..., 7:13, 7:13], window[..., 7:13, 7:13], atol=0.02, rtol=0)
+
+
+def test_a_place_of_the_grid_is_one_turn_of_the_finest_wave():
+    waves = build(TINY).prompt_encoder.pe_layer.get_buffer("positional_encoding_gaussian_matrix")
+    frequencies = waves.norm(dim=0)
+    assert [float(frequencies.min()), float(frequencies.max())] == pytest.approx(list(CYCLES))
+
+
 def test_random_weights_come_from_the_seed_and_leave_the_global_state_alone():
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
     first, again, other = build(TINY), build(TINY), build(TINY, seed=1)
     assert torch.equal(torch.rand(1), expected)
-    key = "image_encoder.blocks.0.attn.qkv.weight"
+    key = "image_encoder.levels.2.0.0.weight"
     assert torch.equal(first.state_dict()[key], again.state_dict()[key])
     assert not torch.equal(first.state_dict()[key], other.state_dict()[key])
 
@@ -58,7 +74,7 @@ def test_a_file_gives_back_what_was_saved_within_half_precision(tmp_path):
     assert (before - after).abs().max() < 0.02 * before.abs().max()
 
 
-@pytest.mark.parametrize("metadata", [{}, {"shape": "nothing"}, {"shape": '{"side": 64}'}, {"shape": '{"full": 3}'}])
+@pytest.mark.parametrize("metadata", [{}, {"shape": "nothing"}, {"shape": '{"patch": 8}'}, {"shape": '{"widths": 3}'}])
 def test_a_file_without_its_size_is_refused_in_a_sentence(tmp_path, metadata):
     save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors", metadata)
     with pytest.raises(UserError, match="does not state the size"):
@@ -66,12 +82,12 @@ def test_a_file_without_its_size_is_refused_in_a_sentence(tmp_path, metadata):
 
 
 def test_weights_of_another_size_are_refused():
-    metadata = {"shape": '{"side": 64, "full": [1]}'}
+    metadata = {"shape": '{"side": 64, "widths": [8, 8, 8, 8]}'}
     with pytest.raises(UserError, match="another architecture"):
         restore(dict(build(TINY).state_dict()), metadata, "it")
 
 
-@pytest.mark.parametrize("wrong", [{"side": 60}, {"width": 161}, {"embedding": 100}, {"depth": 0}])
+@pytest.mark.parametrize("wrong", [{"side": 60}, {"widths": (8, 8, 8, 12)}, {"embedding": 100}, {"blocks": (1, 1)}])
 def test_sizes_that_do_not_fit_together_are_refused(wrong):
     with pytest.raises(ValueError, match="expected"):
         Shape(**wrong)

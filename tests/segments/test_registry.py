@@ -20,7 +20,7 @@ from core.segments.embeddings import EmbeddingCache
 from core.segments.registry import Segmenter, get_segmenter, segmenters
 from core.segments.segments import MIN_AREA
 
-TINY = Shape(side=64, patch=8, width=32, depth=2, heads=2, window=4, full=(1,), embedding=32, decoder_hidden=32)
+TINY = Shape(64, (8, 8, 16, 16), (1, 1, 1, 1), (8, 8, 8, 8), embedding=32, decoder_hidden=32)
 CONCEPTS = ("beak", "a/<b>", "the sky \N{BIRD}")
 QUICK = {
     "sam": {"points": 3, "quality": 0.0, "stability": 0.0},
