@@ -40,9 +40,9 @@ from core.images import Picture
 from core.loading import load_classifier
 from core.runtime.capture import captured
 from core.segments import segments_from_label_map
-from core.segments.describing import HAND, describe
-from core.segments.naming import UNSURE, Beliefs, Described, Namer
-from core.segments.review import diverse
+from core.segments.naming.describing import HAND, describe
+from core.segments.naming.namer import UNSURE, Beliefs, Described, Namer
+from core.segments.naming.review import diverse
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "naming.json"

@@ -33,8 +33,8 @@ from core.demo.sam_pictures import bird
 from core.demo.segments import SEGMENTS
 from core.images import Picture
 from core.sat.statistics import bootstrap_interval
-from core.segments.embeddings import EmbeddingCache
-from core.segments.sam import EverythingParameters, Sam, open_sam
+from core.segments.sam.embeddings import EmbeddingCache
+from core.segments.sam.model import EverythingParameters, Sam, open_sam
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "sam.json"

@@ -25,9 +25,9 @@ from naming import RESULT, birds
 
 from core.data import Item
 from core.segments import Segments
-from core.segments.review import Review
-from core.segments.spread import name_dataset
-from core.segments.store import Store
+from core.segments.naming.review import Review
+from core.segments.naming.spread import name_dataset
+from core.segments.saved.store import Store
 
 
 def measure_store(pictures: int, named: int) -> dict[str, Any]:

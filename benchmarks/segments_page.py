@@ -25,8 +25,8 @@ from figures import PATIENCE, answers, free_port, machine, summary
 from PIL import Image
 
 from core.segments.mask import Mask
+from core.segments.saved.store import Store
 from core.segments.segments import Segment, Segments
-from core.segments.store import Store
 
 RESULT = Path(__file__).parent / "results" / "segments-page.json"
 SIZE, MASKS = (768, 1024), 100

@@ -27,8 +27,8 @@ CLIP = "openai/clip-vit-large-patch14"
 if TYPE_CHECKING:
     from core.data import Dataset
     from core.runtime.progress import Progress
-    from core.segments.descriptions import Encoder
-    from core.segments.store import Store
+    from core.segments.naming.descriptions import Encoder
+    from core.segments.saved.store import Store
 
 
 def name(
@@ -57,8 +57,8 @@ def name(
     with mistakes_told(f"Run the same command again to go on where it stopped; what is done is kept in {out}."):
         from core.data import open_dataset
         from core.segments.files import open_segments
-        from core.segments.spread import name_dataset, name_from_words
-        from core.segments.store import Store
+        from core.segments.naming.spread import name_dataset, name_from_words
+        from core.segments.saved.store import Store
 
         if vocabulary is not None and (examples is not None or encoder != "none"):
             raise UserError(
@@ -70,7 +70,7 @@ def name(
         for note in opened.notes:
             tell(note)
         if vocabulary is not None:
-            from core.segments.vocabulary import open_vocabulary
+            from core.segments.naming.vocabulary import open_vocabulary
 
             words = [word.strip() for text in vocabulary for word in text.split(",")]
             with loading_bar() as show:
@@ -90,9 +90,9 @@ def _encoder(text: str, device: str, precision: str) -> Encoder | None:
         raise UserError(f"There is no encoder {text!r}; it is none, sam, or sam:SPEC such as sam:vit_b.")
     if kind == "none":
         return None
-    from core.segments.checkpoints import COMPACT
-    from core.segments.descriptions import sam_encoder
-    from core.segments.sam import open_sam
+    from core.segments.naming.descriptions import sam_encoder
+    from core.segments.sam.checkpoints import COMPACT
+    from core.segments.sam.model import open_sam
 
     with loading_bar() as show:
         return sam_encoder(open_sam(spec or COMPACT, device=device, precision=precision, progress=show))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from core.parameters import Parameters
     from core.segments import Segments
     from core.segments.registry import Segmenter
-    from core.segments.store import Store
+    from core.segments.saved.store import Store
 
 StoreOption = Annotated[
     Path, typer.Option("--out", metavar="DIR", help="Folder for the segments; what is there is gone on with.")
@@ -73,9 +73,9 @@ def segment(
     """Cut every picture into segments. A run that was stopped goes on; names that people gave are kept."""
     with mistakes_told(f"Run the same command again to go on where it stopped; what is done is kept in {out}."):
         from core.data import open_dataset
+        from core.segments.naming.spread import segment_dataset
         from core.segments.registry import get_segmenter
-        from core.segments.spread import segment_dataset
-        from core.segments.store import Store
+        from core.segments.saved.store import Store
 
         text, options = chosen(sam, semantic, superpixels, concepts, model_of_concepts, labels)
         opened = open_dataset(data, limit=limit)

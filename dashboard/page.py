@@ -11,7 +11,7 @@ from typing import Any
 from core.data import Dataset
 from core.errors import UserError
 from core.paths import data_dir
-from core.segments.store import file_name
+from core.segments.saved.store import file_name
 from dashboard.classifiers import Classifiers
 from dashboard.pictures import Pictures, Source, example_files
 from dashboard.runs import Runner

@@ -8,9 +8,9 @@ from typing import Any, cast
 
 from core.errors import UserError
 from core.runtime.recent import Recent
-from core.segments.checkpoints import COMPACT
 from core.segments.registry import SamSegmenter, Segmenter, get_segmenter
-from core.segments.sam import Sam
+from core.segments.sam.checkpoints import COMPACT
+from core.segments.sam.model import Sam
 
 KEPT = 3
 

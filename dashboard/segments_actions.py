@@ -15,10 +15,10 @@ import gradio as gr
 from core.errors import UserError
 from core.segments import edits
 from core.segments.files import write_segments
-from core.segments.records import mask_key
+from core.segments.naming.spread import current
+from core.segments.saved.records import mask_key
+from core.segments.saved.store import Store
 from core.segments.segments import Segments
-from core.segments.spread import current
-from core.segments.store import Store
 from dashboard.page import Page
 from dashboard.segments_drawing import (
     SHOWN_AT_ONCE,

@@ -17,10 +17,10 @@ from core.errors import UserError
 from core.images import Picture
 from core.runtime.recent import Recent
 from core.segments.mask import Mask
-from core.segments.records import mask_key
-from core.segments.review import Question
+from core.segments.naming.review import Question
+from core.segments.naming.spread import current
+from core.segments.saved.records import mask_key
 from core.segments.segments import Segments
-from core.segments.spread import current
 from dashboard.overlays import display_size, jpeg
 from dashboard.palette import COLOURS
 from dashboard.pictures import THUMBNAIL

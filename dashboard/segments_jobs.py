@@ -16,10 +16,10 @@ from core.parameters import Parameters
 from core.runtime.interrupt import Interrupted, interruptible
 from core.runtime.progress import Progress
 from core.segments.edits import recut
+from core.segments.naming.review import Review
+from core.segments.naming.spread import name_dataset, segment_dataset
 from core.segments.registry import Segmenter
-from core.segments.review import Review
 from core.segments.segments import Segments
-from core.segments.spread import name_dataset, segment_dataset
 from dashboard.report_words import plural
 from dashboard.runs import FRAME_SECONDS
 from dashboard.segments_actions import FAILED, WHOLE, Shows, Updates, bench_of, problem

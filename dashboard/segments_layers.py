@@ -14,7 +14,7 @@ import pandas as pd
 
 from core.runtime.recent import Recent
 from core.segments.mask import Mask
-from core.segments.records import mask_key
+from core.segments.saved.records import mask_key
 from core.segments.segments import Segments
 
 KEPT_COPIES = 1024  # small copies of masks; one takes its box in bytes

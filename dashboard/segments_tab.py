@@ -7,8 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from core.segments.checkpoints import COMPACT, PUBLISHED
 from core.segments.registry import Segmenter, segmenters
+from core.segments.sam.checkpoints import COMPACT, PUBLISHED
 from dashboard.controls import control, title
 from dashboard.page import Page
 from dashboard.segments_actions import FORMS, OWN, PAGE, WHOLE, Actions

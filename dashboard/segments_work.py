@@ -16,12 +16,12 @@ from core.images import Picture
 from core.runtime.recent import Recent
 from core.segments.edits import Edit, Edited, add
 from core.segments.mask import Mask
-from core.segments.records import Record, mask_key
-from core.segments.review import Question, Review
-from core.segments.sam import Answer, Sam
+from core.segments.naming.review import Question, Review
+from core.segments.naming.spread import current
+from core.segments.sam.model import Answer, Sam
+from core.segments.saved.records import Record, mask_key
+from core.segments.saved.store import StaleError, Store
 from core.segments.segments import Segments
-from core.segments.spread import current
-from core.segments.store import StaleError, Store
 from dashboard.pictures import Source, item_of
 
 TRIES = 50  # somebody else may save each time in between

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from core.demo.sam_lessons import Lesson
 from core.demo.sam_loss import answer_loss
-from core.segments.compact_encoder import GRID
+from core.segments.sam.compact_encoder import GRID
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam

@@ -28,7 +28,7 @@ from core.demo.sam_lessons import Lesson, lesson
 from core.demo.sam_loss import overlap
 from core.demo.sam_passes import Window, answer, encode, images_of, lessons_loss, positions, prompts_of, targets_of
 from core.demo.sam_pictures import KEPT, picture
-from core.segments.compact_sam import Shape, build, save
+from core.segments.sam.compact import Shape, build, save
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam

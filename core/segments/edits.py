@@ -13,7 +13,7 @@ import numpy as np
 
 from core.errors import UserError
 from core.segments.mask import Mask
-from core.segments.records import BY_PEOPLE, mask_key
+from core.segments.saved.records import BY_PEOPLE, mask_key
 from core.segments.segments import MIN_AREA, Segment, Segments, default_kind, legal_name
 
 DRAWN = "drawn"

@@ -14,8 +14,8 @@ from core.images import Picture
 from core.parameters import Parameters, parameter
 from core.registry import Registry
 from core.runtime.chunks import out_of_memory
-from core.segments.checkpoints import COMPACT, NAMES, load_sam
-from core.segments.sam import EverythingParameters, Sam, open_sam
+from core.segments.sam.checkpoints import COMPACT, NAMES, load_sam
+from core.segments.sam.model import EverythingParameters, Sam, open_sam
 from core.segments.segments import MIN_AREA, Segments
 from core.segments.superpixels import superpixels
 

@@ -13,11 +13,11 @@ from PIL import Image
 
 import dashboard.cli_segment
 from core.runtime import versions
-from core.segments import checkpoints
-from core.segments.compact_sam import Shape, build, save
 from core.segments.files import coco, open_segments
 from core.segments.registry import Superpixels, segmenters
-from core.segments.store import Store
+from core.segments.sam import checkpoints
+from core.segments.sam.compact import Shape, build, save
+from core.segments.saved.store import Store
 
 COUNT = 8
 CUT = ("--superpixels", "--set", "count=8,compactness=1")
@@ -84,7 +84,7 @@ def test_a_stopped_run_goes_on(satchel, parts, tmp_path, monkeypatch):
 
 def test_cut_by_a_sam(satchel, parts, tmp_path, monkeypatch):
     monkeypatch.setenv("SATCHEL_CACHE", str(tmp_path / "cache"))
-    tiny = Shape(side=64, patch=8, width=32, depth=2, heads=2, window=4, full=(1,), embedding=32, decoder_hidden=32)
+    tiny = Shape(64, (8, 8, 16, 16), (1, 1, 1, 1), (8, 8, 8, 8), embedding=32, decoder_hidden=32)
     monkeypatch.setattr(checkpoints, "assets_dir", lambda: tmp_path)
     words = ("segment", parts / "pictures", "--set", "points=3", "--set", "quality=0,stability=0", "--limit", 1)
     assert_told(satchel(*words, "--sam", "compact", "--out", tmp_path / "out"), "are missing")
@@ -118,7 +118,7 @@ def test_names_spread_and_are_counted(satchel, parts, tmp_path):
     record = store.load("4.png")
     nobody = record.segments.items[2]
     bare = type(nobody)(nobody.mask)
-    from core.segments.records import mask_key
+    from core.segments.saved.records import mask_key
 
     segments = type(record.segments)(record.segments.size, (*record.segments.items[:2], bare))
     store.save("4.png", segments, record, "rejected", nameless=frozenset({mask_key(bare.mask)}))

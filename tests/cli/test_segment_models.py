@@ -14,7 +14,7 @@ from text_models import write_clip, write_clipseg, write_grounding_dino
 from torchvision.models import get_model
 
 from core.segments.files import coco, open_segments
-from core.segments.store import Store
+from core.segments.saved.store import Store
 
 LRASPP = "lraspp_mobilenet_v3_large"
 

@@ -12,7 +12,7 @@ import pytest
 
 from core.errors import UserError
 from core.images import Picture
-from core.segments.sam import Answer
+from core.segments.sam.model import Answer
 from tests.dashboard.conftest import Served, Visit, Visits
 
 

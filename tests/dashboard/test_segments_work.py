@@ -15,9 +15,9 @@ from core.errors import UserError
 from core.images import Picture
 from core.segments import edits
 from core.segments.mask import Mask
-from core.segments.records import mask_key
+from core.segments.saved.records import mask_key
+from core.segments.saved.store import Store
 from core.segments.segments import Segment, Segments
-from core.segments.store import Store
 from dashboard.segments_drawing import (
     close_up,
     holder,

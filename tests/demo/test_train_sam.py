@@ -14,8 +14,8 @@ from core.demo.sam_loss import answer_loss, assign, balanced, dice, focal, mask_
 from core.demo.sam_passes import WHOLE, Window, answer, correcting_click, encode, positions, prompts_of
 from core.demo.sam_pictures import KEPT, picture
 from core.demo.train_sam import Lessons, Run, Settings, Stage, _by_sort, endless, examine, train
-from core.segments.checkpoints import load_sam
-from core.segments.compact_sam import Shape, build
+from core.segments.sam.checkpoints import load_sam
+from core.segments.sam.compact import Shape, build
 
 TINY = Shape(64, (8, 8, 16, 16), (1, 1, 1, 1), (8, 8, 8, 8), embedding=32, decoder_hidden=32)
 ASKED = (Stage(1.0, 64, 1, 2),)

@@ -9,9 +9,9 @@ import torch
 from segment_anything import sam_model_registry
 
 from core.errors import UserError
-from core.segments import checkpoints
-from core.segments.checkpoints import NAMES, PUBLISHED, known_sams, load_sam
-from core.segments.compact_sam import Shape, build, save
+from core.segments.sam import checkpoints
+from core.segments.sam.checkpoints import NAMES, PUBLISHED, known_sams, load_sam
+from core.segments.sam.compact import Shape, build, save
 
 TINY = Shape(64, (8, 8, 16, 16), (1, 1, 1, 1), (8, 8, 8, 8), embedding=32, decoder_hidden=32)
 

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from core.errors import UserError
 from core.loading.checkpoints import read_checkpoint
-from core.segments.compact_sam import CYCLES, Shape, build, restore, save
+from core.segments.sam.compact import CYCLES, Shape, build, restore, save
 
 TINY = Shape(64, (8, 8, 16, 16), (1, 1, 1, 1), (8, 8, 8, 8), embedding=32, decoder_hidden=32)
 

@@ -19,16 +19,16 @@ from text_models import WRITERS, write_clip
 from core.errors import UserError
 from core.images import Picture
 from core.loading.pretrained import model_folder
-from core.segments import checkpoints
-from core.segments.compact_sam import Shape, build, save
-from core.segments.embeddings import EmbeddingCache
 from core.segments.named.concepts import USUAL
 from core.segments.named.grounding_dino import GroundingDinoParameters, prompt
 from core.segments.named.sam3 import Sam3Parameters
 from core.segments.registry import get_segmenter, segmenters
+from core.segments.sam import checkpoints
+from core.segments.sam.compact import Shape, build, save
+from core.segments.sam.embeddings import EmbeddingCache
 
 CONCEPTS = ("beak", "the sky", "Watermark")
-TINY = Shape(side=64, patch=8, width=32, depth=2, heads=2, window=4, full=(1,), embedding=32, decoder_hidden=32)
+TINY = Shape(64, (8, 8, 16, 16), (1, 1, 1, 1), (8, 8, 8, 8), embedding=32, decoder_hidden=32)
 
 
 @pytest.fixture(scope="module")

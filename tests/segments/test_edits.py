@@ -10,7 +10,7 @@ import pytest
 from core.errors import UserError
 from core.segments import edits
 from core.segments.mask import Mask
-from core.segments.records import mask_key
+from core.segments.saved.records import mask_key
 from core.segments.segments import MIN_AREA, Segment, Segments
 
 SIZE = (40, 60)

@@ -8,7 +8,7 @@ import threading
 import pytest
 import torch
 
-from core.segments.embeddings import EmbeddingCache
+from core.segments.sam.embeddings import EmbeddingCache
 
 
 def blob(size: int = 1000, value: float = 1.0) -> dict[str, torch.Tensor]:

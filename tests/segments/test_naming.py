@@ -11,9 +11,10 @@ from PIL import Image
 
 from core.errors import UserError
 from core.images import Picture
-from core.segments import Mask, Segment, Segments, describing
-from core.segments.describing import HAND, describe
-from core.segments.naming import UNSURE, Described, Namer
+from core.segments import Mask, Segment, Segments
+from core.segments.naming import describing
+from core.segments.naming.describing import HAND, describe
+from core.segments.naming.namer import UNSURE, Described, Namer
 
 
 def picture(array: np.ndarray) -> Picture:

@@ -14,10 +14,11 @@ from torchvision.models import get_model
 
 from core.errors import UserError
 from core.images import Picture
-from core.segments import checkpoints, registry
-from core.segments.compact_sam import Shape, build, save
-from core.segments.embeddings import EmbeddingCache
+from core.segments import registry
 from core.segments.registry import Segmenter, get_segmenter, segmenters
+from core.segments.sam import checkpoints
+from core.segments.sam.compact import Shape, build, save
+from core.segments.sam.embeddings import EmbeddingCache
 from core.segments.segments import MIN_AREA
 
 TINY = Shape(64, (8, 8, 16, 16), (1, 1, 1, 1), (8, 8, 8, 8), embedding=32, decoder_hidden=32)

@@ -9,10 +9,10 @@ import pytest
 from parts import NAMES, draw, examples, parts_data
 
 from core.errors import UserError
-from core.segments.records import mask_key
-from core.segments.review import Review, diverse
-from core.segments.spread import name_dataset
-from core.segments.store import StaleError, Store
+from core.segments.naming.review import Review, diverse
+from core.segments.naming.spread import name_dataset
+from core.segments.saved.records import mask_key
+from core.segments.saved.store import StaleError, Store
 
 
 def opened(folder, count: int = 6, by: str = "Anna") -> Review:

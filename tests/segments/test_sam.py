@@ -13,10 +13,10 @@ from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 from core.errors import UserError
 from core.images import Picture
 from core.runtime.interrupt import Interrupted, interruptible
-from core.segments import everything as everything_module
-from core.segments.compact_sam import Shape, build
-from core.segments.embeddings import EmbeddingCache
-from core.segments.sam import LONGEST, EverythingParameters, Sam
+from core.segments.sam import everything as everything_module
+from core.segments.sam.compact import Shape, build
+from core.segments.sam.embeddings import EmbeddingCache
+from core.segments.sam.model import LONGEST, EverythingParameters, Sam
 
 TINY = Shape(64, (8, 8, 16, 16), (1, 1, 1, 1), (8, 8, 8, 8), embedding=32, decoder_hidden=32)
 ALL = EverythingParameters(points=4, quality=0.0, stability=0.0, duplicates=0.9)

@@ -16,11 +16,11 @@ from core.errors import UserError
 from core.images import Picture
 from core.runtime.versions import WriteError
 from core.segments import Segments
-from core.segments.descriptions import Descriptions, Encoder, sam_encoder
 from core.segments.files import coco, open_segments
-from core.segments.records import mask_key
-from core.segments.spread import name_dataset, segment_dataset
-from core.segments.store import Store
+from core.segments.naming.descriptions import Descriptions, Encoder, sam_encoder
+from core.segments.naming.spread import name_dataset, segment_dataset
+from core.segments.saved.records import mask_key
+from core.segments.saved.store import Store
 
 
 def run(steps) -> list:

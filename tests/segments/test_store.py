@@ -16,10 +16,10 @@ import pytest
 
 from core.errors import UserError
 from core.segments import KINDS, Mask, Segment, Segments
-from core.segments import store as module
 from core.segments.files import coco, match, open_segments
-from core.segments.records import Record, mask_key, read_record, write_record
-from core.segments.store import StaleError, Store, file_name
+from core.segments.saved import store as module
+from core.segments.saved.records import Record, mask_key, read_record, write_record
+from core.segments.saved.store import StaleError, Store, file_name
 
 MASK = Mask.from_dense(np.eye(4, dtype=bool))
 

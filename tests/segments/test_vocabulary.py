@@ -14,12 +14,12 @@ from text_models import write_clip
 
 from core.images import Picture
 from core.segments import Mask, Segment
-from core.segments.descriptions import Descriptions
-from core.segments.naming import UNSURE
-from core.segments.records import mask_key
-from core.segments.spread import name_from_words
-from core.segments.store import Store
-from core.segments.vocabulary import OTHERS, SENTENCES, Vocabulary, crop, open_vocabulary
+from core.segments.naming.descriptions import Descriptions
+from core.segments.naming.namer import UNSURE
+from core.segments.naming.spread import name_from_words
+from core.segments.naming.vocabulary import OTHERS, SENTENCES, Vocabulary, crop, open_vocabulary
+from core.segments.saved.records import mask_key
+from core.segments.saved.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ class Knows(Vocabulary):
         return np.stack([picture.array()[segment.mask.decode()].mean(0) for segment in segments]).astype(np.float32)
 
     def beliefs(self, rows, pictures, given=None):
-        from core.segments.naming import Beliefs
+        from core.segments.naming.namer import Beliefs
 
         bar, disc = rows[:, 2] > 150, rows[:, 0] > 150
         return Beliefs(self.names, 0.9 * np.stack([bar, disc], 1), np.zeros(len(rows)))

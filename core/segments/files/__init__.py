@@ -35,7 +35,7 @@ def open_segments(path: str | Path) -> SegmentFiles:
     if not path.is_dir():
         raise UserError(f"There is no folder of masks or annotation file {path}; check its path.")
     if holds_store(path):
-        from core.segments.store import Store  # which needs this package itself
+        from core.segments.saved.store import Store  # which needs this package itself
 
         return Store(path).files()
     if (path / NAMES_FILE).is_file():
@@ -59,7 +59,7 @@ def open_segments(path: str | Path) -> SegmentFiles:
 
 
 def holds_store(folder: Path) -> bool:
-    """Whether a folder is one that `core.segments.store.Store` made."""
+    """Whether a folder is one that `core.segments.saved.store.Store` made."""
     return bool(Versions(folder / STORE_NAMES).newest())
 
 

@@ -15,10 +15,10 @@ from core.errors import UserError
 from core.images import Picture
 from core.parameters import Parameters, parameter
 from core.runtime.interrupt import check
-from core.segments.checkpoints import COMPACT
 from core.segments.mask import Mask
 from core.segments.named.concepts import ConceptSegmenter, Reader
 from core.segments.registry import SamSegmenter, register
+from core.segments.sam.checkpoints import COMPACT
 from core.segments.segments import Segment, Segments, default_kind
 
 

@@ -13,7 +13,7 @@ from core.errors import UserError, closest
 from core.loading.checkpoints import load_weights, read_checkpoint
 from core.loading.download import download
 from core.paths import assets_dir
-from core.segments.compact_sam import restore
+from core.segments.sam.compact import restore
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.runtime.versions import write_error
-from core.segments.records import Record
+from core.segments.saved.records import Record
 
 
 class Journal:

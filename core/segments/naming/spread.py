@@ -18,16 +18,16 @@ from core.errors import UserError
 from core.images import Picture
 from core.runtime.progress import Progress
 from core.runtime.versions import WriteError
-from core.segments.descriptions import Descriptions, Encoder
 from core.segments.files import match
-from core.segments.naming import POOL, UNSURE, Beliefs, Described, Namer
-from core.segments.records import BY_PEOPLE, Record, mask_key
+from core.segments.naming.descriptions import Descriptions, Encoder
+from core.segments.naming.namer import POOL, UNSURE, Beliefs, Described, Namer
+from core.segments.saved.records import BY_PEOPLE, Record, mask_key
+from core.segments.saved.store import StaleError, Store
 from core.segments.segments import Segment, Segments, check_size
-from core.segments.store import StaleError, Store
 
 if TYPE_CHECKING:
     from core.data import Dataset, Item
-    from core.segments.vocabulary import Vocabulary
+    from core.segments.naming.vocabulary import Vocabulary
 
 #: Names that count as examples.
 EXAMPLES = (*BY_PEOPLE, "file")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from core.runtime.chunks import FixedChunk, chunked
 from core.runtime.interrupt import check
-from core.segments.sam import EverythingParameters
+from core.segments.sam.model import EverythingParameters
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam as Module

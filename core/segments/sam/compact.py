@@ -2,7 +2,7 @@
 
 Kirillov et al.: Segment Anything (ICCV 2023), the package segment-anything. Prompt encoder, mask decoder and the class
 that holds them are the package's, so that `SamPredictor` and `SamAutomaticMaskGenerator` drive it as they drive the
-published checkpoints. Only the image encoder is another one, for the reason that core/segments/compact_encoder.py
+published checkpoints. Only the image encoder is another one, for the reason that core/segments/sam/compact_encoder.py
 gives.
 """
 
@@ -20,7 +20,7 @@ from torch import nn
 
 from core.errors import UserError
 from core.loading.checkpoints import State, load_weights
-from core.segments.compact_encoder import GRID, GROUP, ConvEncoder
+from core.segments.sam.compact_encoder import GRID, GROUP, ConvEncoder
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam

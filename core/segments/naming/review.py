@@ -13,11 +13,9 @@ import numpy as np
 
 from core.errors import UserError
 from core.runtime.progress import Progress
-from core.segments.descriptions import Descriptions, Encoder
-from core.segments.naming import POOL, Namer
-from core.segments.records import BY_PEOPLE, Record, mask_key
-from core.segments.segments import Segment, Segments, default_kind, legal_name
-from core.segments.spread import (
+from core.segments.naming.descriptions import Descriptions, Encoder
+from core.segments.naming.namer import POOL, Namer
+from core.segments.naming.spread import (
     EXAMPLES,
     MOST_EXAMPLES,
     POOL_PICTURES,
@@ -28,7 +26,9 @@ from core.segments.spread import (
     joined,
     save_proposals,
 )
-from core.segments.store import StaleError, Store
+from core.segments.saved.records import BY_PEOPLE, Record, mask_key
+from core.segments.saved.store import StaleError, Store
+from core.segments.segments import Segment, Segments, default_kind, legal_name
 
 if TYPE_CHECKING:
     from core.data import Dataset, Item

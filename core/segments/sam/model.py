@@ -20,9 +20,9 @@ from core.runtime.chunks import out_of_memory
 from core.runtime.device import choose_device, choose_precision
 from core.runtime.fingerprints import add_weights
 from core.runtime.recent import Recent
-from core.segments.checkpoints import COMPACT, load_sam
-from core.segments.embeddings import EmbeddingCache
 from core.segments.mask import Mask
+from core.segments.sam.checkpoints import COMPACT, load_sam
+from core.segments.sam.embeddings import EmbeddingCache
 from core.segments.segments import Segment, Segments
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class Sam:
         Raises:
             UserError: memory runs out, however few points are asked at once.
         """
-        from core.segments.everything import Generator, key_of
+        from core.segments.sam.everything import Generator, key_of
 
         parameters = parameters if parameters is not None else EverythingParameters()
         view = self._view(picture)
@@ -196,7 +196,7 @@ class Sam:
 
     def _predictor(self) -> Any:
         """A predictor keeps the state of one prompt, so that every call gets its own."""
-        from core.segments.everything import remembering_predictor
+        from core.segments.sam.everything import remembering_predictor
 
         return remembering_predictor(self._module, self._embed)
 

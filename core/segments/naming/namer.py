@@ -1,6 +1,6 @@
 """From a few named masks, names for all others: with a confidence, and "unsure" for what resembles none of them.
 
-A mask is described as numbers (core/segments/describing.py). Names are told apart by a discriminant analysis whose
+A mask is described as numbers (describing.py beside this). Names are told apart by a discriminant analysis whose
 within-name covariance is shrunk hard, because three pictures say little of it: Friedman, Regularized Discriminant
 Analysis (JASA 1989). Masks without a name then teach it how masks of one name differ, as far as it is sure of them
 (self-training: Scudder, IEEE Trans. Information Theory 1965). What it is worth is in docs/naming.md.
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.errors import UserError
-from core.segments.describing import HAND
+from core.segments.naming.describing import HAND
 
 #: Below this confidence a mask is called unsure.
 UNSURE = 0.5

@@ -21,7 +21,7 @@ from core.images import Picture
 from core.runtime.fingerprints import add_weights
 from core.runtime.interrupt import check
 from core.segments.named.concepts import Reader, checked, open_reader
-from core.segments.naming import Beliefs
+from core.segments.naming.namer import Beliefs
 from core.segments.segments import Segment, Segments
 
 SENTENCES = (

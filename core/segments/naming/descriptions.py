@@ -17,14 +17,14 @@ from torch import Tensor
 
 from core.images import Picture
 from core.runtime.versions import write_error
-from core.segments.describing import describe
-from core.segments.records import mask_key
+from core.segments.naming.describing import describe
+from core.segments.saved.records import mask_key
+from core.segments.saved.store import file_name
 from core.segments.segments import Segments
-from core.segments.store import file_name
 
 if TYPE_CHECKING:
     from core.data import Item
-    from core.segments.sam import Sam
+    from core.segments.sam.model import Sam
 
 # grows whenever `describe` changes
 FORMAT = 1
@@ -45,7 +45,7 @@ class Encoder:
     encode: Callable[[Picture], Tensor] | None = None
 
     def describe(self, picture: Picture, segments: Segments) -> np.ndarray:
-        """float32 [P, D], of `core.segments.describing.describe`."""
+        """float32 [P, D], of `core.segments.naming.describing.describe`."""
         return describe(picture, segments, self.encode(picture) if self.encode else None)
 
 

@@ -27,8 +27,8 @@ from core.errors import UserError
 from core.runtime.versions import Versions
 from core.segments.files import STORE_NAMES
 from core.segments.files.opened import SegmentFiles
-from core.segments.journal import Journal
-from core.segments.records import FORMAT, Record, read_record, write_record
+from core.segments.saved.journal import Journal
+from core.segments.saved.records import FORMAT, Record, read_record, write_record
 from core.segments.segments import KINDS, Segments, legal_name
 
 # versions kept of a picture
