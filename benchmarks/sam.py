@@ -34,7 +34,7 @@ from core.demo.segments import SEGMENTS
 from core.images import Picture
 from core.sat.statistics import bootstrap_interval
 from core.segments.sam.embeddings import EmbeddingCache
-from core.segments.sam.model import EverythingParameters, Sam, open_sam
+from core.segments.sam.model import EverythingParameters, Sam, open_sam, usual_parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "sam.json"
@@ -274,7 +274,7 @@ def main() -> None:
         parser.error(f"there is no part {unknown.pop()!r}")
     if given.threads:
         torch.set_num_threads(given.threads)
-    parameters = EverythingParameters()
+    parameters = usual_parameters(given.sam)()
     results = json.loads(given.out.read_text()) if given.out.is_file() else {}
     with tempfile.TemporaryDirectory() as folder:
         sam = open_sam(given.sam, cache=EmbeddingCache(folder))

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self, TypeVar, get_type_hints
+from typing import Any, Protocol, Self, TypeVar, get_type_hints
 
 from core.errors import UserError, closest
 
@@ -116,9 +116,10 @@ class Parameters:
 
 
 class Parametrised(Protocol):
-    """Anything on a list by name that has parameters of its own: an explainer, a metric."""
+    """Anything on a list by name that has parameters of its own: an explainer, a metric, a segmenter."""
 
-    parameters: ClassVar[type[Parameters]]
+    @property
+    def parameters(self) -> type[Parameters]: ...
 
 
 Named = TypeVar("Named", bound=Parametrised)

@@ -18,7 +18,7 @@ from core.runtime.progress import Progress
 from core.segments.edits import recut
 from core.segments.naming.review import Review
 from core.segments.naming.spread import name_dataset, segment_dataset
-from core.segments.registry import Segmenter
+from core.segments.registry import Segmenter, get_segmenter
 from core.segments.segments import Segments
 from dashboard.report_words import plural
 from dashboard.runs import FRAME_SECONDS
@@ -90,7 +90,7 @@ class Jobs(Shows):
         yield from self._run(key, on, work, self.w.naming)
 
     def load(self, spec: str) -> Iterator[Updates]:
-        """Another SAM was chosen: have it ready, which may take a download."""
+        """Another SAM was chosen: have it ready, which may take a download, and set the sliders to what fits it."""
         yield {self.w.cutting.status: f'<span class="busy">Loading {escape(spec or "")}</span>'}
         bar = gr.Progress()
         try:
@@ -98,7 +98,8 @@ class Jobs(Shows):
         except UserError as error:
             yield {self.w.cutting.status: problem(error)}
             return
-        yield {self.w.cutting.status: ""}
+        usual = get_segmenter(f"sam:{spec}").parameters().to_dict()
+        yield {self.w.cutting.status: "", **{self.w.controls["sam", name]: value for name, value in usual.items()}}
 
     def stop(self, line: JobLine) -> Callable[[str, str], Updates]:
         """The handler of a stop button: end what runs, after the step in hand."""

@@ -175,7 +175,8 @@ def _wire(page: Page, w: Widgets) -> None:
         component.act(act.act, [page.key, w.on, w.sam], w.shown(), **every)
     w.cutter.input(act.choose_cutter, [w.cutter], list(w.boxes.values()), **shared)
     loading: dict[str, Any] = {**shared, "show_progress": "minimal", "trigger_mode": "always_last"}
-    w.sam.change(jobs.load, [w.sam], [w.cutting.status], **loading)
+    sliders = [field for (owner, _), field in w.controls.items() if owner == "sam"]
+    w.sam.change(jobs.load, [w.sam], [w.cutting.status, *sliders], **loading)
     settings = [page.key, w.on, w.sam, w.cutter, w.whole, *w.controls.values()]
     w.cut.click(jobs.cut, settings, w.shown(), **shared)
     w.propose.click(jobs.propose, [page.key, w.on], w.shown(), **shared)

@@ -15,7 +15,7 @@ from core.parameters import Parameters, parameter
 from core.registry import Registry
 from core.runtime.chunks import out_of_memory
 from core.segments.sam.checkpoints import COMPACT, NAMES, load_sam
-from core.segments.sam.model import EverythingParameters, Sam, open_sam
+from core.segments.sam.model import EverythingParameters, Sam, open_sam, usual_parameters
 from core.segments.segments import MIN_AREA, Segments
 from core.segments.superpixels import superpixels
 
@@ -27,7 +27,7 @@ class Segmenter(ABC):
         name: as typed; title: as shown; summary: one line of help.
         family: one of FAMILIES: whether its segments have names, and whose.
         specs: what may stand after the colon, such as "vit_b" or "NAME@FILE"; nothing where there is no model.
-        parameters: its frozen dataclass.
+        parameters: its frozen dataclass; one model's defaults may differ from another's.
     """
 
     name: ClassVar[str]
@@ -35,7 +35,7 @@ class Segmenter(ABC):
     summary: ClassVar[str]
     family: ClassVar[str]
     specs: ClassVar[tuple[str, ...]] = ()
-    parameters: ClassVar[type[Parameters]] = Parameters
+    parameters: type[Parameters] = Parameters
 
     def __init__(self, spec: str = "", **options: Any) -> None:
         """Make one; nothing is loaded before it is needed.
@@ -72,8 +72,8 @@ class Segmenter(ABC):
             UserError: the parameters are another segmenter's, its model cannot be had, or memory runs out.
         """
         parameters = parameters if parameters is not None else self.parameters()
-        if not isinstance(parameters, self.parameters):
-            raise UserError(f"{self.name} takes {self.parameters.__name__}, got {type(parameters).__name__}.")
+        if not isinstance(parameters, type(self).parameters):
+            raise UserError(f"{self.name} takes {type(self).parameters.__name__}, got {type(parameters).__name__}.")
         try:
             found = self.cut(picture, parameters)
         except (RuntimeError, MemoryError) as error:
@@ -168,6 +168,7 @@ class SamSegmenter(Segmenter):
 
     def __init__(self, spec: str = "", **options: Any) -> None:
         super().__init__(spec or COMPACT, **options)
+        self.parameters = usual_parameters(self.spec)
         self._sam: Sam | None = None
 
     @property

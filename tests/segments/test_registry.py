@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from segment_anything import SamAutomaticMaskGenerator
 from torchvision.models import get_model
 
 from core.errors import UserError
@@ -19,6 +21,7 @@ from core.segments.registry import Segmenter, get_segmenter, segmenters
 from core.segments.sam import checkpoints
 from core.segments.sam.compact import Shape, build, save
 from core.segments.sam.embeddings import EmbeddingCache
+from core.segments.sam.model import CompactParameters
 from core.segments.segments import MIN_AREA
 
 TINY = Shape(64, (8, 8, 16, 16), (1, 1, 1, 1), (8, 8, 8, 8), embedding=32, decoder_hidden=32)
@@ -160,3 +163,18 @@ def test_a_sam_that_is_not_there_says_so_before_and_when_it_is_used(monkeypatch,
         one.segment(PICTURES["flat"])
     with pytest.raises(UserError, match="There is no SAM 'vit_z'"):
         get_segmenter("sam:vit_z").segment(PICTURES["flat"])
+
+
+def test_each_sam_starts_from_the_parameters_that_fit_it() -> None:
+    package = inspect.signature(SamAutomaticMaskGenerator).parameters
+    usual = get_segmenter("sam:vit_b").parameters().to_dict()
+    for ours, theirs in {
+        "points": "points_per_side",
+        "quality": "pred_iou_thresh",
+        "stability": "stability_score_thresh",
+    }.items():
+        assert usual[ours] == package[theirs].default
+    compact = get_segmenter("sam").parameters()
+    assert compact == CompactParameters()
+    assert compact.to_dict() != usual
+    assert get_segmenter("sam:compact@mine.safetensors").parameters is CompactParameters

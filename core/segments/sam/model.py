@@ -36,19 +36,36 @@ ALIKE = 0.95  # IoU above which a further candidate says nothing new
 Value = TypeVar("Value")
 
 
+POINTS = "points a side of the grid that is asked"
+QUALITY = "least quality that the SAM itself gives a mask"
+STABILITY = "least IoU of a mask at a stricter and a laxer threshold"
+
+
 @dataclass(frozen=True)
 class EverythingParameters(Parameters):
-    """Of segment-anything's `SamAutomaticMaskGenerator`, in plain words."""
+    """Of segment-anything's `SamAutomaticMaskGenerator`, in plain words and with its defaults."""
 
-    points: int = parameter(16, "points a side of the grid that is asked", low=1, high=64, step=1)
-    quality: float = parameter(0.4, "least quality that the SAM itself gives a mask", low=0.0, high=1.0, step=0.01)
-    stability: float = parameter(
-        0.0, "least IoU of a mask at a stricter and a laxer threshold", low=0.0, high=1.0, step=0.01
-    )
+    points: int = parameter(32, POINTS, low=1, high=64, step=1)
+    quality: float = parameter(0.88, QUALITY, low=0.0, high=1.0, step=0.01)
+    stability: float = parameter(0.95, STABILITY, low=0.0, high=1.0, step=0.01)
     duplicates: float = parameter(0.7, "box IoU above which the lesser of two masks goes", low=0.1, high=1.0, step=0.01)
     crops: int = parameter(0, "layers of crops that are cut as well, for small things", low=0, high=2, step=1)
     crop_points: int = parameter(2, "how many times fewer points a side a crop gets", low=1, high=4, step=1)
     min_area: int = parameter(0, "holes and islands up to so many pixels are closed", low=0, high=10_000, step=10)
+
+
+@dataclass(frozen=True)
+class CompactParameters(EverythingParameters):
+    """The same with defaults for the compact SAM, whose masks are less sure (docs/sam.md)."""
+
+    points: int = parameter(16, POINTS, low=1, high=64, step=1)
+    quality: float = parameter(0.4, QUALITY, low=0.0, high=1.0, step=0.01)
+    stability: float = parameter(0.0, STABILITY, low=0.0, high=1.0, step=0.01)
+
+
+def usual_parameters(spec: str) -> type[EverythingParameters]:
+    """The parameters whose defaults fit a SAM."""
+    return CompactParameters if spec.partition("@")[0] == COMPACT else EverythingParameters
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +122,7 @@ class Sam:
     @property
     def click_means_part(self) -> bool:
         """The compact SAM's single output was taught the part under one click; the published ones' was not."""
-        return self.name.partition("@")[0] == COMPACT
+        return usual_parameters(self.name) is CompactParameters
 
     def predict(
         self,
@@ -167,7 +184,7 @@ class Sam:
         """
         from core.segments.sam.everything import Generator, key_of
 
-        parameters = parameters if parameters is not None else EverythingParameters()
+        parameters = parameters if parameters is not None else usual_parameters(self.name)()
         view = self._view(picture)
         key = f"everything {key_of(view)} {self.fingerprint} {self.precision} {parameters}"
         kept = self.cache.read(key)
