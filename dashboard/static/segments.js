@@ -198,14 +198,14 @@
       const chosen = data.segments.filter((segment) => this.chosen.has(segment.key));
       const told = this.part('told');
       const what = chosen.length === 1 ? this.describe(chosen[0]) : chosen.length ? `${chosen.length} masks` : '';
-      told.textContent = what || (this.mode === 'cut' ? 'Click on a thing, or draw a box around it.' : 'Click on a mask to choose it.');
+      const guess = data.cut?.score !== undefined ? `Expected IoU ${data.cut.score.toFixed(2)}. Keep it, or click where it is wrong.` : '';
+      told.textContent = guess || what || (this.mode === 'cut' ? 'Click on a thing, or draw a box around it.' : 'Click on a mask to choose it.');
       const input = this.part('name');
       input.placeholder = chosen.length ? 'name' : 'choose a mask first';
       const cut = data.cut;
       this.part('cutting').hidden = !cut;
       this.part('which').textContent = cut?.of > 1 ? `Other meaning (${cut.chosen} of ${cut.of})` : '';
       this.part('which').hidden = !(cut?.of > 1);
-      this.part('guess').textContent = cut?.score !== undefined ? `expected IoU ${cut.score.toFixed(2)}` : '';
       this.enable('accept', chosen.some((segment) => segment.naming === 'proposed'));
       this.enable('merge', chosen.length > 1);
       this.enable('split', chosen.length === 1 || chosen.length === 2);
