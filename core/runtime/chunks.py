@@ -13,7 +13,8 @@ from core.classifier import Classifier
 from core.runtime.device import synchronise
 
 START = {"cpu": 4, "cuda": 32}
-LARGEST = {"cpu": 64, "cuda": 1024}
+# on a CPU larger ones are hardly faster, and memory grows with them
+LARGEST = {"cpu": 16, "cuda": 1024}
 
 
 class ChunkTuner:
