@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -53,6 +53,11 @@ ExplainerOption = Annotated[
 SeedOption = Annotated[int, typer.Option(help="Same seed, same maps.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 PrecisionOption = Annotated[str, typer.Option(help="Of the passes: auto, float32 or bfloat16.")]
+
+
+def words_of(texts: Iterable[str]) -> list[str]:
+    """The words of an option that may be given several times, each time with commas between words."""
+    return [word.strip() for text in texts for word in text.split(",")]
 
 
 def tell(sentence: str) -> None:

@@ -19,6 +19,7 @@ from dashboard.cli_common import (
     mistakes_told,
     show_stages,
     tell,
+    words_of,
 )
 from dashboard.cli_segment import KEPT_IN, StoreOption, tell_problems, tell_where
 
@@ -72,7 +73,7 @@ def name(
         if vocabulary is not None:
             from core.segments.naming.vocabulary import open_vocabulary
 
-            words = [word.strip() for text in vocabulary for word in text.split(",")]
+            words = words_of(vocabulary)
             with loading_bar() as show:
                 found = open_vocabulary(clip or CLIP, words, device=device, precision=precision, progress=show)
             store = Store(out, by="satchel name", data=opened.source)

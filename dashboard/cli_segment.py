@@ -19,6 +19,7 @@ from dashboard.cli_common import (
     progress_bar,
     show_stages,
     tell,
+    words_of,
 )
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def chosen(
     if labels is not None and semantic is None:
         raise UserError("--labels names the categories of --semantic NAME@FILE; leave it out here.")
     if concepts is not None:
-        words = [word.strip() for text in concepts for word in text.split(",")]
+        words = words_of(concepts)
         return f"concepts:{model_of_concepts or ''}", {"concepts": words, **({} if sam is None else {"sam": sam})}
     if semantic is not None:
         return f"semantic:{semantic}", {"labels": labels}

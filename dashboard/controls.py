@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -12,6 +13,11 @@ from core.parameters import ParameterSpec
 def title(text: str) -> None:
     """The heading of an area."""
     gr.HTML(f"<h2>{text}</h2>", elem_classes="title")
+
+
+def problem(what: Exception | str) -> str:
+    """A sentence about what went wrong, as it stands beside what it is about."""
+    return f'<span class="problem" role="alert">{escape(str(what))}</span>'
 
 
 def control(owner: str, spec: ParameterSpec) -> Any:

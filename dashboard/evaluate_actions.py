@@ -18,6 +18,7 @@ from core.evaluation.run import Contender, EvaluationOptions, Yardstick
 from core.evaluation.store import open_evaluation
 from core.metrics.metric import get_metric
 from core.paths import assets_dir
+from dashboard.controls import problem
 from dashboard.evaluate_drawing import answer_html, leaderboard_html, sanity_html, scatter_html, warnings_html
 from dashboard.evaluation_data import Standing
 from dashboard.evaluation_run import LiveEvaluation, dataset_of
@@ -108,10 +109,10 @@ class Actions:
             else:
                 ending += " pictures"
         except UserError as error:
-            ending = f'<span class="problem" role="alert">{escape(str(error))}</span>'
+            ending = problem(error)
         except Exception:  # a defect must leave a page that says so
             log.exception("the evaluation failed")
-            ending = '<span class="problem" role="alert">The evaluation failed; the program\'s log says why.</span>'
+            ending = problem("The evaluation failed; the program's log says why.")
         finally:
             live.stop()
             if session.evaluation is live:

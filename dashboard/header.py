@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from core.errors import UserError
+from dashboard.controls import problem
 from dashboard.page import Page
 
 # the key lives in the tab's own storage: it survives a reload, and two tabs do not share it
@@ -52,7 +53,7 @@ def build(page: Page, blocks: gr.Blocks) -> None:
             page.classifiers.get(wanted, lambda fraction, text: bar(fraction, desc=text))
         except UserError as error:
             said = f"{error} Still using {session.spec}."
-            yield {note: f'<span class="problem" role="alert">{escape(said)}</span>'}
+            yield {note: problem(said)}
             return
         session.spec = wanted.strip()
         yield {note: _where(page, session.spec), page.model: session.spec}
@@ -69,7 +70,7 @@ def _where(page: Page, spec: str) -> str:
     try:
         classifier = page.classifiers.get(spec).classifier
     except UserError as error:
-        return f'<span class="problem" role="alert">{escape(str(error))}</span>'
+        return problem(error)
     height, width = classifier.input_size
     return (
         f'<span title="{escape(classifier.fingerprint)}">{len(classifier.labels)} classes, {width} x {height}, '

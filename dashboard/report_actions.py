@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from core.errors import UserError
+from dashboard.controls import problem
 from dashboard.page import Page
 from dashboard.report_data import Cell, Finished, Reports, shipped_reports
 from dashboard.report_grid import MEASURES, grid_html, heat_map
@@ -154,7 +155,7 @@ class Actions:
             found, table = finished.downloads
             shown = exhibits_html(finished)
         except UserError as error:
-            said = f'<span class="problem" role="alert">{escape(str(error))}</span>'
+            said = problem(error)
             if settings.place.path:  # the report in view stays
                 yield {self.w.message: said}
             else:

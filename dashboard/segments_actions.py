@@ -19,6 +19,7 @@ from core.segments.naming.spread import current
 from core.segments.saved.records import mask_key
 from core.segments.saved.store import Store
 from core.segments.segments import Segments
+from dashboard.controls import problem
 from dashboard.page import Page
 from dashboard.segments_drawing import (
     SHOWN_AT_ONCE,
@@ -60,11 +61,6 @@ def bench_of(page: Page, key: str, on: str) -> Bench:
             bench = session.benches[own] = Bench(Work(data, store))
     bench.use(data)
     return bench
-
-
-def problem(error: UserError | str) -> str:
-    """A sentence about what went wrong, as it stands beside a button."""
-    return f'<span class="problem" role="alert">{escape(str(error))}</span>'
 
 
 class Shows:

@@ -20,9 +20,10 @@ from core.segments.naming.review import Review
 from core.segments.naming.spread import name_dataset, segment_dataset
 from core.segments.registry import Segmenter, get_segmenter
 from core.segments.segments import Segments
+from dashboard.controls import problem
 from dashboard.report_words import plural
 from dashboard.runs import FRAME_SECONDS
-from dashboard.segments_actions import FAILED, WHOLE, Shows, Updates, bench_of, problem
+from dashboard.segments_actions import FAILED, WHOLE, Shows, Updates, bench_of
 from dashboard.segments_work import Bench
 
 if TYPE_CHECKING:
