@@ -9,6 +9,7 @@ measured by benchmarks/sam.py.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import itertools
 import json
 import math
@@ -23,11 +24,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.demo.sam_dense import Apart
+from core.demo.sam_dense import Apart, apart_loss, drawn
 from core.demo.sam_lessons import Lesson, lesson
 from core.demo.sam_loss import overlap
 from core.demo.sam_passes import Window, answer, encode, images_of, lessons_loss, positions, prompts_of, targets_of
 from core.demo.sam_pictures import KEPT, picture
+from core.segments.sam.checkpoints import load_sam
 from core.segments.sam.compact import Shape, build, save
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class Stage:
     prompts: int
 
 
-STAGES = (Stage(0.21, 128, 16, 0), Stage(0.33, 64, 16, 8), Stage(0.87, 128, 8, 8), Stage(1.0, 256, 4, 8))
+STAGES = (Stage(0.35, 128, 16, 0), Stage(0.75, 128, 8, 8), Stage(1.0, 256, 4, 8))
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Settings:
         average: decay a step of the running average of the weights, which is what is saved.
         bfloat16: passes in bfloat16; losses and prompts stay in float32.
         seed: of the weights, the pictures and the prompts.
+        start: SHA-256 of the weights that it begins with; random ones where it is empty.
     """
 
     minutes: float = 100.0
@@ -78,13 +81,14 @@ class Settings:
     rate: float = 1.5e-3
     decay: float = 0.02
     warm: float = 0.02
-    balanced: float = 0.55
+    balanced: float = 0.7
     corrections: tuple[float, ...] = (0.75, 0.25)
     anchors: int = 32
     dense: float = 0.5
     average: float = 0.997
     bfloat16: bool = True
     seed: int = 0
+    start: str = ""
 
     def stage(self, part: float) -> Stage:
         """The stage after this part of the time."""
@@ -195,7 +199,9 @@ class Run:
             embeddings = encode(self.sam, images_of(lessons))
             grid = embeddings.shape[-1]
             window = self._window(grid)
-            places = self.apart(embeddings, positions(self.sam, grid, window))
+            things = torch.from_numpy(np.stack([one.things for one in lessons]))
+            anchors = drawn(things, settings.anchors, self.generator)
+            apart = self.apart(self.sam, embeddings, positions(self.sam, grid, window), anchors)
             told = [
                 lessons_loss(
                     self.sam,
@@ -208,8 +214,7 @@ class Run:
                 )
                 for chosen in (_by_sort(lessons) if prompted else [])
             ]
-        things = torch.from_numpy(np.stack([one.things for one in lessons]))
-        dense, reached = self.apart.loss(places, things, settings.anchors, self.generator)
+        dense, reached = apart_loss(apart, things, anchors)
         found = {"dense loss": float(dense.detach()), "dense IoU": reached}
         loss = dense
         if told:
@@ -235,6 +240,12 @@ class Run:
             return Window(stretch=self.shape.grid // grid)
         row, column = torch.randint(self.shape.grid - grid + 1, (2,), generator=self.generator).tolist()
         return Window(row, column)
+
+    def begin_with(self, path: Path) -> None:
+        """Take the weights of an earlier run's file instead of random ones."""
+        weights = load_sam(f"compact@{path}").state_dict()
+        self.sam.load_state_dict(weights)
+        self.average.load_state_dict(weights)
 
     def keep(self, path: Path) -> None:
         """Write everything, whole or not at all."""
@@ -341,10 +352,14 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2, help="that draw the pictures in the background")
     parser.add_argument("--rate", type=float, default=defaults.rate, help="peak learning rate")
     parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--start", type=Path, help="weights of an earlier run to begin with")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    settings = Settings(minutes=given.minutes, rate=given.rate, seed=given.seed)
+    start = hashlib.sha256(given.start.read_bytes()).hexdigest() if given.start else ""
+    settings = Settings(minutes=given.minutes, rate=given.rate, seed=given.seed, start=start)
     run = Run(settings, Shape())
+    if given.start:
+        run.begin_with(given.start)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = given.out.with_suffix(".checkpoint.pt")
     if checkpoint.is_file():
