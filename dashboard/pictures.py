@@ -151,12 +151,11 @@ class Pictures:
         return read_picture(source.path, source.name)
 
     def _copy(self, source: Source, picture: Picture, version: int) -> tuple[Picture, Segments]:
-        found = self._copies.get((source.id, version))
-        if found is not None:
-            return found
-        copy = _smaller(picture, display_size(source.size))
-        segments = self._saved.named(source, display_size(source.size, SEGMENT_SIDE)) or _segments(source, copy)
-        return self._copies.put((source.id, version), (copy, segments))
+        def make() -> tuple[Picture, Segments]:
+            copy = _smaller(picture, display_size(source.size))
+            return copy, self._saved.named(source, display_size(source.size, SEGMENT_SIDE)) or _segments(source, copy)
+
+        return self._copies.get_or_make((source.id, version), make)
 
 
 def _smaller(picture: Picture, size: tuple[int, int]) -> Picture:

@@ -129,7 +129,7 @@ class Reports:
         folder = Path(text).expanduser()
         manifest = folder / "manifest.json"
         key = (str(folder), manifest.stat().st_mtime_ns if manifest.is_file() else 0)
-        return self._kept.get(key) or self._kept.put(key, open_finished(folder))
+        return self._kept.get_or_make(key, lambda: open_finished(folder))
 
 
 def shipped_reports() -> dict[str, Path]:

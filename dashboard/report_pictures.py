@@ -268,10 +268,12 @@ def _array(finished: Finished, file: str) -> np.ndarray | None:
 def _img(finished: Finished, file: str, alt: str) -> str:
     """<img>, or a box that says that the file is missing."""
     key = (str(finished.report.path), str(finished.manifest.get("created")), file)
-    found = _DRAWN.get(key)
-    if found is None:
+
+    def draw() -> str:
         array = _array(finished, file)
-        found = _DRAWN.put(key, "" if array is None else jpeg(array))
+        return "" if array is None else jpeg(array)
+
+    found = _DRAWN.get_or_make(key, draw)
     return f'<img alt="{escape(alt)}" src="{found}">' if found else '<span class="missing">picture missing</span>'
 
 

@@ -205,13 +205,13 @@ def _thumbnail(work: Work, picture: str, current: bool) -> str:
 
 
 def _small(work: Work, picture: str) -> str:
-    key = (work.data.source, picture)
-    known = _thumbnails.get(key)
-    if known is not None:
-        return known
-    image = work.items[picture].picture().image.copy()
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
-    return _thumbnails.put(key, jpeg(np.asarray(image)))
+
+    def draw() -> str:
+        image = work.items[picture].picture().image.copy()
+        image.thumbnail((THUMBNAIL, THUMBNAIL))
+        return jpeg(np.asarray(image))
+
+    return _thumbnails.get_or_make((work.data.source, picture), draw)
 
 
 def review_html(bench: Bench) -> str:

@@ -39,9 +39,7 @@ _copies: Recent[tuple[str, tuple[int, int]], Copy] = Recent(KEPT_COPIES)
 
 def small_copy(mask: Mask, size: tuple[int, int]) -> Copy:
     """The mask over a picture of another size (height, width): every pixel as the nearest one of the mask."""
-    key = (mask_key(mask), size)
-    known = _copies.get(key)
-    return known if known is not None else _copies.put(key, Copy(*mask.crop_at(size)))
+    return _copies.get_or_make((mask_key(mask), size), lambda: Copy(*mask.crop_at(size)))
 
 
 @dataclass(frozen=True)

@@ -55,9 +55,7 @@ class Work:
         Raises:
             UserError: it cannot be read any more.
         """
-        key = (self.data.source, picture)
-        known = _pictures.get(key)
-        return known if known is not None else _pictures.put(key, self.items[picture].picture())
+        return _pictures.get_or_make((self.data.source, picture), self.items[picture].picture)
 
     def state(self, picture: str) -> str:
         """ "named", "proposed" (names wait for an answer), "cut" (masks without names) or "bare"."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
@@ -23,6 +24,11 @@ class Recent(Generic[Key, Value]):
             if key in self._kept:
                 self._kept.move_to_end(key)
             return self._kept.get(key)
+
+    def get_or_make(self, key: Key, make: Callable[[], Value]) -> Value:
+        """The value that is kept, or a new one, which is kept. Two threads may make one at the same time."""
+        known = self.get(key)
+        return known if known is not None else self.put(key, make())
 
     def put(self, key: Key, value: Value) -> Value:
         with self._lock:
