@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.demo.sam_loss import balanced, dice
+from core.demo.sam_loss import mask_loss
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam
@@ -59,19 +59,19 @@ def _taken(values: Tensor, at: Tensor) -> Tensor:
     return values.gather(2, at[:, None].expand(-1, values.shape[1], -1)).transpose(1, 2)
 
 
-def apart_loss(logits: Tensor, things: Tensor, at: Tensor) -> tuple[Tensor, float]:
+def apart_loss(logits: Tensor, things: Tensor, at: Tensor, tilt: float) -> tuple[Tensor, float]:
     """How far the anchors' masks are from their things; and the mean IoU of both.
 
     Args:
         logits, at: as of `Apart`; things: [B, 2, 4g, 4g] integers, by parts and by wholes.
+        tilt: as of `entropy`.
     """
     labels = things.flatten(2).long()
     targets = (labels.gather(2, at[:, None].expand(-1, 2, -1))[..., None] == labels[:, :, None]).float()
     with torch.no_grad():
         masks = logits > 0
         both, either = (masks & (targets > 0)).sum(3), (masks | (targets > 0)).sum(3)
-    logits, targets = logits[..., None], targets[..., None]
-    return (balanced(logits, targets) + dice(logits, targets)).mean(), float((both / either).mean())
+    return mask_loss(logits[..., None], targets[..., None], tilt).mean(), float((both / either).mean())
 
 
 def drawn(things: Tensor, anchors: int, generator: torch.Generator) -> Tensor:

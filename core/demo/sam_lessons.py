@@ -1,7 +1,7 @@
 """What a SAM is trained on: a picture, prompts, and the masks that each prompt may mean.
 
-Half of the pictures are rendered birds, half random scenes; no real picture is among them. A click means, from small to
-large, the part it lies in, that part with what lies on it, and the whole thing; a box means what it encloses.
+Most pictures are rendered birds, the others random scenes; no real picture is among them. A click means, from small
+to large, the part it lies in, that part with what lies on it, and the whole thing; a box means what it encloses.
 """
 
 from __future__ import annotations

@@ -8,19 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-FOCAL_WEIGHT = 20.0
-FOCAL_GAMMA = 2.0
-
-
-def focal(logits: Tensor, targets: Tensor) -> Tensor:
-    """[..., h, w] logits against covers in [0, 1] -> [...]: Lin et al., Focal Loss (ICCV 2017), mean over pixels.
-
-    Inside and outside weigh the same (their alpha is 0.5 here), so that leaving small parts out does not pay.
-    """
-    entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    missed = (logits.sigmoid() - targets).abs()
-    return (missed**FOCAL_GAMMA * entropy).mean((-2, -1)) / 2
-
 
 def dice(logits: Tensor, targets: Tensor) -> Tensor:
     """[..., h, w] -> [...] in [0, 1]: Milletari et al., V-Net (3DV 2016)."""
@@ -29,24 +16,24 @@ def dice(logits: Tensor, targets: Tensor) -> Tensor:
     return 1 - (2 * both + 1) / (shares.sum((-2, -1)) + targets.sum((-2, -1)) + 1)
 
 
-def balanced(logits: Tensor, targets: Tensor) -> Tensor:
-    """[..., h, w] -> [...]: cross-entropy in which a mask's inside weighs as much as its outside, however small."""
-    entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    parts = [(entropy * where).sum((-2, -1)) / where.sum((-2, -1)).clamp(min=1) for where in (targets, 1 - targets)]
-    return parts[0] + parts[1]
+def entropy(logits: Tensor, targets: Tensor, tilt: float) -> Tensor:
+    """[..., h, w] logits against covers in [0, 1] -> [...]: cross-entropy, weighed by the sizes of inside and outside.
 
-
-def mask_loss(logits: Tensor, targets: Tensor, balance: float) -> Tensor:
-    """[..., h, w] -> [...]: SAM's focal and dice, and at the start of a training something else instead of focal.
-
-    From random weights focal and dice first settle on empty masks, where both are nearly flat. (Measured at small size:
-    IoU 0.0 after 60 steps, where balanced entropy has 0.19.) Balanced entropy in turn makes small masks too fat in the
-    end, so that its share `balance`, in [0, 1], falls as the training goes on.
+    Inside each pixel weighs 1 / inside; outside 1 / (inside^tilt outside^(1 - tilt)). At 0 both sides weigh the same,
+    and a small mask may be far too fat before that costs anything; at 1 a pixel too many costs as much as one too few,
+    and from random weights no small mask is found at all. (Measured from the same weights after 100 steps of the dense
+    task, mean IoU of a bird's parts: tilt 0, 0.32; tilt 1/2, 0.41; tilt 1, 0.28. SAM's own focal loss, which is a mean
+    over all pixels, first settles on empty masks too.)
     """
-    loss = dice(logits, targets)
-    if balance < 1:
-        loss = loss + (1 - balance) * FOCAL_WEIGHT * focal(logits, targets)
-    return loss + balance * balanced(logits, targets) if balance > 0 else loss
+    each = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    inside, outside = targets.sum((-2, -1)).clamp(min=1), (1 - targets).sum((-2, -1)).clamp(min=1)
+    wrong = (each * targets).sum((-2, -1)) / inside
+    return wrong + (each * (1 - targets)).sum((-2, -1)) / (inside**tilt * outside ** (1 - tilt))
+
+
+def mask_loss(logits: Tensor, targets: Tensor, tilt: float) -> Tensor:
+    """[..., h, w] -> [...]: dice and weighed entropy."""
+    return dice(logits, targets) + entropy(logits, targets, tilt)
 
 
 @torch.no_grad()
@@ -80,7 +67,7 @@ def assign(logits: Tensor, targets: Tensor, real: Tensor) -> Tensor:
 
 
 def answer_loss(
-    logits: Tensor, quality: Tensor, targets: Tensor, meant: Tensor, balance: float = 0.0
+    logits: Tensor, quality: Tensor, targets: Tensor, meant: Tensor, tilt: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """The loss of one round of answers.
 
@@ -92,26 +79,24 @@ def answer_loss(
         logits: [N, 1 + K, h, w]; quality: [N, 1 + K].
         targets: [N, K, h, w] in [0, 1]; empty ones do not count.
         meant: [N].
-        balance: as of `mask_loss`.
+        tilt: as of `entropy`.
 
     Returns:
         The mean loss; and, [N], the IoU of output 0 with what is meant.
     """
     with torch.autocast(logits.device.type, enabled=False):  # sums over a mask need more digits than bfloat16 has
-        return _answer_loss(logits.float(), quality.float(), targets, meant, balance)
+        return _answer_loss(logits.float(), quality.float(), targets, meant, tilt)
 
 
-def _answer_loss(
-    logits: Tensor, quality: Tensor, targets: Tensor, meant: Tensor, balance: float
-) -> tuple[Tensor, Tensor]:
+def _answer_loss(logits: Tensor, quality: Tensor, targets: Tensor, meant: Tensor, tilt: float) -> tuple[Tensor, Tensor]:
     rows = torch.arange(len(meant), device=meant.device)
     single, several = logits[:, 0], logits[:, 1:]
     wanted = targets[rows, meant]
     real = targets.flatten(2).any(2)
     chosen = assign(several, targets, real)
     matched = several.gather(1, chosen[:, :, None, None].expand_as(targets))
-    shared = (mask_loss(matched, targets, balance) * real).sum(1) / real.sum(1).clamp(min=1)
+    shared = (mask_loss(matched, targets, tilt) * real).sum(1) / real.sum(1).clamp(min=1)
     reached = overlap(single[:, None], wanted[:, None])[:, 0, 0]
     nearest = overlap(several, targets).masked_fill(~real[:, None, :], 0).amax(2)
     guess = F.mse_loss(quality, torch.cat([reached[:, None], nearest], 1))
-    return (mask_loss(single, wanted, balance) + shared).mean() + guess, reached
+    return (mask_loss(single, wanted, tilt) + shared).mean() + guess, reached

@@ -114,7 +114,7 @@ def lessons_loss(
     given: list[Lesson],
     corrections: tuple[float, ...],
     generator: torch.Generator,
-    balance: float = 0.0,
+    tilt: float = 1.0,
     window: Window = WHOLE,
 ) -> tuple[Tensor, Tensor]:
     """The mean loss over the first answers and their corrections; and, [B * N], the IoU of the first ones.
@@ -123,13 +123,13 @@ def lessons_loss(
         embeddings: [B, C, g, g] of the lessons' pictures.
         given: lessons of one sort, boxes or as many clicks, with N prompts each.
         corrections: chances of 0, 1, 2, ... rounds of correcting clicks.
-        balance: as of `mask_loss`; window: as of `answer`.
+        tilt: as of `entropy`; window: as of `answer`.
     """
     points, marks, boxes = prompts_of(given)
     targets, meant = targets_of(given), torch.from_numpy(np.concatenate([one.meant for one in given]))
     wanted = targets[torch.arange(len(meant)), meant]
     logits, quality = answer(sam, embeddings, points, marks, boxes, window=window)
-    loss, first = answer_loss(logits, quality, targets, meant, balance)
+    loss, first = answer_loss(logits, quality, targets, meant, tilt)
     losses = [loss]
     rounds = int(torch.multinomial(torch.tensor(corrections), 1, generator=generator))
     keeps_mask = float(torch.rand(1, generator=generator)) < 0.5
@@ -141,7 +141,7 @@ def lessons_loss(
         points, marks = torch.cat([points, point], 1), torch.cat([marks, mark], 1)
         previous = single[:, None] if keeps_mask else None
         logits, quality = answer(sam, embeddings, points, marks, boxes, previous, window)
-        losses.append(answer_loss(logits, quality, alone, torch.zeros_like(meant), balance)[0])
+        losses.append(answer_loss(logits, quality, alone, torch.zeros_like(meant), tilt)[0])
     return torch.stack(losses).mean(), first
 
 

@@ -1,6 +1,6 @@
 """Trains the compact SAM from nothing on rendered pictures: `python -m core.demo.train_sam --minutes 100 --out FILE`.
 
-Half birds, half random scenes, made by background processes and used several times each; no real picture. First the
+Mostly birds, else random scenes, made by background processes and used several times each; no real picture. First the
 encoder learns alone to tell things apart (core/demo/sam_dense.py), then all of it from prompts, on small pictures
 before large ones. It can be killed and run again: a checkpoint lies beside the output. How well the result does is
 measured by benchmarks/sam.py.
@@ -56,7 +56,7 @@ class Stage:
     prompts: int
 
 
-STAGES = (Stage(0.35, 128, 16, 0), Stage(0.75, 128, 8, 8), Stage(1.0, 256, 4, 8))
+STAGES = (Stage(0.4, 128, 16, 0), Stage(0.8, 128, 8, 8), Stage(1.0, 256, 4, 8))
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Settings:
         minutes: of training, over which the learning rate rises and falls.
         stages: one after the other.
         rate, decay: peak learning rate and weight decay of AdamW; warm: share of the time until the peak.
-        balanced: share of the time over which balanced entropy gives way to the focal loss, nearly all of it.
+        tilts: of the entropy (`core.demo.sam_loss.entropy`), at the start and at the end.
         corrections: chances of 0, 1, 2, ... rounds of correcting clicks after the first answer.
         anchors: a picture, of the dense task; dense: its weight once there are prompts.
         average: decay a step of the running average of the weights, which is what is saved.
@@ -78,10 +78,10 @@ class Settings:
 
     minutes: float = 100.0
     stages: tuple[Stage, ...] = STAGES
-    rate: float = 1.5e-3
+    rate: float = 1.2e-3
     decay: float = 0.02
     warm: float = 0.02
-    balanced: float = 0.7
+    tilts: tuple[float, float] = (0.5, 0.9)
     corrections: tuple[float, ...] = (0.75, 0.25)
     anchors: int = 32
     dense: float = 0.5
@@ -94,9 +94,9 @@ class Settings:
         """The stage after this part of the time."""
         return next((stage for stage in self.stages if part < stage.until), self.stages[-1])
 
-    def balance_at(self, part: float) -> float:
-        """The share of balanced entropy in the loss after this part of the time."""
-        return max(0.05, 1 - part / self.balanced)
+    def tilt_at(self, part: float) -> float:
+        """The tilt of the entropy after this part of the time."""
+        return self.tilts[0] + (self.tilts[1] - self.tilts[0]) * part
 
     def rate_at(self, part: float) -> float:
         """Learning rate after this part of the time: a linear rise, then a cosine down to a hundredth."""
@@ -193,7 +193,7 @@ class Run:
         settings = self.settings
         for group in self.optimiser.param_groups:
             group["lr"] = settings.rate_at(self.part)
-        balance = settings.balance_at(self.part)
+        tilt = settings.tilt_at(self.part)
         prompted = len(lessons[0].meant) > 0
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
             embeddings = encode(self.sam, images_of(lessons))
@@ -209,12 +209,12 @@ class Run:
                     [lessons[i] for i in chosen],
                     settings.corrections,
                     self.generator,
-                    balance,
+                    tilt,
                     window,
                 )
                 for chosen in (_by_sort(lessons) if prompted else [])
             ]
-        dense, reached = apart_loss(apart, things, anchors)
+        dense, reached = apart_loss(apart, things, anchors, tilt)
         found = {"dense loss": float(dense.detach()), "dense IoU": reached}
         loss = dense
         if told:

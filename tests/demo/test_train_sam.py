@@ -11,7 +11,7 @@ import torch
 
 from core.demo.sam_dense import Apart, apart_loss, drawn
 from core.demo.sam_lessons import lesson
-from core.demo.sam_loss import answer_loss, assign, balanced, dice, focal, mask_loss, overlap
+from core.demo.sam_loss import answer_loss, assign, dice, entropy, mask_loss, overlap
 from core.demo.sam_passes import WHOLE, Window, answer, correcting_click, encode, positions, prompts_of
 from core.demo.sam_pictures import KEPT, picture
 from core.demo.train_sam import Lessons, Run, Settings, Stage, _by_sort, endless, examine, train
@@ -29,23 +29,23 @@ def square(side: int, left: int, top: int, size: int) -> torch.Tensor:
     return mask
 
 
-def test_focal_and_dice_by_hand():
+def test_dice_by_hand():
     logits, targets = torch.zeros(2, 2), torch.tensor([[1.0, 0], [0, 0]])
-    each = 0.25 * math.log(2)  # (1 - p)^2 times the entropy
-    assert float(focal(logits, targets)) == pytest.approx(0.5 * each)
     assert float(dice(logits, targets)) == pytest.approx(1 - (2 * 0.5 + 1) / (2 + 1 + 1))
     sure = torch.where(targets > 0, 50.0, -50.0)
-    assert float(focal(sure, targets)) == pytest.approx(0, abs=1e-6)
     assert float(dice(sure, targets)) == pytest.approx(0, abs=1e-6)
 
 
-def test_balanced_entropy_does_not_see_how_large_a_mask_is():
+def test_the_tilt_says_what_a_pixel_too_many_costs():
+    zeros = torch.zeros(16, 16)
     for size in (1, 4, 15):
         target = square(16, 0, 0, size)
-        assert float(balanced(torch.zeros(16, 16), target)) == pytest.approx(2 * math.log(2))
-        assert float(mask_loss(torch.zeros(16, 16), target, 1.0)) == pytest.approx(
-            2 * math.log(2) + float(dice(torch.zeros(16, 16), target))
-        )
+        share = 256 / size**2 - 1  # outside over inside
+        for tilt in (0.0, 0.5, 1.0):  # every pixel's entropy is log 2
+            expected = (1 + share**tilt) * math.log(2)
+            assert float(entropy(zeros, target, tilt)) == pytest.approx(expected, rel=1e-5)
+            total = expected + float(dice(zeros, target))
+            assert float(mask_loss(zeros, target, tilt)) == pytest.approx(total, rel=1e-5)
 
 
 def test_overlap_by_hand():
@@ -146,10 +146,10 @@ def test_anchors_whose_masks_are_their_things_cost_nothing_and_others_do():
     at = torch.tensor([[0, 18, 63]])  # beside the part; in it; in the right half
     masks = torch.stack([things[0, level].flatten() == things[0, level].flatten()[at[0]][:, None] for level in (0, 1)])
     right = torch.where(masks, 30.0, -30.0)[None]
-    loss, reached = apart_loss(right, things, at)
+    loss, reached = apart_loss(right, things, at, 0.5)
     assert float(loss) == pytest.approx(0, abs=1e-4)
     assert reached == 1
-    loss, reached = apart_loss(-right, things, at)
+    loss, reached = apart_loss(-right, things, at, 0.5)
     assert float(loss) > 30
     assert reached == 0
 
@@ -181,13 +181,13 @@ def test_anchors_fall_on_small_parts_too():
 
 
 def test_the_rate_rises_and_falls_and_the_side_grows():
-    settings = Settings(minutes=1, warm=0.1, stages=QUICK.stages, balanced=0.3, rate=1.0)
+    settings = Settings(minutes=1, warm=0.1, stages=QUICK.stages, tilts=(0.4, 0.8), rate=1.0)
     rates = [settings.rate_at(part) for part in np.linspace(0, 1, 21)]
     assert max(rates) == pytest.approx(1.0)
     assert rates.index(max(rates)) == 2
     assert rates[-1] == pytest.approx(0.01)
     assert rates[2:] == sorted(rates[2:], reverse=True)
-    assert [settings.balance_at(part) for part in (0, 0.15, 0.3, 1)] == pytest.approx([1, 0.5, 0.05, 0.05])
+    assert [settings.tilt_at(part) for part in (0, 0.5, 1)] == pytest.approx([0.4, 0.6, 0.8])
     assert [settings.stage(part).side for part in (0, 0.29, 0.3, 1.0)] == [32, 32, 64, 64]
 
 
