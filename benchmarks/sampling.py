@@ -146,7 +146,7 @@ def run(part: str, model: str, data: Dataset, groups: Sequence[Sequence[str]], m
         "part": part,
         "pictures": len(data),
         "scorer": model,
-        "warnings": warnings(board, CONTROLS),
+        "warnings": warnings(board),
         "over_noise": {metric: over_noise(board, scores, metric) for metric in metrics},
         "leaderboard": board,
     }

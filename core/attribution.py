@@ -59,13 +59,19 @@ class Attribution:
         """Whether there is anything to show: "flat" says no evidence, "broken" holds values that are not numbers."""
         if not bool(torch.isfinite(self.values).all()):
             return "broken"
-        span = float(self.values.max() - self.values.min())
-        return "flat" if span <= 1e-6 * float(self.values.abs().max()) else "fine"
+        return "fine" if bool(says_something(self.values[None])) else "flat"
 
     @property
     def relative_error(self) -> float | None:
         """Mean standard error over mean absolute value; None where the method has none or it is not finite yet."""
         return None if self.standard_error is None else _relative_error(self.values, self.standard_error)
+
+
+def says_something(values: Tensor) -> Tensor:
+    """[B, H, W] -> [B]: the map is finite, and some pixel differs from another by more than rounding."""
+    rows = values.flatten(1)
+    span = rows.amax(1) - rows.amin(1)
+    return torch.isfinite(rows).all(1) & (span > 1e-6 * rows.abs().amax(1))
 
 
 def _relative_error(values: Tensor, error: Tensor) -> float | None:
@@ -147,6 +153,13 @@ class Explainer(ABC):
     def is_random(self, parameters: Any) -> bool:
         """Whether maps made with these parameters depend on the seed."""
         return self.random
+
+    def check(self, parameters: Any) -> None:  # noqa: B027 - most have nothing to refuse
+        """Refuse parameters that are each within bounds and do not go together.
+
+        Raises:
+            UserError: says which, and what to change.
+        """
 
     def bind(self, classifier: Classifier, weights: Any = None) -> BoundExplainer:
         """Tie it to a classifier (and trained weights, for learned explainers).
@@ -294,6 +307,7 @@ class BoundExplainer:
         parameters = parameters if parameters is not None else wanted()
         if not isinstance(parameters, wanted):
             raise UserError(f"{self.explainer.name} takes {wanted.__name__}, got {type(parameters).__name__}.")
+        self.explainer.check(parameters)
         count = images.shape[0]
         targets = expand_targets(_ordinary(targets), count, device)
         contrasts = None if contrasts is None else expand_targets(_ordinary(contrasts), count, device)

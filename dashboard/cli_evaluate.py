@@ -163,17 +163,23 @@ def _show_table(standing: Standing) -> None:
     from rich.table import Table
 
     from dashboard.evaluation_data import ARROWS
+    from dashboard.report_words import number
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("explainer", no_wrap=True)
     for metric in standing.metrics:
         table.add_column(f"{metric['label']} {ARROWS[metric['higher_is_better']]}", justify="right", overflow="fold")
+    table.add_column("samples saturated", justify="right")
+    table.add_column("distance to natural spectrum", justify="right")
     for label in standing.ranked:
         cells = []
         for metric in standing.metrics:
             entry = standing.entries[metric["label"], label]
             mean, interval = standing.interval(entry)
-            cells.append(f"{mean}{'*' if entry['best'] else ' '}\n{interval} ")
+            counted = f" n={entry['pictures']}" if entry["undefined"] and entry["pictures"] else ""
+            cells.append(f"{mean}{'*' if entry['best'] else ' '}\n{interval}{counted} ")
+        cost = standing.entries[standing.metrics[0]["label"], label]
+        cells += ["–" if cost[name] is None else number(cost[name], 2) for name in ("saturated", "alignment")]
         table.add_row(*map(escape, (label, *cells)), style="dim" if standing.is_control(label) else None)
     console = Console()
     (console if console.is_terminal else Console(width=WIDE)).print(table)

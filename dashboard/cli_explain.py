@@ -58,6 +58,7 @@ def explain(
     with mistakes_told(f"Run the same command again for all maps; those made so far, if any, are in {out}."):
         from core.explain import default_explainers, parse_explainer
         from core.export import MapFolder
+        from dashboard.report_words import plural
 
         chosen = [parse_explainer(text) for text in explainer or ()]
         folder = MapFolder(out)
@@ -75,16 +76,20 @@ def explain(
             for number, path in enumerate(pictures, start=1):
                 bar.update(task, description=path.name, completed=(number - 1) * len(bound))
                 try:
-                    line = _explain_one(
+                    line, problems = _explain_one(
                         path, classifier, bound, wanted, against, seed, folder, lambda: bar.advance(task)
                     )
                 except UserError as error:
                     failed += 1
-                    tell(str(error))
+                    tell(_about(path.name, str(error)))
                 else:
-                    typer.echo(line)
+                    failed += len(problems)
+                    for problem in problems:
+                        tell(_about(path.name, problem))
+                    if line:
+                        typer.echo(line)
         if folder.records:
-            typer.echo(f"{folder.finish()} lists {len(folder.records)} maps.")
+            typer.echo(f"{folder.finish()} lists {plural(len(folder.records), 'map')}.")
         if failed:
             raise typer.Exit(MISTAKE)
 
@@ -98,12 +103,14 @@ def _explain_one(
     seed: int,
     folder: MapFolder,
     step: Callable[[], object],
-) -> str:
-    """Write all maps of one picture; returns one line that says what the model sees in it."""
+) -> tuple[str, list[str]]:
+    """Write all maps of one picture; returns one line that says what the model sees in it, and what went wrong."""
     from core.images import read_picture
     from dashboard.convergence import remark
+    from dashboard.report_words import plural
 
     notes: list[str] = []
+    problems: list[str] = []
     picture = read_picture(path)
     prepared = classifier.prepare(picture)
     images = prepared.tensor.unsqueeze(0)
@@ -112,15 +119,24 @@ def _explain_one(
     probability = next(p.probability for p in predictions if p.index == target)
     contrasts = None if against is None else [against]
     for explainer, parameters in bound:
-        (attribution,) = explainer.explain(images, [target], parameters, contrasts=contrasts, seeds=[seed])
+        try:
+            (attribution,) = explainer.explain(images, [target], parameters, contrasts=contrasts, seeds=[seed])
+        except UserError as error:
+            problems.append(f"{explainer.explainer.name}: {error}")
+            continue
         drawing = _drawing(picture, attribution, prepared)
         folder.add(str(path), attribution, classifier, probability, drawing)
         if (words := remark(attribution)) is not None:
             notes.append(f"; {attribution.method} {words}")
         step()
-    top = predictions[0]
-    maps = f"{len(bound)} maps of {classifier.labels[target]}"
-    return f"{path}: {top.label} {top.probability:.2f}, {maps}{''.join(notes)}"
+    top, made = predictions[0], len(bound) - len(problems)
+    maps = f"{plural(made, 'map')} of {classifier.labels[target]}"
+    return (f"{path}: {top.label} {top.probability:.2f}, {maps}{''.join(notes)}" if made else ""), problems
+
+
+def _about(name: str, problem: str) -> str:
+    """The problem with the picture's name in front, where it does not say it."""
+    return problem if name in problem else f"{name}: {problem}"
 
 
 def _drawing(picture: Picture, attribution: Attribution, prepared: Prepared) -> Image.Image:

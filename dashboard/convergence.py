@@ -17,7 +17,9 @@ def settled(attribution: Attribution) -> str | None:
     taken, most = attribution.forward_passes, getattr(attribution.parameters, "samples", None)
     if attribution.converged:
         return f"settled after {taken} of {most} samples"
-    return f"not settled after all {taken} samples"
+    return (
+        f"not settled after all {taken} samples" if taken > 1 else "not settled: one sample says nothing of its error"
+    )
 
 
 CONDITIONS = {"flat": "is flat: no evidence", "broken": "holds values that are not numbers"}

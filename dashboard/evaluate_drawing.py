@@ -215,6 +215,8 @@ def sanity_html(standing: Standing) -> str:
             lines.append(f"<li><b>{escape(said)}</b> does not change when the model forgets what it learned.</li>")
         else:
             fine.append(said)
+    if not lines and not fine:
+        return '<p class="note" data-testid="sanity">No map could be compared: all are flat or not numbers.</p>'
     if fine:
         verb, they = ("changes", "it") if len(fine) == 1 else ("change", "they")
         forgotten = f"{verb} when the model forgets what it learned, as {they} should"
@@ -229,7 +231,7 @@ def warnings_html(standing: Standing) -> str:
     """Metrics that a control wins, pictures left out, and what each metric asks (folded)."""
     said = "".join(f"<li>{escape(warning)}</li>" for warning in standing.manifest["warnings"])
     warned = f'<ul class="said warned" data-testid="warnings">{said}</ul>' if said else (
-        '<p class="note">No control comes near the best explainer on any metric.</p>'
+        '<p class="note">On every metric the best explainer is ahead of the controls by more than chance.</p>'
     )  # fmt: skip
     left_out = "".join(
         f'<p class="problem">{escape(p["image"])} was left out: {escape(p["problem"])}</p>'

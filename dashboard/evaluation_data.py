@@ -58,7 +58,7 @@ class Standing:
         """Label -> how it is shown: the title, with the parameters that were named."""
         shown = {}
         for explainer in self.manifest["explainers"]:
-            named = explainer["label"].partition(":")[2].replace(",", ", ")
+            named = explainer["label"].removeprefix(explainer["name"]).removeprefix(":").replace(",", ", ")
             shown[explainer["label"]] = f"{explainer['title']} ({named})" if named else explainer["title"]
         return shown
 
@@ -127,6 +127,8 @@ def _answer(standing: Standing, leader: Entry, others: Sequence[Entry]) -> str:
     title = standing.short_titles[leader["explainer"]]
     if leader["low"] is None:
         return f"{title} is ahead, but one picture cannot tell whether that is chance."
+    if standing.pictures < FEW:
+        return f"{title} is ahead, but {standing.pictures} pictures are too few to tell whether that is chance."
     close = [entry for entry in others if not surely_behind(entry)]
     names = [standing.short_titles[entry["explainer"]] for entry in close]
     controls = [standing.short_titles[entry["explainer"]] for entry in close if entry["control"]]

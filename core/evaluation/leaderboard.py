@@ -14,7 +14,7 @@ from core.sat.statistics import Interval, bootstrap_interval
 def leaderboard(
     scores: pd.DataFrame, costs: pd.DataFrame, higher: Mapping[str, bool], controls: Sequence[str], seed: int = 0
 ) -> list[dict[str, Any]]:
-    """One entry a metric and explainer, each metric's best first.
+    """One entry a metric and explainer, each metric's best first, over the pictures on which all could be scored.
 
     Args:
         scores: image, group, explainer, metric, value; one line a picture.
@@ -24,9 +24,10 @@ def leaderboard(
 
     Returns:
         Keys: metric, explainer, control, mean, low, high (95 % bootstrap over groups), pictures, undefined (pictures
-        where the metric says nothing), best (no other explainer but controls has a better mean), behind, behind_low,
-        behind_high (how much worse than the best one on the same pictures, paired bootstrap; null for the best itself),
-        seconds (median a picture), passes, saturated and alignment (means; null where there are no samples).
+        where the metric says nothing), best (the first that is no control and is scored on at least half of the
+        pictures), behind, behind_low, behind_high (how much worse than the best one where both were scored, paired
+        bootstrap; null for the best itself), seconds (median a picture), passes, saturated and alignment (means; null
+        where there are no samples).
     """
     price = {str(name): part for name, part in costs.groupby("explainer")}
     board: list[dict[str, Any]] = []
@@ -36,8 +37,10 @@ def leaderboard(
             _entry(metric, str(name), lines, price[str(name)], controls, seed)
             for name, lines in part.groupby("explainer", sort=False)
         ]
-        entries.sort(key=lambda e: (e["mean"] is None, -(e["mean"] or 0) if upward else (e["mean"] or 0)))
-        leader = next((e for e in entries if not e["control"] and e["mean"] is not None), None)
+        contest = _contest(entries)
+        ranks = _on_the_same_pictures(part, contest)
+        entries.sort(key=lambda e: (e["mean"] is None, -ranks.get(e["explainer"], 0) * (1 if upward else -1)))
+        leader = next((e for e in entries if e["explainer"] in contest), None)
         for entry in entries:
             entry["best"] = entry is leader
             behind = Interval(math.nan, math.nan, math.nan, 0)
@@ -62,22 +65,54 @@ def paired_difference(scores: pd.DataFrame, first: str, second: str, seed: int =
     return bootstrap_interval(difference.tolist(), both["group"].tolist(), "mean", seed=seed)
 
 
-def warnings(board: Sequence[Mapping[str, Any]], controls: Sequence[str]) -> list[str]:
-    """One sentence for each yardstick that a control, which knows nothing of the model, wins or nearly wins."""
+def _contest(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Who may lead: explainers but controls that are scored on at least half as many pictures as any of them."""
+    able = [e for e in entries if not e["control"] and e["mean"] is not None]
+    most = max((e["pictures"] for e in able), default=0)
+    return [e["explainer"] for e in able if 2 * e["pictures"] >= most]
+
+
+def _on_the_same_pictures(scores: pd.DataFrame, contest: Sequence[str]) -> dict[str, float]:
+    """Explainer -> mean over the pictures on which all of the contest are scored (all of its own where there are none).
+
+    Else whoever has no score on the hard pictures would lead.
+    """
+    table = scores.pivot_table(index="image", columns="explainer", values="value")
+    shared = table.dropna(subset=list(contest))
+    means = shared.mean().fillna(table.mean()) if len(shared) else table.mean()
+    return {str(name): float(mean) for name, mean in means.items()}
+
+
+def warnings(board: Sequence[Mapping[str, Any]], masked: Sequence[str] = ()) -> list[str]:
+    """One sentence for each yardstick that is won, or nearly won, by a control, or that judges nothing here.
+
+    Args:
+        masked: metrics that look at where the object is.
+    """
     said = []
     for metric in dict.fromkeys(entry["metric"] for entry in board):
         entries = [e for e in board if e["metric"] == metric and e["mean"] is not None]
         leader = next((e for e in entries if e["best"]), None)
-        winners = [
-            e["explainer"]
-            for e in entries
-            if e["explainer"] in controls and leader is not None and not surely_behind(e)
-        ]
-        if winners:
+        if leader is None:
+            empty = metric in masked and not entries
+            why = "no mask names an object" if empty else "all are flat or hold values that are not numbers"
+            said.append(f"{metric} could score no explainer's map on these pictures: {why}.")
+            continue
+        level = [e for e in entries if e["control"] and not surely_behind(e)]
+        ahead = [e["explainer"] for e in level if e["behind"] is not None and e["behind"] <= 0]
+        close = [e["explainer"] for e in level if e["explainer"] not in ahead]
+        if ahead:
+            look, do = ("looks", "does") if len(ahead) == 1 else ("look", "do")
             said.append(
-                f"{metric} does not measure trust on these pictures: {' and '.join(winners)}, which never "
-                f"{'looks' if len(winners) == 1 else 'look'} at the model, "
-                f"{'does' if len(winners) == 1 else 'do'} as well as the best explainer."
+                f"{metric} does not measure trust on these pictures: {' and '.join(ahead)}, which never {look} at the "
+                f"model, {do} as well as the best explainer."
+            )
+        elif close:
+            look = "looks" if len(close) == 1 else "look"
+            count = f"{leader['pictures']} picture{'s' if leader['pictures'] != 1 else ''}"
+            said.append(
+                f"{metric} cannot tell the best explainer from {' and '.join(close)}, which never {look} at the model, "
+                f"on {count}: the lead may be chance."
             )
     return said
 

@@ -110,19 +110,20 @@ class _Run:
         self.contenders = (*options.contenders, *(Contender(c.name, c, c.parameters()) for c in controls))
 
     def stages(self) -> Iterator[Progress]:
-        self.check()  # before the folder is made, which then belongs to these settings
+        self.check()  # before the folder is made, which belongs to these settings once anything is in it
         bound = [contender.explainer.bind(self.classifier) for contender in self.contenders]
         if folders.begin(self.out, self.settings(), "evaluation"):
             yield Progress("finished before", 1, 1)
             return
         started = datetime.now(UTC)
-        references = self.references()
+        others = self.others()
         total, size = len(self.data), self.options.shard
         for start in range(0, total, size):
             items = self.data.items[start : start + size]
             done = self.out / "scores" / f"{start // size:06d}.parquet"
             if not done.is_file():
                 shard: dict[str, list[dict[str, Any]]] = {"problems": [], "costs": [], "scores": []}
+                references = self.references(others, items)
                 for at in range(0, len(items), self.options.batch):
                     for contender in self.score_batch(items[at : at + self.options.batch], bound, references, shard):
                         yield Progress(f"scoring {contender}", start + at, total)
@@ -132,6 +133,8 @@ class _Run:
 
     def check(self) -> None:
         """What can be known before anything is computed."""
+        for contender in self.contenders:
+            contender.explainer.check(contender.parameters)
         bare = self.data.first_without_masks
         if self.mask_metrics and bare is not None:
             raise UserError(self.without_masks(bare))
@@ -162,38 +165,48 @@ class _Run:
             "shard": o.shard,
         }
 
-    def references(self) -> Tensor:
-        """[R, 3, H, W]: pictures of the data set, drawn once."""
+    def others(self) -> dict[str, Tensor]:
+        """Pictures of the data set by id, drawn once: enough for every shard to have REFERENCES besides its own."""
         ranked = sorted(self.data.items, key=lambda item: derived_seed(self.options.seed, item.id, "reference"))
-        found: list[Tensor] = []
+        found: dict[str, Tensor] = {}
         for item in ranked:
-            if len(found) == REFERENCES:
+            if len(found) == REFERENCES + self.options.shard:
                 break
             try:
-                found.append(self.classifier.prepare(item.picture()).tensor)
+                found[item.id] = self.classifier.prepare(item.picture()).tensor
             except UserError:
                 continue  # said when its turn comes
         if not found:
             raise UserError(f"No picture of {self.data.name} could be read.")
-        return torch.stack(found)
+        return found
+
+    def references(self, others: dict[str, Tensor], items: Sequence[Item]) -> Tensor | None:
+        """[R, 3, H, W]: pictures that a shard's own are compared with; None where there are no others."""
+        own = {item.id for item in items}
+        left = [picture for name, picture in others.items() if name not in own][:REFERENCES]
+        return torch.stack(left) if left else None
 
     def score_batch(
         self,
         items: Sequence[Item],
         bound: Sequence[BoundExplainer],
-        references: Tensor,
+        references: Tensor | None,
         shard: dict[str, list[dict[str, Any]]],
     ) -> Iterator[str]:
         batch: list[Loaded] = []
+        targets: list[int] = []
         for item in items:
             try:
-                batch.append(load(item, self.classifier))
-            except UserError as error:
+                loaded = load(item, self.classifier)
+                ((top,),) = self.classifier.predict(loaded.prepared.tensor[None], k=1)
+            except UserError as error:  # a picture that cannot be read, or on which the model breaks
                 shard["problems"].append({"image": item.id, "problem": str(error)})
+            else:
+                batch.append(loaded)
+                targets.append(top.index)
         if not batch:
             return
         images = torch.stack([entry.prepared.tensor for entry in batch])
-        targets = [top.index for (top,) in self.classifier.predict(images, k=1)]
         seeds = tuple(derived_seed(self.options.seed, entry.item.id) for entry in batch)
         masks = self.object_masks(batch)
         heads = [{"image": e.item.id, "group": e.item.group, "target": t} for e, t in zip(batch, targets)]
@@ -249,7 +262,7 @@ class _Run:
         if found is None:
             problems = folders.read_shards(self.out / "problems")
             first = f" ({problems['problem'].iloc[0]})" if len(problems) else ""
-            raise UserError(f"No picture of {self.data.name} could be read{first}.")
+            raise UserError(f"No picture of {self.data.name} could be scored{first}.")
         folders.write_json(self.out / "leaderboard.json", found.leaderboard)
         folders.write_json(self.out / "manifest.json", found.manifest)
         yield Progress("finished", 1, 1)
@@ -262,7 +275,8 @@ class _Run:
             return None
         yardsticks = {y.label: y.metric for y in self.options.yardsticks}
         higher = {label: metric.higher_is_better for label, metric in yardsticks.items()}
-        board = leaderboard(scores, costs, higher, CONTROLS, self.options.seed)
+        controls = [c.label for c in self.contenders if c.explainer.name in CONTROLS]
+        board = leaderboard(scores, costs, higher, controls, self.options.seed)
         scorer = self.options.scorer or self.classifier
         manifest = {
             "format": FORMAT,
@@ -281,7 +295,7 @@ class _Run:
                  "higher_is_better": m.higher_is_better, "reference": m.reference}
                 for label, m in yardsticks.items()
             ],
-            "warnings": warnings(board, CONTROLS),
+            "warnings": warnings(board, self.mask_metrics),
             "problems": problems.head(100).to_dict("records"),
             "problem_count": len(problems),
             "seed": self.options.seed,

@@ -13,15 +13,7 @@ from core.attribution import Estimate, Explainer, Job, register
 from core.classifier import Classifier
 from core.explainers.integration import Reading, Samples, integrate, mean_only
 from core.explainers.layers import find_token_grid, probe_pictures
-from core.explainers.presets import (
-    FILL,
-    is_random_preset,
-    preset,
-    preset_fill,
-    sampler_parameter,
-    samples_parameter,
-    visited_by_preset,
-)
+from core.explainers.presets import FILL, PresetParameters, integrate_preset, is_random_preset, visited_by_preset
 from core.explainers.samplers import Identity
 from core.parameters import Parameters, parameter
 from core.runtime.attention import RecordedAttention
@@ -62,7 +54,8 @@ def find_token_map(classifier: Classifier) -> TokenMap | None:
         probe = probe_pictures(classifier).requires_grad_(True)
         weights, logits = attention_weights(classifier, probe)
         count, tokens = len(probe), weights[-1].shape[-1] if weights else 0
-        if not weights or any(w.shape[0] != count or w.shape[2:] != (tokens, tokens) for w in weights):
+        among_all = [w.shape[0] == count and w.shape[2:] == (tokens, tokens) for w in weights]
+        if not (weights and logits.requires_grad and all(among_all)):
             return None
         # a fixed direction with all classes in it: no dead class can hide a token
         direction = normal(logits.shape[1:], (0,), (0,), logits.device, salt="direction")
@@ -188,12 +181,6 @@ class AttentionRollout(AttentionExplainer):
         yield from integrate(classifier, job, Identity(), reading, FILL)
 
 
-@dataclass(frozen=True)
-class GradientAttentionParameters(Parameters):
-    sampler: str = sampler_parameter()
-    samples: int = samples_parameter()
-
-
 @register
 class GradientAttention(AttentionExplainer):
     """Chefer, Gur, Wolf: Generic Attention-model Explainability (ICCV 2021)."""
@@ -202,27 +189,19 @@ class GradientAttention(AttentionExplainer):
     title = "Gradient attention"
     summary = "Attention followed through all layers, counting only what raises the target's score."
 
-    parameters = GradientAttentionParameters
+    parameters = PresetParameters
 
-    def is_random(self, parameters: GradientAttentionParameters) -> bool:
+    def is_random(self, parameters: PresetParameters) -> bool:
         return is_random_preset(parameters.sampler)
 
     def visited(self, job: Job, count: int) -> Tensor | None:
         return visited_by_preset(job, count)
 
     def run(self, classifier: Classifier, job: Job, state: TokenMap) -> Iterator[Estimate]:
-        p: GradientAttentionParameters = job.parameters
-
         def read(samples: Samples) -> tuple[Tensor, Tensor]:
             contrasts = None if job.contrasts is None else job.contrasts[samples.picture]
             targets = job.targets[samples.picture]
             coarse, logits = gradient_attention(classifier, samples.images, targets, contrasts, state)
             return coarse.unsqueeze(1), logits
 
-        yield from integrate(
-            classifier,
-            job,
-            preset(p.sampler, p.samples),
-            Reading(read, mean_only, kind=self.name),
-            preset_fill(p.sampler),
-        )
+        yield from integrate_preset(classifier, job, Reading(read, mean_only, kind=self.name))

@@ -12,25 +12,16 @@ from torch import Tensor
 
 from core.attribution import Estimate, Explainer, Job, register
 from core.classifier import Classifier
-from core.explainers.integration import Reading, Samples, integrate
+from core.explainers.integration import Reading, Samples
 from core.explainers.layers import SpatialLayer, last_map
-from core.explainers.presets import (
-    is_random_preset,
-    preset,
-    preset_fill,
-    sampler_parameter,
-    samples_parameter,
-    visited_by_preset,
-)
-from core.parameters import Parameters, parameter
+from core.explainers.presets import PresetParameters, integrate_preset, is_random_preset, visited_by_preset
+from core.parameters import parameter
 from core.runtime.capture import captured
 
 
 @dataclass(frozen=True)
-class CamParameters(Parameters):
+class CamParameters(PresetParameters):
     relu: bool = parameter(True, "Keep evidence for the target only; off shows evidence against it as well")
-    sampler: str = sampler_parameter()
-    samples: int = samples_parameter()
 
 
 class Cam(Explainer):
@@ -75,7 +66,7 @@ class Cam(Explainer):
 
         # passes go back only as far as the layer, so their best chunk is learned apart from whole gradients
         reading = Reading(read, finish, kind="cam")
-        yield from integrate(classifier, job, preset(p.sampler, p.samples), reading, preset_fill(p.sampler))
+        yield from integrate_preset(classifier, job, reading)
 
 
 @register

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from core.attribution import Estimate, Explainer, Job, register
 from core.classifier import Classifier
+from core.errors import UserError
 from core.explainers.integration import REDUCTIONS, SIGNED_REDUCTIONS, input_gradient, integrate, visited
+from core.explainers.presets import tolerance_parameter
 from core.explainers.samplers import ExpectedPath, Identity, Noise, Path, Sampler
 from core.explainers.suppression import FILL, NOISE, OPERATORS, Suppression, suppression
 from core.fills import PLATES
@@ -32,15 +34,6 @@ def _scale() -> Any:
     return parameter("logit", "What the gradient is of: the class's logit, or its (log-)probability", choices=SCALES)
 
 
-def tolerance_parameter() -> Any:
-    """Shared by all that sample at random."""
-    return parameter(
-        0.0,
-        "Stop once the map's error is below this part of its mean; 0 always takes all samples",
-        low=0.0, high=0.5, step=0.01,
-    )  # fmt: skip
-
-
 class GradientExplainer(Explainer):
     """Shared by the family: a sampler made from the parameters, then `integrate`."""
 
@@ -51,6 +44,17 @@ class GradientExplainer(Explainer):
 
     def is_signed(self, parameters: Any) -> bool:
         return parameters.reduction in SIGNED_REDUCTIONS
+
+    def check(self, parameters: Any) -> None:
+        if parameters.reduction != "variance":
+            return
+        if parameters.samples < 2:
+            raise UserError("A variance needs at least 2 samples; raise samples or choose another reduction.")
+        if parameters.tolerance > 0:
+            raise UserError(
+                "The error of a variance is not known, so it cannot stop at a tolerance; set tolerance to 0 or choose "
+                "another reduction."
+            )
 
     def run(self, classifier: Classifier, job: Job, state: Any) -> Iterator[Estimate]:
         p = job.parameters

@@ -17,7 +17,7 @@ from torch import Tensor
 from core.attribution import Estimate, Job
 from core.classifier import Classifier, Scale
 from core.errors import UserError
-from core.explainers.samplers import Draw, Sampler
+from core.explainers.samplers import Draw, Identity, Sampler
 from core.fills import fill_plate
 from core.runtime.chunks import in_chunks
 
@@ -25,6 +25,7 @@ REDUCTIONS = ("absolute", "signed", "squared", "variance", "times input")
 SIGNED_REDUCTIONS = ("signed", "times input")
 CHECK_EVERY = 8  # samples between two looks at the tolerance
 CHECK_FIRST = 16
+ROUNDING = 1e-5  # of a colour in [0, 1], far below a step of 1/255
 SATURATED = 0.01  # p (1 - p), the slope of the probability in its log-odds: below it the probability hardly moves
 
 
@@ -75,7 +76,7 @@ def input_gradient(classifier: Classifier, job: Job, reduction: str, scale: Scal
             logits = classifier.logits(leaf)
             contrasts = None if job.contrasts is None else job.contrasts[samples.picture]
             score = classifier.score(logits, job.targets[samples.picture], contrasts, scale)
-            gradient = torch.autograd.grad(score.sum(), leaf)[0]
+            gradient = gradient_in(leaf, score, classifier)
         if reduction == "variance":
             return gradient, logits.detach()
         if reduction == "absolute":
@@ -89,6 +90,21 @@ def input_gradient(classifier: Classifier, job: Job, reduction: str, scale: Scal
     if reduction == "variance":
         return Reading(read, _variance_over_channels, squares=True, error=False)
     return Reading(read, mean_only)
+
+
+def gradient_in(leaf: Tensor, score: Tensor, classifier: Classifier) -> Tensor:
+    """[K, 3, H, W]: how the scores [K] change with the pictures that they were computed from.
+
+    Raises:
+        UserError: the model lets no gradient through.
+    """
+    found = torch.autograd.grad(score.sum(), leaf, allow_unused=True)[0] if score.requires_grad else None
+    if found is None:
+        raise UserError(
+            f"{classifier.name} lets no gradient through from its answer to the picture; choose an explainer that "
+            "needs none, such as occlusion."
+        )
+    return found
 
 
 def mean_only(mean: Tensor, squares: Tensor, n: Tensor) -> Tensor:
@@ -115,10 +131,8 @@ def integrate(
     is looked at after fixed numbers of samples, so that the chunk cannot change a map.
 
     Raises:
-        UserError: a variance of one sample.
+        UserError: the model lets no gradient through.
     """
-    if reading.squares and sampler.samples < 2:
-        raise UserError("A variance needs at least 2 samples; raise samples or choose another reduction.")
     count, device = job.size, job.images.device
     plates = fill_plate(job.images, fill)
     weights = torch.tensor(sampler.weights(), dtype=torch.float32, device=device)
@@ -163,11 +177,13 @@ def integrate(
             forward_passes=passes,
             backward_passes=passes if reading.backward else [0] * count,
             partial=partial,
-            saturated=(saturated / weight.flatten().clamp(min=1e-12)).tolist(),
-            converged=converged.tolist() if adaptive else None,
+            saturated=None if unmoved else (saturated / weight.flatten().clamp(min=1e-12)).tolist(),
+            converged=converged.tolist() if wanted else None,
         )
 
-    adaptive = tolerance > 0 and with_error
+    unmoved = isinstance(sampler, Identity)  # there are no samples of which a share could be saturated
+    wanted = tolerance > 0 and reading.error and sampler.random
+    adaptive = wanted and with_error  # one sample never settles
     converged = torch.zeros(count, dtype=torch.bool, device=device)
     shape = tuple(job.images.shape[1:])
     while done < sampler.samples and len(active):
@@ -196,7 +212,9 @@ def drawn(sampler: Sampler, job: Job, plates: Tensor, picture: Tensor, indices: 
         draw = Draw(images, plates[picture], seeds, indices)
         start = sampler.begin(draw)
         visited = sampler.visit(Draw(images, start, seeds, indices))
-    return Samples(visited, images - start, picture)
+    # a plate that repeats the picture (a flat one, say) is off by rounding, which is no evidence
+    difference = images - start
+    return Samples(visited, difference * (difference.abs() > ROUNDING), picture)
 
 
 def visited(sampler: Sampler, job: Job, fill: str, count: int) -> Tensor:

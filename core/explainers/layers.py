@@ -85,7 +85,7 @@ def _find(classifier: Classifier) -> SpatialLayer | None:
         direction = normal(logits.shape[1:], (0,), (0,), probe.device, salt="direction")
         score = (logits * direction).sum()
     found = list(_spatial(classifier, answers, len(probe)))
-    if not found:
+    if not found or not score.requires_grad:
         return None
     gradients = torch.autograd.grad(score, [tensor for _, tensor in found], allow_unused=True)
     alive: list[tuple[SpatialLayer, int]] = []

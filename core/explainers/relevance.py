@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from core.attribution import Estimate, Explainer, Job, register
 from core.classifier import Classifier
 from core.explainers.canonical import CannotRewriteError, Mean, canonical
+from core.explainers.integration import gradient_in
 from core.explainers.layers import probe_pictures
 from core.parameters import Parameters, parameter
 from core.runtime.chunks import in_chunks
@@ -134,7 +135,7 @@ def relevance(state: Rewritten, images: Tensor, targets: Tensor, contrasts: Tens
     with state.lock, torch.enable_grad(), _composite(twin, composite).context(twin.module):
         leaf = images.detach().clone().requires_grad_(True)
         score = twin.score(twin.logits(leaf), targets, contrasts)
-        gradient = torch.autograd.grad(score.sum(), leaf)[0]
+        gradient = gradient_in(leaf, score, twin)
     # on its last step back, through (x - mean) / std, autograd divided the relevance by std
     return gradient * _channels(twin, twin.preprocessing.std)
 

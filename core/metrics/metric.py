@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from core.attribution import Attribution, BoundExplainer
+from core.attribution import Attribution, BoundExplainer, says_something
 from core.classifier import Classifier, expand_targets
 from core.errors import UserError
 from core.parameters import Parameters, parse_named
@@ -171,7 +171,7 @@ class Metric(ABC):
             raise UserError(f"{self.name} takes {self.parameters.__name__}, got {type(parameters).__name__}.")
         if self.needs_mask and case.masks is None:
             raise UserError(f"{self.name} needs to know where the object is; give masks, or choose another metric.")
-        usable = judgeable(case.values)
+        usable = says_something(case.values)
         undefined = torch.full((case.size,), float("nan"), device=case.values.device)
         if not usable.any():
             return undefined
@@ -180,12 +180,6 @@ class Metric(ABC):
     @abstractmethod
     def judge(self, case: Case, parameters: Any) -> Tensor:
         """[B]; rows whose map is flat or not finite may hold anything, but must not raise."""
-
-
-def judgeable(values: Tensor) -> Tensor:
-    """[B, H, W] -> [B]: the map is finite and says of some pixel more than of another."""
-    rows = values.flatten(1)
-    return torch.isfinite(rows).all(1) & (rows.amax(1) > rows.amin(1))
 
 
 FAMILIES = ("faithfulness", "robustness", "complexity", "certainty", "localisation", "sanity")

@@ -78,7 +78,7 @@ def begin(out: Path, settings: dict[str, Any], what: str = "report") -> bool:
             same = json.loads(known.read_text(encoding="utf-8")) == settings
         except (json.JSONDecodeError, UnicodeDecodeError):
             same = False
-        if not same:
+        if not same and any(out.rglob("*.parquet")):
             raise UserError(f"{out} holds another {what} or one with other settings; give another folder or remove it.")
         return (out / "manifest.json").is_file()
     if out.is_dir() and any(out.iterdir()):

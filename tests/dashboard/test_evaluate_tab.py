@@ -82,6 +82,10 @@ def test_one_picture_cannot_tell_what_is_chance() -> None:
     assert 'class="whisker"' not in leaderboard_html(found)
 
 
+def test_on_a_handful_of_pictures_no_lead_is_called_certain() -> None:
+    assert headline(standing(pictures=7))[0].endswith("7 pictures are too few to tell whether that is chance.")
+
+
 def test_without_a_metric_of_faithfulness_nobody_leads() -> None:
     assert "none of them leads" in headline(standing(family="complexity"))[0]
     assert "Choose a metric" in scatter_html(standing(family="complexity"))

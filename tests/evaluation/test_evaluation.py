@@ -9,9 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from PIL import Image
+from torch import nn
 from toy import toy_classifier
 
 from core.attribution import get_explainer
+from core.classifier import Classifier
 from core.data import open_dataset
 from core.errors import UserError
 from core.evaluation.leaderboard import leaderboard, paired_difference, warnings
@@ -19,6 +23,7 @@ from core.evaluation.run import CONTROLS, Contender, EvaluationOptions, Yardstic
 from core.evaluation.store import open_evaluation
 from core.explain import parse_explainer
 from core.metrics.metric import parse_metric
+from core.preprocessing import Preprocessing
 from tests.conftest import small_classifier
 
 
@@ -155,6 +160,72 @@ def test_bad_pictures_are_left_out_and_told(toy_data: Path, tmp_path: Path) -> N
         list(evaluate(open_dataset(folder), toy_classifier(), tmp_path / "f", quick))
 
 
+class BreaksOnBlack(nn.Module):
+    """Not a number for a black picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meter = nn.Conv2d(3, 2, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.meter(x).mean((2, 3)) / x.mean((1, 2, 3), keepdim=True).flatten(1).sign()
+
+
+def test_a_picture_on_which_the_model_breaks_is_left_out_and_told(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name, colour in (("black", 0), ("grey", 90), ("white", 250)):
+        drawn = np.full((24, 24, 3), colour, np.uint8)
+        drawn[:8] += np.uint8(5 if colour else 0)
+        Image.fromarray(drawn).save(folder / f"{name}.png")
+    preprocessing = Preprocessing(resize=(24, 24), crop=None, mean=(0.0,) * 3, std=(1.0,) * 3)
+    model = Classifier(BreaksOnBlack(), preprocessing=preprocessing, name="breaks", device="cpu")
+    for _ in evaluate(open_dataset(folder), model, tmp_path / "e", options(["gradient"], ["sparseness"])):
+        pass
+    manifest = open_evaluation(tmp_path / "e").manifest
+    assert (manifest["pictures"], manifest["problem_count"]) == (2, 1)
+    assert "black.png" in manifest["problems"][0]["image"]
+
+
+def test_parameters_that_do_not_go_together_leave_no_folder(toy_data: Path, tmp_path: Path) -> None:
+    data = open_dataset(toy_data, limit=1)
+    for settings, said in (("samples=1", "at least 2 samples"), ("tolerance=0.1", "cannot stop at a tolerance")):
+        bad = options([f"smoothgrad:reduction=variance,{settings}"], ["sparseness"])
+        with pytest.raises(UserError, match=said):
+            list(evaluate(data, toy_classifier(), tmp_path / "e", bad))
+        assert not (tmp_path / "e").exists()
+
+
+def test_a_folder_in_which_nothing_is_scored_yet_is_taken_over(toy_data: Path, tmp_path: Path) -> None:
+    data, quick = open_dataset(toy_data, limit=1), options(["gradient"], ["sparseness"])
+    run = evaluate(data, toy_classifier(), tmp_path / "e", quick)
+    next(run)
+    run.close()
+    assert (tmp_path / "e" / "settings.json").is_file()
+    for _ in evaluate(data, toy_classifier(), tmp_path / "e", replace(quick, seed=3)):
+        pass
+    assert open_evaluation(tmp_path / "e").manifest["seed"] == 3
+
+
+def test_expected_gradients_compare_with_other_pictures_only(toy_data: Path, tmp_path: Path) -> None:
+    """With the picture itself among the baselines, some samples would say nothing; alone, all of them."""
+    alone = options(["expected-gradients:samples=4"], ["sparseness"])
+    for _ in evaluate(open_dataset(toy_data, limit=1), toy_classifier(), tmp_path / "e", alone):
+        pass
+    assert open_evaluation(tmp_path / "e").scores.query("explainer.str.startswith('expected')")["value"].notna().all()
+    from core.evaluation.run import REFERENCES, _Run
+
+    data = open_dataset(toy_data, limit=24)
+    run = _Run(data, toy_classifier(), tmp_path / "f", alone)
+    others = run.others()
+    own = [next(item for item in data.items if item.id == next(iter(others)))]
+    found = run.references(others, own)
+    assert found is not None
+    assert len(found) == REFERENCES
+    assert not any(torch.equal(picture, others[own[0].id]) for picture in found)
+    assert run.references({own[0].id: others[own[0].id]}, own) is None
+
+
 @pytest.mark.parametrize(
     ("explainers", "metrics", "said"),
     [
@@ -225,17 +296,43 @@ def test_undefined_scores_are_counted_and_left_out() -> None:
     assert (both.estimate, both.count) == (1.0, 1)
 
 
+def test_who_has_no_score_on_the_hard_pictures_does_not_lead_for_it() -> None:
+    nan = float("nan")
+    board = board_of({"a": [0.9] * 5 + [nan] * 5, "b": [0.95] * 5 + [0.3] * 5, "c": [2.0] + [nan] * 9}, True)
+    best = next(e for e in board if e["best"])
+    assert best["explainer"] == "b"
+    behind = {e["explainer"]: e["behind"] for e in board}
+    assert behind["a"] == pytest.approx(0.05)
+    assert behind["c"] < 0  # one picture is too little to lead with
+
+
+def test_a_metric_that_can_score_nothing_is_told_with_the_reason() -> None:
+    nan = float("nan")
+    (said,) = warnings(board_of({"a": [nan] * 3, "edges": [1.0] * 3}, True))
+    assert "could score no explainer's map" in said
+    assert "flat" in said
+    (said,) = warnings(board_of({"a": [nan] * 3, "edges": [nan] * 3}, True), masked=["m"])
+    assert said.endswith("no mask names an object.")
+
+
+def test_a_control_that_is_close_is_told_otherwise_than_one_that_wins() -> None:
+    close = {"a": [1.0, 3.0, 2.0, 0.0], "edges": [0.9, 0.0, 1.5, 2.0], "random": [-9.0] * 4}
+    (said,) = warnings(board_of(close, True))
+    assert "cannot tell the best explainer from edges" in said
+    assert "on 4 pictures: the lead may be chance" in said
+
+
 @pytest.mark.parametrize(("edges", "warned"), [(2.0, True), (1.0, True), (0.0, False)])
 def test_a_yardstick_that_a_control_wins_is_told(edges: float, warned: bool) -> None:
     board = board_of({"a": [1.0, 1.0, 1.0], "edges": [edges] * 3, "random": [-5.0] * 3}, True)
-    said = warnings(board, CONTROLS)
+    said = warnings(board)
     assert bool(said) == warned
     assert not warned or ("m does not measure trust" in said[0] and "edges" in said[0] and "random" not in said[0])
 
 
 def test_on_one_picture_only_a_control_that_wins_is_told() -> None:
     board = board_of({"a": [1.0], "edges": [2.0], "random": [0.0]}, True)
-    (said,) = warnings(board, CONTROLS)
+    (said,) = warnings(board)
     assert "edges" in said
     assert "random" not in said
 

@@ -338,3 +338,34 @@ def test_the_registry_names_what_a_person_needs() -> None:
     chosen = {name for name, explainer in explainers().items() if explainer.default}
     assert {"integrated-gradients", "smoothgrad", "suppression", "grad-cam", "occlusion"} <= chosen
     assert not any(explainers()[name].family == "control" for name in chosen)
+
+
+class NoGradient(nn.Module):
+    """A model that answers without a history, as one behind another library does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = small_module("cnn")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return self.inner(x)
+
+
+@every_explainer
+def test_a_model_that_lets_no_gradient_through_is_explained_without_or_refused(name: str) -> None:
+    preprocessing = Preprocessing(resize=(32, 32), crop=(32, 32), mean=(0, 0, 0), std=(1, 1, 1))
+    classifier = Classifier(NoGradient().eval(), preprocessing=preprocessing, device="cpu", name="sealed")
+    explainer = explainers()[name]
+    problem, made = None, []
+    try:
+        made = explainer.bind(classifier).explain(pictures(1, (32, 32)), [1], quick(explainer))
+    except UserError as error:
+        problem = str(error)
+    if problem is None:
+        assert torch.isfinite(maps_of(made)).all()
+        assert explainer.family != "gradient"
+    else:
+        assert "sealed" in problem
+        assert problem.endswith(".")
+        assert explainer.family not in {"removal", "control"}

@@ -317,3 +317,40 @@ def test_expected_path_draws_plain_colours_without_references() -> None:
     start = ExpectedPath(5).begin(Draw(images, torch.zeros_like(images), [0] * 5, list(range(5))))
     assert float(start.std((2, 3)).max()) == 0
     assert len(start[:, :, 0, 0].unique(dim=0)) == 5
+
+
+@pytest.mark.parametrize("fill", ["mean", "blur", "inpaint"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("integrated-gradients", {}), ("suppression", {"reduction": "times input", "noise": 0})],
+)
+def test_rounding_is_no_evidence(name: str, options: dict, fill: str, small_cnn: Classifier) -> None:
+    """Of one colour, a plate is the picture but for the last digits; which colours float32 gets exactly is chance."""
+    for colour in ((37, 120, 201), (1, 2, 3), (250, 77, 13), (128, 128, 128)):
+        flat = (torch.tensor(colour) / 255).view(1, 3, 1, 1).expand(1, 3, 32, 32)
+        assert explain(name, small_cnn, flat, samples=4, fill=fill, **options).condition == "flat"
+
+
+def test_one_sample_never_settles(small_cnn: Classifier) -> None:
+    image = pictures(1, (32, 32))
+    assert explain("smoothgrad", small_cnn, image, samples=1, tolerance=0.1).converged is False
+    assert explain("smoothgrad", small_cnn, image, samples=1).converged is None
+
+
+def test_a_tolerance_of_what_has_no_error_is_refused(small_cnn: Classifier) -> None:
+    with pytest.raises(UserError, match="cannot stop at a tolerance"):
+        explain("smoothgrad", small_cnn, pictures(1, (32, 32)), samples=4, reduction="variance", tolerance=0.1)
+
+
+def test_grad_cam_settles_and_draws_from_references_too(small_cnn: Classifier) -> None:
+    image, method = pictures(1, (32, 32)), get_explainer("grad-cam")
+    loose = method.parameters.parse({"sampler": "suppression", "samples": 200, "tolerance": 0.5})
+    (one,) = method.bind(small_cnn).explain(image, [1], loose)
+    assert one.converged
+    assert one.forward_passes < 200
+    expected = method.parameters.parse({"sampler": "expected", "samples": 4})
+    colours, drawn = (
+        method.bind(small_cnn).explain(image, [1], expected, references=references)[0].values
+        for references in (None, pictures(3, (32, 32), seed=5))
+    )
+    assert not torch.equal(colours, drawn)
