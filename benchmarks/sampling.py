@@ -32,9 +32,7 @@ from core.data import Dataset, open_dataset
 from core.evaluation.leaderboard import leaderboard, paired_difference, warnings
 from core.evaluation.run import CONTROLS, Contender, EvaluationOptions, Yardstick, evaluate
 from core.evaluation.store import open_evaluation
-from core.explain import parse_explainer
 from core.loading import load_classifier
-from core.metrics.metric import parse_metric
 from core.runtime.randomness import derived_seed
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -123,10 +121,10 @@ def spread(data: Dataset, count: int) -> Dataset:
 def run(part: str, model: str, data: Dataset, groups: Sequence[Sequence[str]], metrics: Sequence[str]) -> None:
     """One evaluation a group of explainers, so that one of them can change alone; one leaderboard, kept as JSON."""
     classifier = load_classifier(f"torchvision:{model}@{DATA}/weights/{model}.pth")
-    yardsticks = tuple(Yardstick(text, *parse_metric(text)) for text in metrics)
+    yardsticks = tuple(map(Yardstick.parse, metrics))
     name, tables = f"{part}-{model}-{len(data)}", []
     for explainers in groups:
-        contenders = tuple(Contender(text, *parse_explainer(text)) for text in explainers)
+        contenders = tuple(map(Contender.parse, explainers))
         options = EvaluationOptions(contenders, yardsticks, shard=5, batch=5)
         settings = derived_seed(*explainers, *metrics) % 16**8
         out = ROOT / "runs" / f"sampling-{name}-{settings:08x}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeVar, get_type_hints
 
@@ -150,3 +150,20 @@ def parse_named(text: str, get: Callable[[str], Named], prefixes: tuple[str, ...
         return found, found.parameters.parse(given)
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
+
+
+def separated(texts: Sequence[str]) -> list[str]:
+    """Names with parameters from the values of an option, where a comma stands between names and between parameters.
+
+    A part such as "key=value" belongs to the name before it: ["a:x=1,y=2,b", "c"] -> ["a:x=1,y=2", "b", "c"].
+    """
+    found: list[str] = []
+    for text in texts:
+        names: list[str] = []
+        for part in filter(None, (part.strip() for part in text.split(","))):
+            if names and "=" in part and ":" not in part:
+                names[-1] += ("," if ":" in names[-1] else ":") + part
+            else:
+                names.append(part)
+        found += names
+    return found

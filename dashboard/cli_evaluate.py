@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,20 +70,19 @@ def evaluate(
         from core.evaluation.run import Contender, EvaluationOptions, Yardstick
         from core.evaluation.run import evaluate as run
         from core.evaluation.store import open_evaluation
-        from core.explain import parse_explainer
-        from core.metrics.metric import parse_metric
+        from core.parameters import separated
         from dashboard.evaluation_data import Standing
 
-        contenders = [Contender(text, *parse_explainer(text)) for text in separated(explainers or ())]
-        yardsticks = [Yardstick(text, *parse_metric(text)) for text in separated(metrics or ())]
+        contenders = [Contender.parse(text) for text in separated(explainers or ())]
+        yardsticks = [Yardstick.parse(text) for text in separated(metrics or ())]
         opened = open_dataset(data, segments=segments, limit=limit)
         for note in opened.notes:
             tell(note)
         classifier = open_classifier(model, labels, device, precision)
         if not contenders:
-            contenders = [Contender(name, *parse_explainer(name)) for name in _usual_explainers(classifier)]
+            contenders = [Contender.parse(name) for name in _usual_explainers(classifier)]
         if not yardsticks:
-            yardsticks = [Yardstick(name, *parse_metric(name)) for name in usual_metrics(opened)]
+            yardsticks = [Yardstick.parse(name) for name in usual_metrics(opened)]
         options = EvaluationOptions(
             contenders=tuple(contenders),
             yardsticks=tuple(yardsticks),
@@ -93,23 +91,6 @@ def evaluate(
         )
         show_stages(run(opened, classifier, out, options))
         _summarise(Standing(open_evaluation(out)))
-
-
-def separated(texts: Sequence[str]) -> list[str]:
-    """Names with parameters from the values of an option, where a comma stands between names and between parameters.
-
-    A part such as "key=value" belongs to the name before it: ["a:x=1,y=2,b", "c"] -> ["a:x=1,y=2", "b", "c"].
-    """
-    found: list[str] = []
-    for text in texts:
-        names: list[str] = []
-        for part in filter(None, (part.strip() for part in text.split(","))):
-            if names and "=" in part and ":" not in part:
-                names[-1] += ("," if ":" in names[-1] else ":") + part
-            else:
-                names.append(part)
-        found += names
-    return found
 
 
 def usual_metrics(data: Dataset) -> list[str]:

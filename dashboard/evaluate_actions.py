@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import pandas as pd
 
-from core.attribution import get_explainer
 from core.errors import UserError
 from core.evaluation.run import Contender, EvaluationOptions, Yardstick
 from core.evaluation.store import open_evaluation
-from core.metrics.metric import get_metric
+from core.parameters import separated
 from core.paths import assets_dir
 from dashboard.controls import problem
 from dashboard.evaluate_drawing import answer_html, leaderboard_html, sanity_html, scatter_html, warnings_html
@@ -73,8 +72,10 @@ class Actions:
         choices = [(e.title, name) for name, e in able.items()]
         return {self.w.explainers: gr.update(choices=choices, value=[name for name, e in able.items() if e.default])}
 
-    def run(self, key: str, pictures: str, chosen: Sequence[str], asked: Sequence[str]) -> Iterator[Updates]:
-        """Evaluate; results are drawn anew after every picture."""
+    def run(
+        self, key: str, pictures: str, chosen: Sequence[str], asked: Sequence[str], explainers: str, metrics: str
+    ) -> Iterator[Updates]:
+        """Evaluate what is ticked and what is typed besides; results are drawn anew after every picture."""
         session = self.page.sessions.get(key)
         if session.evaluation is not None:
             session.evaluation.stop()
@@ -88,10 +89,11 @@ class Actions:
                     if pictures == UPLOADS
                     else "There are no examples here; add pictures on the Explain tab."
                 )
+            options = _options(chosen, asked, explainers, metrics)
             data = dataset_of(sources, pictures)
             classifier = self.page.classifiers.get(session.spec).classifier
             yield {self.w.stop: gr.update(interactive=True), self.w.status: "Starting"}
-            for step in live.stream(self.page.runner.lock, data, classifier, _options(chosen, asked)):
+            for step in live.stream(self.page.runner.lock, data, classifier, options):
                 if live is not session.evaluation:  # a newer run has the page
                     yield {self.w.stop: gr.skip()}
                     return
@@ -152,20 +154,24 @@ def _table_file(standing: Standing) -> Any:
     if standing.planned is not None:
         return gr.update(visible=False)
     path = Path(tempfile.mkdtemp(prefix="satchel-")) / "leaderboard.csv"
-    pd.DataFrame(standing.evaluation.leaderboard).to_csv(path, index=False)
+    about = {name: standing.manifest[name] for name in ("model", "scorer", "data")}
+    pd.DataFrame(standing.evaluation.leaderboard).assign(**about).to_csv(path, index=False)
     return gr.update(value=str(path), visible=True)
 
 
-def _options(chosen: Sequence[str], asked: Sequence[str]) -> EvaluationOptions:
+def _options(
+    chosen: Sequence[str], asked: Sequence[str], more_explainers: str = "", more_metrics: str = ""
+) -> EvaluationOptions:
     """One picture a step, so that others get their turn between."""
-    if not chosen:
+    contenders = [*chosen, *separated([more_explainers])]
+    yardsticks = [*asked, *separated([more_metrics])]
+    if not contenders:
         raise UserError("No explainer is chosen; tick one.")
-    if not asked:
+    if not yardsticks:
         raise UserError("No metric is chosen; tick one.")
-    methods, yardsticks = [get_explainer(name) for name in chosen], [get_metric(name) for name in asked]
     return EvaluationOptions(
-        contenders=tuple(Contender(m.name, m, m.parameters()) for m in methods),
-        yardsticks=tuple(Yardstick(m.name, m, m.parameters()) for m in yardsticks),
+        contenders=tuple(map(Contender.parse, contenders)),
+        yardsticks=tuple(map(Yardstick.parse, yardsticks)),
         shard=1,
         batch=1,
     )

@@ -23,7 +23,9 @@ class Widgets:
     answer: gr.HTML
     pictures: gr.Radio
     explainers: gr.CheckboxGroup
+    more_explainers: gr.Textbox
     metrics: gr.CheckboxGroup
+    more_metrics: gr.Textbox
     start: gr.Button
     stop: gr.Button
     status: gr.HTML
@@ -55,11 +57,18 @@ def _layout() -> Widgets:
             pictures = gr.Radio([EXAMPLES, UPLOADS], value=EXAMPLES, elem_id="evaluate-pictures", **bare)
             title("Explainers")
             chosen = gr.CheckboxGroup([], elem_id="evaluate-explainers", **bare)
+            more = gr.Textbox(
+                placeholder="With parameters: smoothgrad:samples=100,sigma=0.08, captum:Saliency",
+                max_lines=1, elem_id="evaluate-more-explainers", **bare,
+            )  # fmt: skip
             title("Metrics")
             asked = gr.CheckboxGroup(
                 [(_metric_title(name), name) for name in metrics()], value=list(TICKED),
                 elem_id="evaluate-metrics", **bare,
             )  # fmt: skip
+            others = gr.Textbox(
+                placeholder="With parameters: insertion:fill=blur", max_lines=1, elem_id="evaluate-more-metrics", **bare
+            )
             with gr.Row(elem_classes="buttons"):
                 start = gr.Button(
                     "Evaluate", variant="primary", size="md", elem_id="evaluate-start", min_width=120, scale=0
@@ -82,7 +91,10 @@ def _layout() -> Widgets:
                 sanity = gr.HTML(elem_id="sanity")
                 title("Can the metrics be trusted here?")
                 warnings = gr.HTML(elem_id="evaluation-warnings")
-    return Widgets(answer, pictures, chosen, asked, start, stop, status, rest, board, table, scatter, sanity, warnings)
+    return Widgets(
+        answer, pictures, chosen, more, asked, others, start, stop, status, rest, board, table, scatter, sanity,
+        warnings,
+    )  # fmt: skip
 
 
 def _metric_title(name: str) -> str:
@@ -95,7 +107,8 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
     shared: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
     page.opened.change(act.open, [page.key], w.all(), **shared)
     page.model.change(act.model_changed, [page.key], [w.explainers], **shared)
-    w.start.click(act.run, [page.key, w.pictures, w.explainers, w.metrics], w.all(), **shared)
+    asked = [w.pictures, w.explainers, w.metrics, w.more_explainers, w.more_metrics]
+    w.start.click(act.run, [page.key, *asked], w.all(), **shared)
     w.stop.click(
         act.stop, [page.key], [w.stop, w.status], queue=False, show_progress="hidden", api_visibility="private"
     )

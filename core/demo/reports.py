@@ -16,7 +16,6 @@ from core.demo.data import demo_dataset
 from core.evaluation.run import Contender, EvaluationOptions, Yardstick, evaluate
 from core.evaluation.store import open_evaluation
 from core.loading import load_classifier
-from core.metrics.metric import get_metric
 from core.paths import assets_dir
 from core.sat.report import ReportOptions, build_report
 from core.sat.store import open_report
@@ -49,8 +48,8 @@ def make_evaluation(out: Path, pictures: int) -> None:
     data, classifier = demo_dataset("birds", pictures), load_classifier("demo:biased")
     able = [e for e in explainers().values() if e.default and e.supports(classifier) is None]
     options = EvaluationOptions(
-        contenders=tuple(Contender(e.name, e, e.parameters()) for e in able),
-        yardsticks=tuple(Yardstick(name, get_metric(name), get_metric(name).parameters()) for name in METRICS),
+        contenders=tuple(Contender.parse(e.name) for e in able),
+        yardsticks=tuple(map(Yardstick.parse, METRICS)),
     )
     began, said = time.perf_counter(), -1
     for step in evaluate(data, classifier, out, options):

@@ -26,7 +26,8 @@ from core.data import Dataset, Item
 from core.errors import UserError
 from core.evaluation.leaderboard import leaderboard, warnings
 from core.evaluation.store import FORMAT, Evaluation
-from core.metrics.metric import Case, Metric
+from core.explain import parse_explainer
+from core.metrics.metric import Case, Metric, parse_metric
 from core.metrics.spectrum import spectrum_distance
 from core.parameters import Parameters
 from core.runtime import folders
@@ -47,6 +48,11 @@ class Contender:
     explainer: Explainer
     parameters: Parameters
 
+    @classmethod
+    def parse(cls, text: str) -> Contender:
+        """From the text of an option, such as "suppression:samples=64", which becomes the label; errors as there."""
+        return cls(text, *parse_explainer(text))
+
 
 @dataclass(frozen=True)
 class Yardstick:
@@ -55,6 +61,11 @@ class Yardstick:
     label: str
     metric: Metric
     parameters: Parameters
+
+    @classmethod
+    def parse(cls, text: str) -> Yardstick:
+        """From the text of an option, such as "insertion:fill=blur"."""
+        return cls(text, *parse_metric(text))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import dashboard.cli_evaluate
 from core.errors import UserError
 from core.evaluation.store import open_evaluation
 from core.metrics.metric import metrics
-from dashboard.cli_evaluate import separated
+from core.parameters import separated
 
 QUICK = ("--explainers", "gradient,smoothgrad:samples=2", "--metrics", "insertion:steps=3,patch=8,sparseness")
 

@@ -119,6 +119,18 @@ def test_what_is_undefined_is_a_dash_and_no_bar() -> None:
     assert "Nothing to draw" in scatter_html(nothing)
 
 
+def test_what_is_typed_comes_beside_what_is_ticked() -> None:
+    found = _options(
+        ["gradient"], ["sparseness"], "smoothgrad:samples=3,sigma=0.1, captum:Saliency", "insertion:fill=blur"
+    )
+    assert [c.label for c in found.contenders] == ["gradient", "smoothgrad:samples=3,sigma=0.1", "captum:Saliency"]
+    assert found.contenders[1].parameters.to_dict()["samples"] == 3
+    assert [y.label for y in found.yardsticks] == ["sparseness", "insertion:fill=blur"]
+    assert len(_options([], [], "gradient", "sparseness").contenders) == 1
+    with pytest.raises(UserError, match="no explainer"):
+        _options([], ["sparseness"], "gradinet")
+
+
 @pytest.fixture
 def sources(tmp_path: Path) -> list[Any]:
     pictures = Pictures(SavedSegments(lambda: tmp_path / "none"))

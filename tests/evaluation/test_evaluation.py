@@ -21,16 +21,14 @@ from core.errors import UserError
 from core.evaluation.leaderboard import leaderboard, paired_difference, warnings
 from core.evaluation.run import CONTROLS, Contender, EvaluationOptions, Yardstick, evaluate, so_far
 from core.evaluation.store import open_evaluation
-from core.explain import parse_explainer
-from core.metrics.metric import parse_metric
 from core.preprocessing import Preprocessing
 from tests.conftest import small_classifier
 
 
 def options(explainers: list[str], metrics: list[str], **more: object) -> EvaluationOptions:
     return EvaluationOptions(
-        contenders=tuple(Contender(text, *parse_explainer(text)) for text in explainers),
-        yardsticks=tuple(Yardstick(text, *parse_metric(text)) for text in metrics),
+        contenders=tuple(map(Contender.parse, explainers)),
+        yardsticks=tuple(map(Yardstick.parse, metrics)),
         shard=4, batch=2, **more,
     )  # fmt: skip
 
