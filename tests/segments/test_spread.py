@@ -212,6 +212,21 @@ def test_a_data_set_is_cut_and_taken_up_again(tmp_path):
     assert [len(store.load(item.id).segments) for item in data.items] == [3, 3, 2, 3]
 
 
+def test_names_from_files_outlast_a_cut(tmp_path):
+    """Those that came with the data set, and those of examples; what was there before is one step back."""
+    data, store = parts_data(2), Store(tmp_path)
+    data = replace(data, items=(replace(data.items[0], segments=lambda: draw(0)[1]), data.items[1]))
+    list(segment_dataset(data, store, halves, "halves"))
+    record = store.load("0")
+    assert record.segments.names == (*NAMES, "", "")
+    assert store.undo(record).segments == draw(0)[1]
+    assert store.load("1").segments.names == ("", "")
+    assert store.undo(store.load("1")).segments == nameless(draw(1)[1])
+    list(name_dataset(data, store, examples(1)))
+    list(segment_dataset(data, store, halves, "again"))
+    assert store.load("1").segments.names[:3] == NAMES
+
+
 def test_pictures_that_cannot_be_cut(tmp_path, monkeypatch):
     store, data = Store(tmp_path), parts_data(3)
     data = replace(data, items=(broken(data.items[0]), *data.items[1:]))

@@ -1,7 +1,8 @@
 """A whole data set at a time: cut every picture, or name every mask from examples. Both go on where they stopped.
 
-Nothing a person did is overwritten: pictures with names that were typed or accepted are not cut again, and only masks
-without a name, or with one that is merely proposed, get a (new) proposal.
+Nothing a person did is overwritten: pictures with names that were typed or accepted are not cut again, masks with names
+that came from files stay beside a new cut, and only masks without a name, or with one that is merely proposed, get a
+(new) proposal.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from core.errors import UserError
 from core.images import Picture
 from core.runtime.progress import Progress
 from core.runtime.versions import WriteError
+from core.segments.edits import recut
 from core.segments.files import match
 from core.segments.naming.descriptions import Descriptions, Encoder
 from core.segments.naming.namer import POOL, UNSURE, Beliefs, Described, Namer
@@ -45,6 +47,9 @@ def segment_dataset(
     data: Dataset, store: Store, segmenter: Callable[[Picture], Segments], signature: str
 ) -> Iterator[Progress]:
     """Cut every picture into segments and save them, one at a time.
+
+    Pictures with names by people are left as they are. Masks with names from files, in the store or of the data set
+    itself, stay; new ones that are about the same are left out.
 
     Args:
         signature: what the segmenter is with all its parameters; pictures that carry it are done already.
@@ -244,11 +249,15 @@ def _adopted(segments: Segments, examples: Segments) -> Segments:
 
 
 def _cut(item: Item, store: Store, segmenter: Callable[[Picture], Segments], signature: str) -> None:
-    record = store.load(item.id)
+    record, own = current(item, store)
     if record is not None and any(segment.naming in BY_PEOPLE for segment in record.segments):
         return
     picture = item.picture()
     segments = check_size(segmenter(picture), picture.size, item.id)
+    if own is not None and len(own):
+        segments = recut(segments)(check_size(own, picture.size, item.id)).segments
+        if record is None:  # so that undo has something to go back to
+            record = store.save(item.id, own, None, "opened")
     store.save(item.id, segments, record, "cut into segments", made_by={"segmenter": signature}, nameless=frozenset())
 
 
