@@ -123,6 +123,28 @@ def test_examples_lie_where_they_lie(tmp_path):
     assert store.kinds["corner"] == "context"
 
 
+def test_two_names_for_one_mask(tmp_path):
+    """Examples may call one mask by two names, or by one that it has; naming again adds nothing."""
+    data, store, shown = parts_data(3), Store(tmp_path), examples(0, 1)
+    disc = shown["0"].items[1]
+    edge = np.array(disc.mask.decode())
+    edge[disc.mask.box[1]] = False  # about the same mask
+    near = Segments.from_masks(edge[None], ("button",), ("unset",))
+    shown["0"] = replace(shown["0"], items=(*shown["0"].items, *near, disc))
+    for _ in range(2):
+        list(name_dataset(data, store, shown))
+        record = store.load("0")
+        assert record.segments.names == (*NAMES, "button")
+        assert {s.naming for s in record.segments} == {"file"}
+        # what has only one name, by a person, keeps that
+        typed = replace(record.segments.items[1], name="mine", naming="typed")
+        kept = Segments(record.segments.size, (record.segments.items[0], typed, record.segments.items[2]))
+        other = Store(tmp_path / "typed")
+        other.save("0", kept, other.load("0"), "typed mine")
+        list(name_dataset(data, other, shown))
+        assert other.load("0").segments.names == ("behind", "mine", "bar")
+
+
 def test_features_are_made_once(tmp_path):
     asked = []
 

@@ -232,15 +232,26 @@ def _examples(item: Item, shown: Shown) -> Segments | None:
 
 
 def _adopted(segments: Segments, examples: Segments) -> Segments:
-    """The same with the names of examples that lie in the same place; examples that lie nowhere are added."""
+    """The same with the names of examples that lie in the same place; examples that lie nowhere are added.
+
+    So is a second name for a place that an example has named. What a person named has that person's names only.
+    """
     check_size(examples, segments.size, "the examples")
-    items = list(segments)
+    items, taken = list(segments), set()
     for example in examples:
         overlaps = [example.mask.iou(item.mask) for item in items]
-        place = int(np.argmax(overlaps)) if overlaps else 0
-        if not overlaps or overlaps[place] < SAME_MASK:
+        # of masks in the same place that which has the name already, so that naming again changes nothing
+        closeness = [
+            (overlap >= SAME_MASK and certain_name(item) == example.name, overlap)
+            for overlap, item in zip(overlaps, items)
+        ]
+        place = max(range(len(items)), key=closeness.__getitem__, default=0)
+        there = bool(items) and overlaps[place] >= SAME_MASK
+        if not there or (place in taken and items[place].name != example.name):
+            taken.add(len(items))
             items.append(example)
-        elif items[place].naming not in BY_PEOPLE:
+        elif place not in taken and items[place].naming not in BY_PEOPLE:
+            taken.add(place)
             naming = example.naming or "file"
             items[place] = replace(
                 items[place], name=example.name, kind=example.kind, naming=naming, confidence=example.confidence
