@@ -91,6 +91,8 @@ def test_cut_by_a_sam(satchel, parts, tmp_path, monkeypatch):
     save(build(tiny), tiny, tmp_path / "compact_sam.safetensors", {})
     assert satchel(*words, "--sam", "compact", "--out", tmp_path / "out").code == 0
     assert {item.source for item in Store(tmp_path / "out").load("0.png").segments} <= {"sam:compact"}
+    marked = Store(tmp_path / "out").load("0.png").made_by["segmenter"]
+    assert marked.startswith("sam:compact (weights=")
     # the signature of a file of one's own changes with what is in it
     file = tmp_path / "own.safetensors"
     file.write_bytes((tmp_path / "compact_sam.safetensors").read_bytes())
@@ -168,6 +170,7 @@ def test_what_cannot_be_exported(satchel, parts, tmp_path):
         (("--superpixels", "--set", "many=3"), "no parameter 'many'"),
         (("--superpixels", "--set", "count"), "has no value"),
         (("--superpixels", "--model-of-concepts", "somewhere"), "needs --concepts"),
+        (("--concepts", ""), "word is empty"),
         (("--superpixels", "--labels", "names.txt"), "leave it out"),
         (("--sam", "compact", "--device", "abacus"), "device"),
     ],
