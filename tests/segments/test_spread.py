@@ -145,6 +145,19 @@ def test_two_names_for_one_mask(tmp_path):
         assert other.load("0").segments.names == ("behind", "mine", "bar")
 
 
+def test_what_no_named_mask_covers_on_request(tmp_path):
+    data, store = parts_data(4), Store(tmp_path)
+    some = {seed: Segments(found.size, found.items[1:]) for seed, found in examples(0, 1).items()}
+    bare = replace(data, items=tuple(replace(item, segments=lambda: None) for item in data.items[:2]))
+    list(name_dataset(bare, store, some))
+    assert store.load("0").segments.names == NAMES[1:]
+    for _ in range(2):  # also after it was named without
+        list(name_dataset(bare, store, some, background=True))
+        segments = store.load("0").segments
+        assert (segments.names, store.load("0").version) == ((*NAMES[1:], "background"), 2)
+        assert segments.items[2].mask == draw(0)[1].items[0].mask
+
+
 def test_features_are_made_once(tmp_path):
     asked = []
 
