@@ -135,7 +135,7 @@ def get_segmenter(text: str, **options: Any) -> Segmenter:
     if name == "concepts":
         from core.segments.named.concepts import checked, segmenter_for
 
-        if "concepts" in options:
+        if options.get("concepts") is not None:
             checked(options["concepts"])  # before a model is fetched for them
         name, spec = segmenter_for(spec, options.get("progress"))
     return type(_registry.get(name))(spec, **options)
