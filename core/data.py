@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 from core.errors import UserError, closest
 from core.images import PICTURE_SUFFIXES, Picture, read_picture
 from core.segments import Segments, check_size
-from core.segments.files import match, open_segments
+from core.segments.files import SegmentFiles, match, open_segments
 from core.segments.files.label_maps import read_one
 from core.segments.files.names import NAMES_FILE, read_names
 
@@ -58,6 +58,7 @@ class Dataset:
     Attributes:
         name: for people; source: what was given to open it.
         notes: what was left out of its masks when it was opened, one sentence each.
+        masks: the files that its masks were taken from, if they lie elsewhere.
         labels: the classes that occur, sorted.
     """
 
@@ -65,6 +66,7 @@ class Dataset:
     source: str
     items: tuple[Item, ...]
     notes: tuple[str, ...] = ()
+    masks: SegmentFiles | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -121,12 +123,28 @@ def open_dataset(source: str | Path, *, segments: str | Path | None = None, limi
         data = _from_manifest(root) if (root / "manifest.csv").is_file() else _from_class_folders(root)
     if segments is not None:
         data = _with_segments_from(data, Path(segments))
-    if limit is not None and limit < len(data):
-        if limit < 1:
-            raise UserError(f"The limit must be at least 1 picture, got {limit}.")
-        keep = np.linspace(0, len(data) - 1, limit).round().astype(int)
-        data = replace(data, items=tuple(data.items[i] for i in keep))
-    return data
+    return data if limit is None else limited(data, limit)
+
+
+def limited(data: Dataset, limit: int, besides: Container[str] = ()) -> Dataset:
+    """At most so many pictures, spread evenly over the whole, and those with ids in `besides`.
+
+    Raises:
+        UserError: the limit is below 1.
+    """
+    if limit >= len(data):
+        return data
+    if limit < 1:
+        raise UserError(f"The limit must be at least 1 picture, got {limit}.")
+    keep = set(np.linspace(0, len(data) - 1, limit).round().astype(int).tolist())
+    return replace(data, items=tuple(x for i, x in enumerate(data.items) if i in keep or x.id in besides))
+
+
+def strays(files: SegmentFiles, used: int, data: Dataset) -> tuple[str, ...]:
+    """A note on the entries of files that belong to no picture, when so many are `used`; nothing if all are."""
+    left = len(files) - used
+    note = f"Entries of {files.path.name} that belong to no picture of {data.name} were left out ({left})."
+    return (note,) if left else ()
 
 
 def _from_manifest(root: Path) -> Dataset:
@@ -186,10 +204,8 @@ def _with_segments_from(data: Dataset, path: Path) -> Dataset:
         replace(item, segments=partial(files.__getitem__, keys[item.id])) if item.id in keys else item
         for item in data.items
     ]
-    notes, spare = (*data.notes, *files.notes), len(files) - len(keys)
-    if spare:
-        notes = (*notes, f"Entries of {path.name} that belong to no picture of {data.name} were left out ({spare}).")
-    return replace(data, items=tuple(items), notes=notes)
+    notes = (*data.notes, *files.notes, *strays(files, len(keys), data))
+    return replace(data, items=tuple(items), notes=notes, masks=files)
 
 
 def check_context(context: Iterable[str], names: Iterable[str]) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from core.classifier import Classifier
     from core.runtime.progress import Progress as StageProgress
+    from core.segments.files import SegmentFiles
 
 MISTAKE, FOUND, INTERRUPTED = 2, 1, 130
 """Exit codes: the user can mend it; `--fail-on` found what it looks for; Ctrl-C."""
@@ -63,6 +64,17 @@ def words_of(texts: Iterable[str]) -> list[str]:
 def tell(sentence: str) -> None:
     """One line on standard error."""
     typer.echo(f"satchel: {' '.join(sentence.split())}", err=True)
+
+
+def tell_notes(files: SegmentFiles | None) -> None:
+    """One line about what was left out of or changed in masks as they were read, if anything was."""
+    from dashboard.report_words import plural
+
+    if files is not None and files.noted:
+        picture, notes = next(iter(files.noted.items()))
+        of = plural(len(files.noted), "picture")
+        told = " ".join(notes)
+        tell(f"Masks of {of} in {files.path.name} were not all taken as they are; the first is {picture}: {told}")
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from dashboard.cli_common import (
     open_classifier,
     show_stages,
     tell,
+    tell_notes,
 )
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def evaluate(
             scorer=None if scorer is None else open_classifier(scorer, labels, device, precision),
         )
         show_stages(run(opened, classifier, out, options))
+        tell_notes(opened.masks)
         _summarise(Standing(open_evaluation(out)))
 
 

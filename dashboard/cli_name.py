@@ -19,15 +19,17 @@ from dashboard.cli_common import (
     mistakes_told,
     show_stages,
     tell,
+    tell_notes,
     words_of,
 )
-from dashboard.cli_segment import KEPT_IN, StoreOption, tell_problems, tell_where
+from dashboard.cli_segment import KEPT_IN, BackgroundOption, StoreOption, tell_problems, tell_where
 
 CLIP = "openai/clip-vit-large-patch14"
 
 if TYPE_CHECKING:
     from core.data import Dataset
     from core.runtime.progress import Progress
+    from core.segments.files import SegmentFiles
     from core.segments.naming.descriptions import Encoder
     from core.segments.saved.store import Store
 
@@ -49,6 +51,7 @@ def name(
     clip: Annotated[
         str | None, typer.Option(metavar="DIR_OR_ID", help=f"That CLIP: a folder, or its name on the hub ({CLIP}).")
     ] = None,
+    background: BackgroundOption = False,
     out: StoreOption = KEPT_IN,
     limit: LimitOption = None,
     device: DeviceOption = "auto",
@@ -56,8 +59,8 @@ def name(
 ) -> None:
     """Propose names for all masks without one. Names that people gave are kept; what is unsure gets none."""
     with mistakes_told(f"Run the same command again to go on where it stopped; what is done is kept in {out}."):
-        from core.data import open_dataset
-        from core.segments.files import open_segments
+        from core.data import limited, open_dataset, strays
+        from core.segments.files import match, open_segments
         from core.segments.naming.spread import name_dataset, name_from_words
         from core.segments.saved.store import Store
 
@@ -67,9 +70,18 @@ def name(
             )
         if clip is not None and vocabulary is None:
             raise UserError("--clip needs --vocabulary: the words to choose from.")
-        opened = open_dataset(data, segments=segments, limit=limit)
-        for note in opened.notes:
+        whole = open_dataset(data, segments=segments)
+        notes = list(whole.notes)
+        shown, kept = None, []
+        if examples is not None:
+            shown = open_segments(examples)
+            keys = match([item.id for item in whole.items], shown)
+            notes += [*shown.notes, *(strays(shown, len(keys), whole) if keys else ())]
+            if limit is not None:  # a picture with examples is never one too many
+                kept = [picture for picture, key in keys.items() if _shows(shown, key)]
+        for note in notes:
             tell(note)
+        opened = whole if limit is None else limited(whole, limit, kept)
         if vocabulary is not None:
             from core.segments.naming.vocabulary import open_vocabulary
 
@@ -77,12 +89,23 @@ def name(
             with loading_bar() as show:
                 found = open_vocabulary(clip or CLIP, words, device=device, precision=precision, progress=show)
             store = Store(out, by="satchel name", data=opened.source)
-            _run(store, opened, name_from_words(opened, store, found))
+            _run(store, opened, name_from_words(opened, store, found, background=background))
+            tell_notes(opened.masks)
             return
-        shown = None if examples is None else open_segments(examples)
         features = _encoder(encoder, device, precision)
         store = Store(out, by="satchel name", data=opened.source)
-        _run(store, opened, name_dataset(opened, store, shown, features))
+        _run(store, opened, name_dataset(opened, store, shown, features, background=background))
+        tell_notes(opened.masks)
+        tell_notes(shown)
+
+
+def _shows(examples: SegmentFiles, key: str) -> bool:
+    """Whether a picture's entry has examples, or something is wrong with them that is to be told."""
+    try:
+        found = examples[key]
+    except UserError:
+        return True
+    return any(found.names) or bool(found.notes)
 
 
 def _encoder(text: str, device: str, precision: str) -> Encoder | None:

@@ -22,6 +22,7 @@ from dashboard.cli_common import (
     open_classifier,
     show_stages,
     tell,
+    tell_notes,
 )
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def report(
             context=tuple(name.strip() for name in context.split(",") if name.strip()),
         )
         show_stages(build_report(opened, classifier, out, options))
+        tell_notes(opened.masks)
         finished = open_report(out)
     _summarise(finished)
     if fail_on == "confirmed" and any(is_shortcut(finding) for finding in finished.findings):

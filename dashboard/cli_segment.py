@@ -19,6 +19,7 @@ from dashboard.cli_common import (
     progress_bar,
     show_stages,
     tell,
+    tell_notes,
     words_of,
 )
 
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
 StoreOption = Annotated[
     Path, typer.Option("--out", metavar="DIR", help="Folder for the segments; what is there is gone on with.")
+]
+BackgroundOption = Annotated[
+    bool,
+    typer.Option("--background", help="One more segment a picture, background: everything that no named mask covers."),
 ]
 KEPT_IN = Path("segments")
 ExportForm = Literal["coco", "label-maps", "folders"]
@@ -193,6 +198,7 @@ def export(
     out: Annotated[
         Path | None, typer.Option(metavar="PATH", help="COCO: a file; else a folder. Default: masks.json, or masks.")
     ] = None,
+    background: BackgroundOption = False,
 ) -> None:
     """Write segments in a form that other tools read, with their names, scores and where both came from."""
     out = out or Path("masks.json" if form == "coco" else "masks")
@@ -212,10 +218,11 @@ def export(
             def pictures() -> Iterator[tuple[str, Segments]]:
                 nonlocal masks
                 for picture in files:
-                    found = files[picture]
+                    found = files[picture].with_background() if background else files[picture]
                     masks += len(found)
                     yield picture, found
                     bar.advance(task)
 
             write_segments(out, form, pictures())
+        tell_notes(files)
         typer.echo(f"{plural(masks, 'mask')} of {plural(len(files), 'picture')} written to {out}.")

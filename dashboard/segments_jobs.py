@@ -65,7 +65,7 @@ class Jobs(Shows):
                 return (yield from self._cut_one(bench, segmenter, parameters))
             cutter = partial(segmenter.segment, parameters=parameters)
             yield from segment_dataset(bench.work.data, bench.work.store, cutter, signature)
-            return "Every picture is cut; those with names that somebody stands behind stayed as they were."
+            return "Every picture is cut; names that people gave or that came from files stayed."
 
         yield from self._run(key, on, work, self.w.cutting)
 

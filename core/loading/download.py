@@ -9,7 +9,7 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
@@ -44,7 +44,8 @@ def download(
 ) -> Path:
     """The file behind a URL, from the cache that `torch.hub` uses, or fetched into it.
 
-    A file that is cut off or altered on the way never enters the cache. A transfer that breaks off is taken up where it
+    A file that is cut off or altered on the way never enters the cache, and one that lies there is fetched again if its
+    hash is another, which is worked out once. A transfer that breaks off is taken up where it
     stopped, also by a later call, if the server can tell that its file is still the same one. Two processes that want
     the same file fetch it once.
 
@@ -60,19 +61,22 @@ def download(
     """
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     target = folder / Path(urlparse(url).path).name
-    if target.is_file():
-        return target
     part = _Part(folder / f"{target.name}.part")
     try:
+        if _is_there(target, sha256):
+            return target
         folder.mkdir(parents=True, exist_ok=True)
         with part.claimed():
-            if target.is_file():  # fetched by another process while this one waited for its turn
+            if _is_there(target, sha256):  # fetched by another process while this one waited for its turn
                 return target
+            if target.is_file():
+                what = f"{what} ({target} does not hold them)"
             digest = _fetch(url, part, _Teller(what, progress), timeout)
             if sha256 and not digest.startswith(sha256):
                 part.clear()
                 raise UserError(f"The weights of {what} arrived damaged (their hash is wrong); try again.")
             os.replace(part.path, target)
+            _remember(target, digest)
     except urllib.error.URLError as error:
         raise _unreachable(what, error.reason) from error
     except (http.client.HTTPException, ValueError) as error:
@@ -83,6 +87,37 @@ def download(
         raise UserError(f"The weights of {what} cannot be kept in {folder} ({error.strerror}); make room there or set "
                         "TORCH_HOME to another folder.") from error  # fmt: skip
     return target
+
+
+def _is_there(file: Path, sha256: str | None) -> bool:
+    """Whether a file is in the cache, with the hash that it should have if that is known."""
+    if sha256 is None or not file.is_file():
+        return file.is_file()
+    try:
+        known = json.loads(_checked(file).read_text(encoding="utf-8"))
+        if known["state"] == _state(file):
+            return known["sha256"].startswith(sha256)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not checked yet
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    _remember(file, digest)
+    return digest.startswith(sha256)
+
+
+def _remember(file: Path, digest: str) -> None:
+    with suppress(OSError):  # a cache that is not ours to write to is checked each time
+        _checked(file).write_text(json.dumps({"sha256": digest, "state": _state(file)}), encoding="utf-8")
+
+
+def _checked(file: Path) -> Path:
+    """Beside a file, the hash that it had, and its state at that time."""
+    return file.with_name(f"{file.name}.checked")
+
+
+def _state(file: Path) -> list[int]:
+    about = file.stat()
+    return [about.st_size, about.st_mtime_ns]
 
 
 def _unreachable(what: str, reason: object) -> UserError:

@@ -35,9 +35,10 @@ def whole_file(path: Path) -> Generator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Whole or not at all."""
+    """Whole or not at all. What is no Unicode in a file name becomes an escape, which JSON reads back."""
+    text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False)
     with whole_file(path) as part:
-        part.write_text(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False), encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_table(path: Path, records: Sequence[dict[str, Any]] | pd.DataFrame) -> None:

@@ -14,7 +14,7 @@ from core.images import Picture
 from core.parameters import Parameters, parameter
 from core.registry import Registry
 from core.runtime.chunks import out_of_memory
-from core.segments.sam.checkpoints import COMPACT, NAMES, load_sam
+from core.segments.sam.checkpoints import COMPACT, NAMES, compact_file, load_sam
 from core.segments.sam.model import EverythingParameters, Sam, open_sam, usual_parameters
 from core.segments.segments import MIN_AREA, Segments
 from core.segments.superpixels import superpixels
@@ -133,8 +133,10 @@ def get_segmenter(text: str, **options: Any) -> Segmenter:
     """
     name, _, spec = text.partition(":")
     if name == "concepts":
-        from core.segments.named.concepts import segmenter_for
+        from core.segments.named.concepts import checked, segmenter_for
 
+        if options.get("concepts") is not None:
+            checked(options["concepts"])  # before a model is fetched for them
         name, spec = segmenter_for(spec, options.get("progress"))
     return type(_registry.get(name))(spec, **options)
 
@@ -193,7 +195,9 @@ class SamSegmenter(Segmenter):
 
     def settings(self) -> dict[str, str]:
         file = self.spec.partition("@")[2]
-        return {"weights": weights_mark([Path(file).expanduser()])} if file else {}
+        if not file and self.spec != COMPACT:  # published ones are always the same
+            return {}
+        return {"weights": weights_mark([Path(file).expanduser() if file else compact_file()])}
 
     def cut(self, picture: Picture, parameters: EverythingParameters) -> Segments:
         return self.sam.everything(picture, parameters)

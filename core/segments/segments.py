@@ -24,6 +24,7 @@ CONTEXT_BY_DEFAULT = ("background",)
 MAX_NAME = 200
 #: Segmenters drop masks of fewer pixels; importers keep all but empty ones.
 MIN_AREA = 16
+REST = "background"  # the source of what no named mask covers
 # masks that are decoded together on their way into the model's frame hold at most so many pixels
 DECODED_AT_ONCE = 16_000_000
 
@@ -191,13 +192,16 @@ class Segments:
         return replace(self, items=tuple(item for item in self if item.name))
 
     def with_background(self, name: str = "background") -> Segments:
-        """The same and one more: everything that no named segment covers. Unchanged where nothing is left."""
-        masks = [item.mask for item in self if item.name]
+        """The same and one more: everything that no named segment covers; none where nothing is left.
+
+        It takes the place of one that was made like this before.
+        """
+        items = tuple(item for item in self if item.source != REST or item.naming)  # but one that was named since stays
+        masks = [item.mask for item in items if item.name]
         rest = covered(masks).complement() if masks else Mask(np.array([0, self.size[0] * self.size[1]]), self.size)
-        if not rest.area:
-            return self
-        background = Segment(rest, name, default_kind(name), source="background")
-        return replace(self, items=(*self.items, background))
+        if rest.area:
+            items = (*items, Segment(rest, name, default_kind(name), source=REST))
+        return replace(self, items=items)
 
     def to_model(self, geometry: Geometry) -> Tensor:
         """[P, H, W] float32 in [0, 1]: area-averaged into the model's frame, a few masks at a time."""

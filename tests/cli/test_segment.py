@@ -91,6 +91,8 @@ def test_cut_by_a_sam(satchel, parts, tmp_path, monkeypatch):
     save(build(tiny), tiny, tmp_path / "compact_sam.safetensors", {})
     assert satchel(*words, "--sam", "compact", "--out", tmp_path / "out").code == 0
     assert {item.source for item in Store(tmp_path / "out").load("0.png").segments} <= {"sam:compact"}
+    marked = Store(tmp_path / "out").load("0.png").made_by["segmenter"]
+    assert marked.startswith("sam:compact (weights=")
     # the signature of a file of one's own changes with what is in it
     file = tmp_path / "own.safetensors"
     file.write_bytes((tmp_path / "compact_sam.safetensors").read_bytes())
@@ -168,6 +170,7 @@ def test_what_cannot_be_exported(satchel, parts, tmp_path):
         (("--superpixels", "--set", "many=3"), "no parameter 'many'"),
         (("--superpixels", "--set", "count"), "has no value"),
         (("--superpixels", "--model-of-concepts", "somewhere"), "needs --concepts"),
+        (("--concepts", ""), "word is empty"),
         (("--superpixels", "--labels", "names.txt"), "leave it out"),
         (("--sam", "compact", "--device", "abacus"), "device"),
     ],
@@ -202,6 +205,52 @@ def test_examples_that_are_none(satchel, parts, tmp_path):
     assert_told(satchel(*words, tmp_path / "others.json"), "No example belongs to a picture of")
     assert_told(satchel("name", parts / "pictures", "--out", tmp_path / "bare"), "has masks; cut them first")
     assert_told(satchel(*words, parts / "named.json", "--encoder", "clip"), "no encoder 'clip'")
+
+
+def off_the_picture(path: Path, *pictures: str) -> Path:
+    """A COCO file with one box beside each picture."""
+    images = [{"id": i, "file_name": picture, "width": 32, "height": 32} for i, picture in enumerate(pictures)]
+    boxes = [{"id": i, "image_id": i, "category_id": 1, "bbox": [90, 90, 5, 5]} for i in range(len(pictures))]
+    path.write_text(json.dumps({"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "disc"}]}))
+    return path
+
+
+def test_what_is_wrong_with_examples_is_told(satchel, parts, tmp_path):
+    words = ("name", parts / "pictures", "--segments", parts / "unnamed.json", "--limit", 2)
+    run = (*words, "--out", tmp_path / "out", "--examples")
+    whole = draw(5)[1]
+    small = type(whole).from_masks(whole.masks[:, :9, :9], whole.names, whole.kinds)
+    coco.write(tmp_path / "small.json", [("5.png", small)])
+    assert_told(satchel(*run, tmp_path / "small.json"), "No example can be used (5.png", "make them equal")
+    beside = off_the_picture(tmp_path / "beside.json", "5.png")
+    assert_told(satchel(*run, beside), "No example can be used (5.png", "Empty masks were left out (disc)")
+    # pictures with examples are not cut off by the limit; strangers are counted
+    coco.write(tmp_path / "mixed.json", [("5.png", whole), ("6.png", nameless(draw(6)[1])), ("other.png", whole)])
+    done = satchel(*run, tmp_path / "mixed.json")
+    assert (done.code, done.err.count("\n")) == (0, 1)
+    assert "mixed.json that belong to no picture of pictures were left out (1)" in done.err
+    assert "in 3 pictures: 3 with a certain name" in done.out
+
+
+def test_masks_that_are_lost_on_the_way_are_told(satchel, parts, tmp_path):
+    beside = off_the_picture(tmp_path / "beside.json", "0.png", "1.png")
+    told = "Masks of 2 pictures in beside.json were not all taken as they are; the first is 0.png: "
+    done = satchel("export", beside, "--out", tmp_path / "out.json")
+    assert told in done.err
+    assert "Empty masks were left out (disc)." in done.err
+    words = ("name", parts / "pictures", "--segments", beside, "--examples", parts / "named.json")
+    assert told in satchel(*words, "--out", tmp_path / "out").err
+
+
+def test_the_background_on_request(satchel, parts, tmp_path):
+    whole = draw(0)[1]
+    coco.write(tmp_path / "some.json", [("0.png", type(whole)(whole.size, whole.items[1:]))])
+    satchel("export", tmp_path / "some.json", "--background", "--out", tmp_path / "all.json")
+    rest = open_segments(tmp_path / "all.json")["0.png"].items[-1]
+    assert (rest.name, rest.kind, rest.mask) == ("background", "context", whole.items[0].mask)
+    words = ("name", parts / "pictures", "--examples", tmp_path / "some.json", "--background", "--limit", 1)
+    assert satchel(*words, "--out", tmp_path / "out").code == 0
+    assert Store(tmp_path / "out").load("0.png").segments.names == (*NAMES[1:], "background")
 
 
 def test_one_broken_picture_is_told_and_left_out(satchel, parts, tmp_path):

@@ -115,7 +115,31 @@ def test_what_is_there_is_fetched_once_and_reported(server, cache):
     assert seen[-1] == (1.0, "Downloading vit_b (2 of 2 MB)")
     assert fetch(server) == path
     assert server.asked == [None]
-    assert list(cache.iterdir()) == [path]
+    assert sorted(cache.iterdir()) == [path, cache / "model.pth.checked"]
+
+
+def test_what_lies_in_the_cache_is_checked_once(server, cache, monkeypatch):
+    cache.mkdir()
+    path = cache / "model.pth"
+    path.write_bytes(CONTENT)
+    assert fetch(server) == path
+    with monkeypatch.context() as patch:
+        patch.setattr(module.hashlib, "file_digest", None)
+        assert fetch(server) == path
+    assert server.asked == []
+
+
+def test_another_file_of_that_name_is_fetched_again(server):
+    path = fetch(server)
+    for wrong in (CONTENT[:-9], bytes(len(CONTENT))):
+        path.write_bytes(wrong)
+        server.habits = ["missing"]
+        for _ in range(2):
+            fails(server, r"model.pth does not hold them\) could not be downloaded")
+        assert path.read_bytes() == wrong
+        server.habits = ["honest"]
+        assert fetch(server).read_bytes() == CONTENT
+    assert download(server.url, "vit_b").read_bytes() == CONTENT
 
 
 def test_what_is_cut_off_goes_on_where_it_stopped(server, cache):
@@ -124,7 +148,7 @@ def test_what_is_cut_off_goes_on_where_it_stopped(server, cache):
     assert path.read_bytes() == CONTENT
     half, rest = len(CONTENT) // 2, len(CONTENT) - len(CONTENT) // 2
     assert server.asked == [None, f"bytes={half}-", f"bytes={half + rest // 2}-"]
-    assert list(cache.iterdir()) == [path]
+    assert sorted(cache.iterdir()) == [path, cache / "model.pth.checked"]
 
 
 def test_a_later_call_goes_on_too(server, cache):

@@ -146,6 +146,17 @@ def test_pictures_that_are_not_listed_and_annotations_of_none(tmp_path):
     assert files.notes == ("Annotations of pictures that coco.json does not list were left out (2).",)
 
 
+def test_what_has_no_mask_and_no_box_is_noted(tmp_path):
+    found = annotated(tmp_path, {"keypoints": [1, 2, 2], "num_keypoints": 1})
+    assert (len(found), found.notes) == (0, ("Annotations without a mask or a box were left out (1).",))
+
+
+def test_file_names_that_are_not_unicode(tmp_path, make_segments):
+    made = make_segments((5, 8))
+    coco.write(tmp_path / "a.json", [("b\udcff.png", made)])
+    assert dict(open_segments(tmp_path / "a.json")) == {"b\udcff.png": made}
+
+
 def test_a_picture_without_a_size_takes_that_of_its_runs(tmp_path, refused):
     image = {"id": 7, "file_name": "a.jpg"}
     runs = {"id": 1, "image_id": 7, "category_id": 3, "segmentation": {"size": [2, 3], "counts": [0, 6]}}
@@ -169,7 +180,7 @@ def test_a_picture_without_a_size_takes_that_of_its_runs(tmp_path, refused):
         ({"segmentation": [[1, 2, 3, float("nan"), 5, 6]]}, "no numbers"),
         ({"segmentation": 17}, "cannot be read"),
         ({"bbox": [1, 2, 3]}, "cannot be read"),
-        ({}, "cannot be read"),
+        ({"bbox": 5}, "cannot be read"),
         ({"segmentation": [SQUARE], "score": "high"}, "make no sense"),
         ({"segmentation": [SQUARE], "satchel": {"kind": "thing"}}, "make no sense"),
         ({"segmentation": [SQUARE], "satchel": {"confidence": 10**400}}, "make no sense"),

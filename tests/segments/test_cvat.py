@@ -111,6 +111,9 @@ def test_files_that_are_not_of_this_kind(tmp_path, refused):
     refused(lambda: open_segments(path), "no CVAT annotation file", "<annotation>")
     path.write_bytes(b"\xff\xfe\x00<")
     refused(lambda: open_segments(path), "no whole XML file")
+    for encoding in ("shift_jis", "foo"):
+        path.write_text(f'<?xml version="1.0" encoding="{encoding}"?><annotations/>')
+        refused(lambda: open_segments(path), "no whole XML file", "in UTF-8")
 
 
 def test_entities_are_never_expanded(tmp_path, refused):

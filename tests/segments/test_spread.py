@@ -123,6 +123,41 @@ def test_examples_lie_where_they_lie(tmp_path):
     assert store.kinds["corner"] == "context"
 
 
+def test_two_names_for_one_mask(tmp_path):
+    """Examples may call one mask by two names, or by one that it has; naming again adds nothing."""
+    data, store, shown = parts_data(3), Store(tmp_path), examples(0, 1)
+    disc = shown["0"].items[1]
+    edge = np.array(disc.mask.decode())
+    edge[disc.mask.box[1]] = False  # about the same mask
+    near = Segments.from_masks(edge[None], ("button",), ("unset",))
+    shown["0"] = replace(shown["0"], items=(*shown["0"].items, *near, disc))
+    for _ in range(2):
+        list(name_dataset(data, store, shown))
+        record = store.load("0")
+        assert record.segments.names == (*NAMES, "button")
+        assert {s.naming for s in record.segments} == {"file"}
+        # what has only one name, by a person, keeps that
+        typed = replace(record.segments.items[1], name="mine", naming="typed")
+        kept = Segments(record.segments.size, (record.segments.items[0], typed, record.segments.items[2]))
+        other = Store(tmp_path / "typed")
+        other.save("0", kept, other.load("0"), "typed mine")
+        list(name_dataset(data, other, shown))
+        assert other.load("0").segments.names == ("behind", "mine", "bar")
+
+
+def test_what_no_named_mask_covers_on_request(tmp_path):
+    data, store = parts_data(4), Store(tmp_path)
+    some = {seed: Segments(found.size, found.items[1:]) for seed, found in examples(0, 1).items()}
+    bare = replace(data, items=tuple(replace(item, segments=lambda: None) for item in data.items[:2]))
+    list(name_dataset(bare, store, some))
+    assert store.load("0").segments.names == NAMES[1:]
+    for _ in range(2):  # also after it was named without
+        list(name_dataset(bare, store, some, background=True))
+        segments = store.load("0").segments
+        assert (segments.names, store.load("0").version) == ((*NAMES[1:], "background"), 2)
+        assert segments.items[2].mask == draw(0)[1].items[0].mask
+
+
 def test_features_are_made_once(tmp_path):
     asked = []
 
@@ -210,6 +245,21 @@ def test_a_data_set_is_cut_and_taken_up_again(tmp_path):
     list(segment_dataset(data, store, lambda picture: draw(0)[1], "other"))
     assert store.load("2") == kept
     assert [len(store.load(item.id).segments) for item in data.items] == [3, 3, 2, 3]
+
+
+def test_names_from_files_outlast_a_cut(tmp_path):
+    """Those that came with the data set, and those of examples; what was there before is one step back."""
+    data, store = parts_data(2), Store(tmp_path)
+    data = replace(data, items=(replace(data.items[0], segments=lambda: draw(0)[1]), data.items[1]))
+    list(segment_dataset(data, store, halves, "halves"))
+    record = store.load("0")
+    assert record.segments.names == (*NAMES, "", "")
+    assert store.undo(record).segments == draw(0)[1]
+    assert store.load("1").segments.names == ("", "")
+    assert store.undo(store.load("1")).segments == nameless(draw(1)[1])
+    list(name_dataset(data, store, examples(1)))
+    list(segment_dataset(data, store, halves, "again"))
+    assert store.load("1").segments.names[:3] == NAMES
 
 
 def test_pictures_that_cannot_be_cut(tmp_path, monkeypatch):

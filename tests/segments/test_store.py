@@ -216,11 +216,24 @@ def test_a_damaged_or_lost_journal(tmp_path):
     journal.unlink()
     assert str(Store(tmp_path).tally(9)) == "2 of 9 named"
     assert str(store.tally(9)) == "2 of 9 named"
-    journal.write_bytes(b"\n")  # its last lines were lost: whoever opens a picture adds them
-    late = Store(tmp_path)
-    assert str(late.tally(9)) == "0 of 9 named"
-    late.load("p")
-    assert str(late.tally(9)) == "1 of 9 named"
+    journal.write_bytes(b"\n")  # its last lines were lost
+    assert str(Store(tmp_path).tally(9)) == "2 of 9 named"
+    journal.write_bytes(b"\n")
+    assert sorted(store.files()) == ["p", "r"]
+
+
+def test_a_line_that_found_no_room(tmp_path, monkeypatch):
+    """The version is saved, so that it counts and is exported: here, and wherever the store is opened."""
+    store = Store(tmp_path)
+    store.save("p", segments("a"), None, "")
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: write(handle, data[:9]))  # as on a disk that is all but full
+    store.save("q", segments("b"), None, "")
+    assert sorted(store.files()) == ["p", "q"]
+    assert sorted(open_segments(tmp_path)) == ["p", "q"]  # still no room
+    monkeypatch.undo()
+    assert sorted(open_segments(tmp_path)) == ["p", "q"]
+    assert Store(tmp_path).journal.line("q")["names"] == {"b": 1}
 
 
 def test_a_full_disk_ends_in_a_sentence_and_keeps_the_last_state(tmp_path):

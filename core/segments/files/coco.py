@@ -74,7 +74,8 @@ def write(path: Path, pictures: Iterable[tuple[str, Segments]], form: str = "rle
     categories: dict[str, int] = {}
     images: list[dict[str, Any]] = []
     count = 0
-    with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
+    # file names need not be Unicode: what is none of it becomes an escape, which JSON reads back
+    with whole_file(path) as part, part.open("w", encoding="utf-8", errors="backslashreplace") as file:
         file.write('{"info": {"description": "segments written by Satchel"},\n"annotations": [')
         for picture, segments in pictures:
             height, width = segments.size
@@ -103,18 +104,24 @@ class _Picture:
 
     def __call__(self) -> Segments:
         size = self._size()
-        boxes = 0
+        boxes = bare = 0
         items = []
         for annotation in self.annotations:
             where = f"Annotation {annotation.get('id')} of {self.path}"
             try:
-                boxes += not annotation.get("segmentation")
+                if not annotation.get("segmentation"):
+                    if not annotation.get("bbox"):  # keypoints, or a caption
+                        bare += 1
+                        continue
+                    boxes += 1
                 items.append(self._segment(_mask(annotation, size), annotation))
             except UserError as error:
                 raise UserError(f"{where}: {error}") from error
             except MALFORMED as error:
                 raise UserError(f"{where} cannot be read ({error}); export it again.") from error
-        return gathered(size, items, [f"Boxes without a mask were filled ({boxes})."] if boxes else [])
+        notes = [f"Boxes without a mask were filled ({boxes})."] if boxes else []
+        notes += [f"Annotations without a mask or a box were left out ({bare})."] if bare else []
+        return gathered(size, items, notes)
 
     def _size(self) -> tuple[int, int]:
         found = [(self.entry.get("height"), self.entry.get("width"))]

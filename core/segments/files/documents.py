@@ -31,7 +31,7 @@ def read_xml(path: Path) -> ElementTree.Element:
     """The root of an XML file. Entities are never expanded: a file that declares any is refused.
 
     Raises:
-        UserError: it cannot be read, is cut off or has a document type declaration.
+        UserError: it cannot be read, is cut off, in an unknown encoding or has a document type declaration.
     """
     builder = ElementTree.TreeBuilder()
     parser = expat.ParserCreate()
@@ -44,8 +44,10 @@ def read_xml(path: Path) -> ElementTree.Element:
         return builder.close()
     except OSError as error:
         raise _unreadable(path, error) from error
-    except expat.ExpatError as error:
-        raise UserError(f"{path} is no whole XML file ({error}); export it again.") from error
+    except UserError:
+        raise
+    except (expat.ExpatError, ValueError, LookupError) as error:  # the last two: encodings that expat does not know
+        raise UserError(f"{path} is no whole XML file ({error}); export it again, in UTF-8.") from error
 
 
 def _refuse(path: Path) -> NoReturn:

@@ -23,16 +23,21 @@ class SegmentFiles(Mapping[str, Segments]):
     Attributes:
         path: what was opened. form: what was found there ("COCO JSON", ...).
         notes: what was left out of the whole, one sentence each; what a picture lost stands in its Segments.
+        noted: picture -> the notes of its Segments, of those that were read so far and have any.
     """
 
     def __init__(
         self, path: Path, form: str, readers: Mapping[str, Callable[[], Segments]], notes: Sequence[str] = ()
     ) -> None:
         self.path, self.form, self.notes = path, form, tuple(notes)
+        self.noted: dict[str, tuple[str, ...]] = {}
         self._readers = dict(readers)
 
     def __getitem__(self, picture: str) -> Segments:
-        return self._readers[picture]()
+        found = self._readers[picture]()
+        if found.notes:
+            self.noted[picture] = found.notes
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._readers)

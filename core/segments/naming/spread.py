@@ -1,12 +1,13 @@
 """A whole data set at a time: cut every picture, or name every mask from examples. Both go on where they stopped.
 
-Nothing a person did is overwritten: pictures with names that were typed or accepted are not cut again, and only masks
-without a name, or with one that is merely proposed, get a (new) proposal.
+Nothing a person did is overwritten: pictures with names that were typed or accepted are not cut again, masks with names
+that came from files stay beside a new cut, and only masks without a name, or with one that is merely proposed, get a
+(new) proposal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -18,6 +19,7 @@ from core.errors import UserError
 from core.images import Picture
 from core.runtime.progress import Progress
 from core.runtime.versions import WriteError
+from core.segments.edits import recut
 from core.segments.files import match
 from core.segments.naming.descriptions import Descriptions, Encoder
 from core.segments.naming.namer import POOL, UNSURE, Beliefs, Described, Namer
@@ -46,6 +48,9 @@ def segment_dataset(
 ) -> Iterator[Progress]:
     """Cut every picture into segments and save them, one at a time.
 
+    Pictures with names by people are left as they are. Masks with names from files, in the store or of the data set
+    itself, stay; new ones that are about the same are left out.
+
     Args:
         signature: what the segmenter is with all its parameters; pictures that carry it are done already.
 
@@ -65,7 +70,12 @@ def segment_dataset(
 
 
 def name_dataset(
-    data: Dataset, store: Store, examples: Mapping[str, Segments] | None = None, encoder: Encoder | None = None
+    data: Dataset,
+    store: Store,
+    examples: Mapping[str, Segments] | None = None,
+    encoder: Encoder | None = None,
+    *,
+    background: bool = False,
 ) -> Iterator[Progress]:
     """Propose a name for every mask that has none, learned from examples, and save the proposals.
 
@@ -77,6 +87,7 @@ def name_dataset(
             typed, accepted or came from a file are examples as well, but not for the same pictures. Where a mask of the
             picture is about the same as an example, it takes the name for certain.
         encoder: features to tell masks apart by, if any.
+        background: whether each picture gets one more segment, of all that no named one covers.
 
     Raises:
         UserError: no examples, no masks, no example of any picture that is there, or the store cannot be written to.
@@ -84,22 +95,31 @@ def name_dataset(
     shown = _by_picture(data, examples) if examples is not None else {}
     descriptions = Descriptions(store.folder / "descriptions", encoder or Encoder())
     spreading = _Spreading(store, descriptions, shown)
-    step = max(1, len(data) // POOL_PICTURES)
+    step, failed = max(1, len(data) // POOL_PICTURES), set()
     for index, item in enumerate(data.items):
-        _attempt(store, item, partial(spreading.look_at, item, teaches=index % step == 0))
+        if not _attempt(store, item, partial(spreading.look_at, item, teaches=index % step == 0)):
+            failed.add(item.id)
         yield Progress("describing", index + 1, len(data))
     if not spreading.pictures:
         raise _nothing(store, data, "has masks; cut them first")
-    yield from _propose(data, store, descriptions, spreading.namer(), shown)
+    if not spreading.examples and (problem := _problem_of(store, shown, failed)):
+        raise UserError(f"No example can be used ({problem}).")
+    yield from _propose(data, store, descriptions, spreading.namer(), shown, background)
 
 
-def name_from_words(data: Dataset, store: Store, vocabulary: Vocabulary) -> Iterator[Progress]:
+def name_from_words(
+    data: Dataset, store: Store, vocabulary: Vocabulary, *, background: bool = False
+) -> Iterator[Progress]:
     """Propose one of the words for every mask that has no name, without any example, and save the proposals.
+
+    Args:
+        background: as of `name_dataset`.
 
     Raises:
         UserError: no masks, or the store cannot be written to.
     """
-    yield from _propose(data, store, Descriptions(store.folder / "descriptions", vocabulary.crops), vocabulary, {})
+    descriptions = Descriptions(store.folder / "descriptions", vocabulary.crops)
+    yield from _propose(data, store, descriptions, vocabulary, {}, background)
     lines = store.journal.pictures()
     if not any(item.id in lines and lines[item.id]["masks"] for item in data.items):
         raise _nothing(store, data, "has masks; cut them first")
@@ -135,7 +155,12 @@ def with_proposals(segments: Segments, beliefs: Beliefs, nameless: frozenset[str
 
 
 def save_proposals(
-    item: Item, store: Store, descriptions: Descriptions, namer: Namer | Vocabulary, shown: Shown
+    item: Item,
+    store: Store,
+    descriptions: Descriptions,
+    namer: Namer | Vocabulary,
+    shown: Shown,
+    background: bool = False,
 ) -> None:
     """Name one picture's masks and save that, on top of whatever anybody saves meanwhile."""
     examples = _examples(item, shown)
@@ -149,10 +174,13 @@ def save_proposals(
         rows = descriptions.of(item, named)
         beliefs = namer.beliefs(rows, (item.id,) * len(rows), [certain_name(segment) for segment in named])
         named = with_proposals(named, beliefs, record.nameless if record else frozenset())
+        if background:
+            named = named.with_background()
         if record is not None and named == segments:
             return
         with suppress(StaleError):  # someone works on it right now: look again
-            store.save(item.id, named, record, "proposed names", made_by={"namer": namer.fingerprint})
+            made_by = {"namer": _signature(namer, background)}
+            store.save(item.id, named, record, "proposed names", made_by=made_by)
             return
 
 
@@ -205,12 +233,21 @@ class _Spreading:
 
 
 def _propose(
-    data: Dataset, store: Store, descriptions: Descriptions, namer: Namer | Vocabulary, shown: Shown
+    data: Dataset,
+    store: Store,
+    descriptions: Descriptions,
+    namer: Namer | Vocabulary,
+    shown: Shown,
+    background: bool,
 ) -> Iterator[Progress]:
     for index, item in enumerate(data.items, 1):
-        if _made_by(store, item.id, "namer") != namer.fingerprint:
-            _attempt(store, item, partial(save_proposals, item, store, descriptions, namer, shown))
+        if _made_by(store, item.id, "namer") != _signature(namer, background):
+            _attempt(store, item, partial(save_proposals, item, store, descriptions, namer, shown, background))
         yield Progress("naming", index, len(data))
+
+
+def _signature(namer: Namer | Vocabulary, background: bool) -> str:
+    return f"{namer.fingerprint} and background" if background else namer.fingerprint
 
 
 def _by_picture(data: Dataset, examples: Mapping[str, Segments]) -> Shown:
@@ -227,15 +264,26 @@ def _examples(item: Item, shown: Shown) -> Segments | None:
 
 
 def _adopted(segments: Segments, examples: Segments) -> Segments:
-    """The same with the names of examples that lie in the same place; examples that lie nowhere are added."""
+    """The same with the names of examples that lie in the same place; examples that lie nowhere are added.
+
+    So is a second name for a place that an example has named. What a person named has that person's names only.
+    """
     check_size(examples, segments.size, "the examples")
-    items = list(segments)
+    items, taken = list(segments), set()
     for example in examples:
         overlaps = [example.mask.iou(item.mask) for item in items]
-        place = int(np.argmax(overlaps)) if overlaps else 0
-        if not overlaps or overlaps[place] < SAME_MASK:
+        # of masks in the same place that which has the name already, so that naming again changes nothing
+        closeness = [
+            (overlap >= SAME_MASK and certain_name(item) == example.name, overlap)
+            for overlap, item in zip(overlaps, items)
+        ]
+        place = max(range(len(items)), key=closeness.__getitem__, default=0)
+        there = bool(items) and overlaps[place] >= SAME_MASK
+        if not there or (place in taken and items[place].name != example.name):
+            taken.add(len(items))
             items.append(example)
-        elif items[place].naming not in BY_PEOPLE:
+        elif place not in taken and items[place].naming not in BY_PEOPLE:
+            taken.add(place)
             naming = example.naming or "file"
             items[place] = replace(
                 items[place], name=example.name, kind=example.kind, naming=naming, confidence=example.confidence
@@ -244,11 +292,15 @@ def _adopted(segments: Segments, examples: Segments) -> Segments:
 
 
 def _cut(item: Item, store: Store, segmenter: Callable[[Picture], Segments], signature: str) -> None:
-    record = store.load(item.id)
+    record, own = current(item, store)
     if record is not None and any(segment.naming in BY_PEOPLE for segment in record.segments):
         return
     picture = item.picture()
     segments = check_size(segmenter(picture), picture.size, item.id)
+    if own is not None and len(own):
+        segments = recut(segments)(check_size(own, picture.size, item.id)).segments
+        if record is None:  # so that undo has something to go back to
+            record = store.save(item.id, own, None, "opened")
     store.save(item.id, segments, record, "cut into segments", made_by={"segmenter": signature}, nameless=frozenset())
 
 
@@ -270,6 +322,16 @@ def _attempt(store: Store, item: Item, work: Callable[[], None]) -> bool:
 def _made_by(store: Store, picture: str, work: str) -> str | None:
     line = store.journal.line(picture)
     return line["made_by"].get(work) if line else None
+
+
+def _problem_of(store: Store, shown: Shown, failed: Container[str]) -> str:
+    """The first that is wrong with examples, of which some pictures' could not be used at all; "" if nothing is."""
+    problems = store.journal.problems()
+    for picture, read in shown.items():
+        found = problems[picture] if picture in failed else " ".join(read().notes)
+        if found:
+            return f"{picture}: {found.rstrip('.')}"
+    return ""
 
 
 def _nothing(store: Store, data: Dataset, what: str) -> UserError:

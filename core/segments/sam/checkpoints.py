@@ -83,12 +83,22 @@ def empty(name: str) -> Sam:
         return sam_model_registry[name]()
 
 
-def _compact(file: Path | None) -> Sam:
-    path = file or assets_dir() / COMPACT_FILE
-    if file is None and not path.is_file():
+def compact_file() -> Path:
+    """Where the weights of the compact SAM lie.
+
+    Raises:
+        UserError: they are missing.
+    """
+    path = assets_dir() / COMPACT_FILE
+    if not path.is_file():
         raise UserError(
             f"The weights of the compact SAM ({COMPACT_FILE}) are missing; install Satchel again, or take vit_b."
         )
+    return path
+
+
+def _compact(file: Path | None) -> Sam:
+    path = file or compact_file()
     state, metadata = read_checkpoint(path)
     return restore(state, metadata, path.name)
 

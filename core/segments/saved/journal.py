@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -15,8 +16,8 @@ from core.segments.saved.records import Record
 class Journal:
     """The file, and what it says of every picture. Lines of other processes are taken in as they appear.
 
-    It is an index only: should its last line be lost with a process, the picture's own file knows better, and whoever
-    opens that adds the line again.
+    It is an index only: should a line be lost with a process or on a full disk, the picture's own file knows better,
+    and whoever opens that, or the store, adds the line again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,10 +52,12 @@ class Journal:
     def saved(self, record: Record) -> None:
         """Note a version. A full disk is no error here: the version itself is on it."""
         about = {key: getattr(record, key) for key in ("picture", "version", "by", "at", "action")}
+        line = {**about, **record.summary}
         try:
-            self._append({**about, **record.summary})
+            self._append(line)
         except OSError:
-            return
+            with self._lock:  # this process knows of it; others find the version when they open the store
+                self._note(record.picture, line)
 
     def problem(self, picture: str, problem: str) -> None:
         """Note why a picture was left out.
@@ -72,7 +75,8 @@ class Journal:
         data = b"\n" + json.dumps(values).encode() + b"\n"
         handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         try:
-            os.write(handle, data)
+            if os.write(handle, data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(handle)
 

@@ -96,8 +96,7 @@ class Store:
         if not self._names.newest():
             self._make(data)
         self._read_names()
-        if not self.journal.path.exists():
-            self._index()
+        self._index()
 
     def _make(self, data: str) -> None:
         if self.folder.exists() and not self.folder.is_dir():
@@ -109,10 +108,11 @@ class Store:
             self._names.add(1, _json(first))
 
     def _index(self) -> None:
-        """The journal was lost or not copied: read every picture once."""
-        for folder in sorted((self.folder / "pictures").glob("*")):
+        """Read the pictures that the journal misses: it was not copied, or a line of it found no room on the disk."""
+        noted = {file_name(picture) for picture in self.journal.pictures()}
+        for name in sorted(_names_in(self.folder / "pictures") - noted):
             with suppress(UserError):
-                record = self._newest_of(Versions(folder))
+                record = self._newest_of(Versions(self.folder / "pictures" / name))
                 if record is not None:
                     self.journal.saved(record)
 
@@ -262,6 +262,7 @@ class Store:
                 raise UserError(f"{self.folder} does not hold {picture} any more.")
             return record.segments
 
+        self._index()
         readers = {picture: partial(read, picture) for picture in self.journal.pictures()}
         return SegmentFiles(self.folder, "Satchel's own store", readers)
 
@@ -317,6 +318,13 @@ def file_name(picture: str) -> str:
     plain = unicodedata.normalize("NFKD", picture).encode("ascii", "ignore").decode().lower()
     plain = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[-60:]
     return f"{plain}-{hashlib.blake2b(picture.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
+
+
+def _names_in(folder: Path) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
 
 
 def _now() -> str:
