@@ -80,11 +80,12 @@ class Shows:
             }
             updates: Updates = {c: text for c, text in parts.items() if bench.shown.get(str(c.elem_id)) != text}
             bench.shown |= {str(component.elem_id): text for component, text in parts.items()}
-            if bench.shown.get("picture") != bench.picture:
+            other = bench.shown.get("picture", "") != bench.picture
+            if other:
                 bench.shown["picture"] = bench.picture
                 updates[self.w.picture] = holder("picture", picture_data(bench) | {"turn": bench.turn})
             # the masks are large: a click that only asks the SAM does not send them again
-            if "masks" not in bench.shown or bench.drawn is not bench.segments:
+            if other or "masks" not in bench.shown or bench.drawn is not bench.segments:
                 bench.shown["masks"], bench.drawn = str(bench.turn), bench.segments
                 updates[self.w.masks] = holder("masks", masks_data(bench) | {"turn": bench.turn})
             state = state_data(bench, chosen, say, problem) | {"turn": bench.turn, "masks": bench.shown["masks"]}
@@ -126,14 +127,16 @@ class Actions(Shows):
             gr.Warning(escape(str(error)))
             return {self.w.state: gr.skip()}
         with bench.lock:
+            news = ""
             try:
                 if given.get("picture") not in (None, bench.picture):
                     raise UserError("Another picture came into view meanwhile; do that again here.")
-                news = bench.newer() or ""
+                if given.get("do") not in ("undo", "redo"):  # they look themselves
+                    news = bench.newer() or ""
                 chosen, said = self._do(bench, given, sam)
-                return self.show(bench, chosen, said or news)
+                return self.show(bench, chosen, _together(said, news))
             except UserError as error:
-                return self.show(bench, say=str(error), problem=True)
+                return self.show(bench, say=_together(str(error), news), problem=True)
             except Exception:  # a defect must leave a page that says so
                 log.exception("an action of the Segments tab failed")
                 return self.show(bench, say=FAILED, problem=True)
@@ -248,6 +251,13 @@ class Actions(Shows):
         if record.picture == bench.picture:
             bench.open(record.picture)
         return (), f"{record.action} in {record.picture}"
+
+
+def _together(said: str, news: str) -> str:
+    """What was done and what somebody else did, as two sentences."""
+    if not said or not news:
+        return said or news
+    return f"{said}{'' if said.endswith('.') else '.'} {news}"
 
 
 def _pictures(work: Work) -> Iterator[tuple[str, Segments]]:

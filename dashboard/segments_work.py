@@ -21,7 +21,7 @@ from core.segments.naming.spread import current
 from core.segments.sam.model import Answer, Sam
 from core.segments.saved.records import Record, mask_key
 from core.segments.saved.store import StaleError, Store
-from core.segments.segments import Segments
+from core.segments.segments import Segment, Segments
 from dashboard.pictures import Source, item_of
 
 TRIES = 50  # somebody else may save each time in between
@@ -162,7 +162,7 @@ class Bench:
             if picture not in self.work.items:
                 raise UserError("That picture is not here any more; choose another.")
             if picture != self.picture:
-                self.cut = Cut()
+                self.cut, self.drawn = Cut(), None
             self.picture, self.record, self.segments = picture, None, None
             self.record, self.segments = current(self.work.items[picture], self.work.store)
 
@@ -187,16 +187,19 @@ class Bench:
     def apply(self, edit: Edit) -> Edited:
         """Do something to the segments in view and save it.
 
-        What somebody else saved meanwhile is kept: the edit is done again on top of theirs.
+        What somebody else saved meanwhile is kept: the edit is done again on top of theirs, unless a mask that it
+        means has got another name since the page showed it.
 
         Raises:
-            UserError: the edit makes no sense there, or it cannot be saved; nothing is lost.
+            UserError: somebody else was first, the edit makes no sense there, or it cannot be saved; nothing is lost.
         """
         with self.lock:
             if self.picture is None:
                 raise UserError("There is no picture yet; drop one in on the Explain tab.")
+            seen = self._seen
             for attempt in range(TRIES):
                 segments = self.segments or Segments(self.work.picture(self.picture).size, ())
+                _check_as_seen(edit.keys, seen, segments)
                 done = edit(segments)
                 if self.record is None:  # so that undo has something to go back to
                     self._start(self.picture, segments)
@@ -229,11 +232,18 @@ class Bench:
             return done
 
     def undo(self) -> str:
-        """Take the last change of this picture back; what was done, in words."""
-        return self._turn(self.work.store.undo, "There is nothing to undo in this picture.")
+        """Take the last change of this picture back; what was done, in words.
+
+        Raises:
+            UserError: there is none, or somebody else has changed the picture since it was looked at.
+        """
+        with self.lock:
+            by = "" if self.record is None else self.record.by
+            done = self._turn(self.work.store.undo, "There is nothing to undo in this picture.")
+            return done if by == self.work.store.by else f"{done} (by {by})"
 
     def redo(self) -> str:
-        """Bring back what was taken back."""
+        """Bring back what was taken back. Raises as `undo`."""
         return self._turn(self.work.store.redo, "There is nothing to bring back in this picture.")
 
     def newer(self) -> str | None:
@@ -244,16 +254,25 @@ class Bench:
             line = self.work.store.journal.line(self.picture)
             if line is None or line["version"] <= (self.record.version if self.record else 0):
                 return None
+            self.drawn = self._seen  # until the page is told
             self.open(self.picture)
             return f"{line['by']} changed this picture ({line['action']}); this is how it is now."
 
     def _turn(self, turn: Callable[[Record], Record | None], nothing: str) -> str:
         with self.lock:
+            news = self.newer()
+            if news:
+                raise UserError(f"{news} Nothing was taken back or brought back; press again if you mean theirs.")
             found = None if self.record is None else turn(self.record)
             if found is None:
                 raise UserError(nothing)
             self._take(found)
             return found.action
+
+    @property
+    def _seen(self) -> Segments | None:
+        """What the page shows of the picture, which may be older than `segments`."""
+        return self.segments if self.drawn is None else self.drawn
 
     def _start(self, picture: str, segments: Segments) -> None:
         with suppress(StaleError):  # somebody else did at the same moment; the edit will find out
@@ -261,6 +280,30 @@ class Bench:
 
     def _take(self, record: Record) -> None:
         self.record, self.segments = record, record.segments
+
+
+def _check_as_seen(keys: Iterable[str], seen: Segments | None, now: Segments) -> None:
+    """Nobody changes a mask that has become another since they looked at it.
+
+    Raises:
+        UserError: the name of one of them, or where it comes from, is not what was seen.
+    """
+    before, after = _by_key(seen), _by_key(now)
+    for key in keys:
+        was, item = before.get(key), after.get(key)
+        if was and item and (was.name, was.naming) != (item.name, item.naming):
+            what = (
+                f"is {'proposed as' if item.naming == 'proposed' else 'named'} {item.name}"
+                if item.name
+                else "has no name"
+            )
+            raise UserError(
+                f"A mask that you chose {what} by now, so nothing was done; do it again if you still mean it."
+            )
+
+
+def _by_key(segments: Segments | None) -> dict[str, Segment]:
+    return {mask_key(item.mask): item for item in segments or ()}
 
 
 def page_data(sources: Iterable[Source]) -> Dataset:

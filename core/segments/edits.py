@@ -37,7 +37,19 @@ class Edited:
     nameless: frozenset[str] = frozenset()
 
 
-Edit = Callable[[Segments], Edited]
+@dataclass(frozen=True)
+class Edit:
+    """Something to do to the segments of a picture; call it with them.
+
+    Attributes:
+        keys: of the masks that are meant. Whoever saves it sees to it that they still are what was seen.
+    """
+
+    keys: tuple[str, ...]
+    do: Callable[[Segments], Edited]
+
+    def __call__(self, segments: Segments) -> Edited:
+        return self.do(segments)
 
 
 def rename(keys: Sequence[str], name: str) -> Edit:
@@ -55,7 +67,7 @@ def rename(keys: Sequence[str], name: str) -> Edit:
         done = f"named {_count(chosen)} {name}" if name else f"took the name from {_count(chosen)}"
         return Edited(replace(segments, items=items), tuple(keys), done, frozenset() if name else frozenset(keys))
 
-    return edit
+    return Edit(tuple(keys), edit)
 
 
 def accept(keys: Sequence[str]) -> Edit:
@@ -72,7 +84,7 @@ def accept(keys: Sequence[str]) -> Edit:
         items = tuple(replace(item, naming="accepted") if item in chosen else item for item in segments)
         return Edited(replace(segments, items=items), tuple(keys), f"accepted {_count(chosen)}")
 
-    return edit
+    return Edit(tuple(keys), edit)
 
 
 def add(mask: Mask, source: str = DRAWN, score: float | None = None) -> Edit:
@@ -91,7 +103,7 @@ def add(mask: Mask, source: str = DRAWN, score: float | None = None) -> Edit:
         items = (*segments.items, Segment(mask, score=score, source=source))
         return Edited(replace(segments, items=items), (key,), "cut a mask")
 
-    return edit
+    return Edit((), edit)
 
 
 def merge(keys: Sequence[str]) -> Edit:
@@ -112,7 +124,7 @@ def merge(keys: Sequence[str]) -> Edit:
         items = _put(segments, chosen, (whole,))
         return Edited(replace(segments, items=items), (mask_key(whole.mask),), f"merged {len(chosen)} masks")
 
-    return edit
+    return Edit(tuple(keys), edit)
 
 
 def split(keys: Sequence[str]) -> Edit:
@@ -144,7 +156,7 @@ def split(keys: Sequence[str]) -> Edit:
         items = _put(segments, [whole], parts)
         return Edited(replace(segments, items=items), tuple(mask_key(piece) for piece in pieces), done)
 
-    return edit
+    return Edit(tuple(keys), edit)
 
 
 def delete(keys: Sequence[str]) -> Edit:
@@ -159,7 +171,7 @@ def delete(keys: Sequence[str]) -> Edit:
         items = tuple(item for item in segments if item not in chosen)
         return Edited(replace(segments, items=items), (), f"deleted {_count(chosen)}")
 
-    return edit
+    return Edit(tuple(keys), edit)
 
 
 def recut(found: Segments) -> Edit:
@@ -174,7 +186,7 @@ def recut(found: Segments) -> Edit:
         items = (*kept, *new)
         return Edited(replace(segments, items=items), (), f"cut into {len(new)} masks")
 
-    return edit
+    return Edit((), edit)
 
 
 def _chosen(segments: Segments, keys: Iterable[str]) -> list[Segment]:

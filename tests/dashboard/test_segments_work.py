@@ -101,7 +101,7 @@ def test_everything_is_saved_as_it_happens_and_can_be_undone_to_the_start(tmp_pa
     again = bench(tmp_path / "store", "after a crash")
     assert again.segments is not None
     assert again.segments.names == ("wing",)
-    assert again.undo() == "took back: named 1 mask wing"
+    assert again.undo() == "took back: named 1 mask wing (by one)"
     again.undo()
     assert again.segments is not None
     assert len(again.segments) == 0
@@ -127,6 +127,18 @@ def test_two_browsers_keep_both_changes(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not there any more"):
         two.apply(edits.rename([mask_key(SMALL)], "eye"))  # said, not done silently
     assert two.segments.names == ("wing", "tail", "")
+
+
+def test_nobody_undoes_what_they_have_not_seen(tmp_path: Path) -> None:
+    one, two = bench(tmp_path / "store", "browser 1"), bench(tmp_path / "store", "browser 2")
+    one.apply(edits.add(LEFT))
+    two.open("0.png")
+    one.apply(edits.rename([mask_key(LEFT)], "wing"))
+    with pytest.raises(UserError, match=r"browser 1 changed this picture \(named 1 mask wing\).*press again"):
+        two.undo()
+    assert two.segments is not None
+    assert two.segments.names == ("wing",)
+    assert two.undo() == "took back: named 1 mask wing (by browser 1)"
 
 
 def test_many_at_once_lose_nothing(tmp_path: Path) -> None:
