@@ -16,7 +16,6 @@ from core.errors import UserError
 from core.segments import edits
 from core.segments.files import write_segments
 from core.segments.naming.spread import current
-from core.segments.saved.records import mask_key
 from core.segments.saved.store import Store
 from core.segments.segments import Segments
 from dashboard.controls import problem
@@ -269,5 +268,6 @@ def _pictures(work: Work) -> Iterator[tuple[str, Segments]]:
 
 def _next_unnamed(segments: Segments | None, touched: Sequence[str]) -> list[str]:
     """After a name, the largest mask that has none yet; where all have one, what was named stays chosen."""
-    open_ = [item for item in segments or () if not item.name]
-    return [mask_key(max(open_, key=lambda item: item.mask.area).mask)] if open_ else list(touched)
+    items = tuple(segments or ())
+    open_ = {key: item for key, item in zip(edits.segment_keys(items), items) if not item.name}
+    return [max(open_, key=lambda key: open_[key].mask.area)] if open_ else list(touched)

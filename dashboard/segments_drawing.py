@@ -16,10 +16,10 @@ from PIL import Image
 from core.errors import UserError
 from core.images import Picture
 from core.runtime.recent import Recent
+from core.segments.edits import segment_keys
 from core.segments.mask import Mask
 from core.segments.naming.review import Question
 from core.segments.naming.spread import current
-from core.segments.saved.records import mask_key
 from core.segments.segments import Segments
 from dashboard.overlays import display_size, jpeg
 from dashboard.palette import COLOURS
@@ -78,7 +78,7 @@ def masks_data(bench: Bench) -> dict[str, Any]:
         "sets": laid.members,
         "segments": [
             {
-                "key": mask_key(item.mask),
+                "key": key,
                 "title": title,
                 "name": item.name,
                 "naming": item.naming,
@@ -87,7 +87,7 @@ def masks_data(bench: Bench) -> dict[str, Any]:
                 "source": item.source,
                 "at": anchor,
             }
-            for item, title, anchor in zip(segments, segments.titles, laid.anchors)
+            for key, item, title, anchor in zip(segment_keys(segments), segments, segments.titles, laid.anchors)
         ],
     }
 
@@ -250,10 +250,11 @@ def _close_up(work: Work, question: Question) -> str:
         return known
     picture = work.picture(question.picture)
     _, segments = current(work.items[question.picture], work.store)
-    mask = next((item.mask for item in segments or () if mask_key(item.mask) == question.key), None)
-    if mask is None:  # somebody removed it just now
+    items = tuple(segments or ())
+    item = dict(zip(segment_keys(items), items)).get(question.key)
+    if item is None:  # somebody removed it just now
         return jpeg(np.zeros((CLOSE_UP, CLOSE_UP, 3), np.uint8))
-    return _close_ups.put(place, jpeg(close_up(picture, mask, CLOSE_UP), 85))
+    return _close_ups.put(place, jpeg(close_up(picture, item.mask, CLOSE_UP), 85))
 
 
 def close_up(picture: Picture, mask: Mask, side: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from core.data import Dataset, Item, no_segments
 from core.errors import UserError
 from core.images import Picture
 from core.runtime.recent import Recent
-from core.segments.edits import Edit, Edited, add
+from core.segments.edits import Edit, Edited, add, segment_keys
 from core.segments.mask import Mask
 from core.segments.naming.review import Question, Review
 from core.segments.naming.spread import current
@@ -303,7 +303,8 @@ def _check_as_seen(keys: Iterable[str], seen: Segments | None, now: Segments) ->
 
 
 def _by_key(segments: Segments | None) -> dict[str, Segment]:
-    return {mask_key(item.mask): item for item in segments or ()}
+    items = tuple(segments or ())
+    return dict(zip(segment_keys(items), items))
 
 
 def page_data(sources: Iterable[Source]) -> Dataset:
