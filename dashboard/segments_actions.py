@@ -77,17 +77,23 @@ class Shows:
                 self.w.strip: strip_html(bench),
                 self.w.questions: review_html(bench),
             }
+            if not say:
+                say = bench.trouble
+                problem = bool(say)
+            shown: dict[str, str | None] = {str(component.elem_id): text for component, text in parts.items()}
             updates: Updates = {c: text for c, text in parts.items() if bench.shown.get(str(c.elem_id)) != text}
-            bench.shown |= {str(component.elem_id): text for component, text in parts.items()}
             other = bench.shown.get("picture", "") != bench.picture
             if other:
-                bench.shown["picture"] = bench.picture
+                shown["picture"] = bench.picture
                 updates[self.w.picture] = holder("picture", picture_data(bench) | {"turn": bench.turn})
+            masks = bench.shown.get("masks")
             # the masks are large: a click that only asks the SAM does not send them again
-            if other or "masks" not in bench.shown or bench.drawn is not bench.segments:
-                bench.shown["masks"], bench.drawn = str(bench.turn), bench.segments
+            if other or masks is None or bench.drawn is not bench.segments:
+                masks = shown["masks"] = str(bench.turn)
                 updates[self.w.masks] = holder("masks", masks_data(bench) | {"turn": bench.turn})
-            state = state_data(bench, chosen, say, problem) | {"turn": bench.turn, "masks": bench.shown["masks"]}
+            state = state_data(bench, chosen, say, problem) | {"turn": bench.turn, "masks": masks}
+            # only now, when nothing can fail any more: what is held for shown is not sent again
+            bench.shown, bench.drawn = bench.shown | shown, bench.segments
             return updates | {self.w.state: holder("state", state)}
 
 

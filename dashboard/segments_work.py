@@ -21,7 +21,7 @@ from core.segments.naming.spread import current
 from core.segments.sam.model import Answer, Sam
 from core.segments.saved.records import Record, mask_key
 from core.segments.saved.store import StaleError, Store
-from core.segments.segments import Segment, Segments
+from core.segments.segments import Segment, Segments, check_size
 from dashboard.pictures import Source, item_of
 
 TRIES = 50  # somebody else may save each time in between
@@ -120,6 +120,7 @@ class Bench:
         work: the data set.
         picture: the id of the picture in view, or None where the data set is empty.
         record, segments: what is saved of it (None: nothing yet), and its segments.
+        problem: why its masks cannot be shown, or "".
         cut: the mask in the making.
         review: the queue of proposed names, once it was asked for; asked: its questions on the page.
         turn, shown, drawn: how often the page was told anything, what it shows, by component, and which masks.
@@ -131,6 +132,7 @@ class Bench:
         self.picture: str | None = None
         self.record: Record | None = None
         self.segments: Segments | None = None
+        self.problem = ""
         self.cut = Cut()
         self.review: Review | None = None
         self.asked: tuple[Question, ...] = ()
@@ -153,18 +155,32 @@ class Bench:
                     self.open(next(iter(self.work.items)))
 
     def open(self, picture: str) -> None:
-        """Bring a picture into view, with what is saved of it by now.
+        """Bring a picture into view, with what is saved of it by now; `problem` says what cannot be read.
 
         Raises:
-            UserError: it is not in the data set, or its masks cannot be read.
+            UserError: it is not in the data set.
         """
         with self.lock:
             if picture not in self.work.items:
                 raise UserError("That picture is not here any more; choose another.")
             if picture != self.picture:
                 self.cut, self.drawn = Cut(), None
-            self.picture, self.record, self.segments = picture, None, None
-            self.record, self.segments = current(self.work.items[picture], self.work.store)
+            self.picture = picture
+            try:
+                self._take(*current(self.work.items[picture], self.work.store))
+            except UserError as error:
+                self.record, self.segments, self.problem = None, None, str(error)
+
+    @property
+    def trouble(self) -> str:
+        """Why the picture in view or its masks cannot be shown, or ""."""
+        with self.lock:
+            if self.picture is not None and not self.problem:
+                try:
+                    self.work.picture(self.picture)
+                except UserError as error:
+                    return str(error)
+            return self.problem
 
     def begin(self) -> threading.Event:
         """Something long begins, and ends whatever ran before; it is to end when the event is set."""
@@ -209,10 +225,10 @@ class Bench:
                     saved = self.work.store.save(
                         self.picture, done.segments, self.record, done.action, nameless=nameless & keys
                     )
-                    self._take(saved)
+                    self._take(saved, saved.segments)
                     return done
                 except StaleError as error:
-                    self._take(error.theirs)
+                    self._take(error.theirs, error.theirs.segments)
                     if attempt == TRIES - 1:
                         raise
             raise AssertionError("unreachable")
@@ -252,6 +268,8 @@ class Bench:
             if self.picture is None:
                 return None
             line = self.work.store.journal.line(self.picture)
+            if self.record is None and self.problem:
+                return None  # what is saved cannot be read
             if line is None or line["version"] <= (self.record.version if self.record else 0):
                 return None
             self.drawn = self._seen  # until the page is told
@@ -266,7 +284,7 @@ class Bench:
             found = None if self.record is None else turn(self.record)
             if found is None:
                 raise UserError(nothing)
-            self._take(found)
+            self._take(found, found.segments)
             return found.action
 
     @property
@@ -276,10 +294,18 @@ class Bench:
 
     def _start(self, picture: str, segments: Segments) -> None:
         with suppress(StaleError):  # somebody else did at the same moment; the edit will find out
-            self._take(self.work.store.save(picture, segments, None, "opened"))
+            saved = self.work.store.save(picture, segments, None, "opened")
+            self._take(saved, saved.segments)
 
-    def _take(self, record: Record) -> None:
-        self.record, self.segments = record, record.segments
+    def _take(self, record: Record | None, segments: Segments | None) -> None:
+        """Hold what is saved of the picture in view; masks that do not lie over it are not shown."""
+        self.record, self.segments, self.problem = record, None, ""
+        if self.picture is None or segments is None:
+            return
+        try:
+            self.segments = check_size(segments, self.work.picture(self.picture).size, self.picture)
+        except UserError as error:
+            self.problem = str(error)
 
 
 def _check_as_seen(keys: Iterable[str], seen: Segments | None, now: Segments) -> None:

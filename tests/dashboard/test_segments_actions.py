@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,12 +12,16 @@ from typing import Any
 
 import pytest
 
+from core.data import Dataset, Item
+from core.errors import UserError
 from core.segments import edits
 from core.segments.saved.records import mask_key
+from core.segments.saved.store import Store
+from core.segments.segments import Segments
 from dashboard import segments_actions
 from dashboard.segments_actions import Actions
-from dashboard.segments_work import Bench
-from tests.dashboard.test_segments_work import CUT, LEFT, RIGHT, SMALL, bench
+from dashboard.segments_work import Bench, Work
+from tests.dashboard.test_segments_work import CUT, LEFT, RIGHT, SMALL, bench, dataset
 
 HOLDERS = ("progress", "strip", "questions", "picture", "masks", "state")
 
@@ -81,3 +85,41 @@ def test_whoever_changes_a_mask_that_somebody_else_changed_first_is_told(
     assert not both["problem"]
     assert two.segments is not None
     assert two.segments.names == ("wing", "tail")
+
+
+def broken(what: str) -> Any:
+    def read() -> Any:
+        raise UserError(f"{what} is damaged; replace it.")
+
+    return read
+
+
+def test_one_damaged_picture_or_mask_leaves_the_others_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = dataset().items
+    items = (
+        replace(good[0], picture=broken("0.png"), segments=lambda: CUT),
+        replace(good[1], segments=broken("its mask")),
+        replace(good[2], segments=lambda: Segments((8, 9), ())),
+        Item("3.png", None, good[0].picture, lambda: CUT),
+    )
+    one = Bench(Work(Dataset("four", str(tmp_path), items), Store(tmp_path / "store", "one")))
+    told = Told(monkeypatch, one=one)
+    first = told.open("one")
+    assert first["state"]["say"] == "0.png is damaged; replace it."
+    assert first["state"]["problem"]
+    assert first["picture"]["id"] == "0.png"
+    assert told.do("one", "click", x=0.5, y=0.5, label=1)["state"]["problem"]
+    said = [told.do("one", "step", by=1)["state"]["say"] for _ in range(2)]
+    assert said[0] == "its mask is damaged; replace it."
+    assert re.search("mask of 2.png is 8x9 .* its picture 60x90", said[1])
+    last = told.do("one", "step", by=1)
+    assert len(last["masks"]["segments"]) == 3
+    # from a picture with masks back to the damaged one: the state speaks of masks that were sent
+    back = told.do("one", "open", id="0.png")
+    assert back["state"]["masks"] == str(back["masks"]["turn"])
+    assert back["masks"]["id"] == "0.png"
+    there = told.do("one", "open", id="3.png")
+    assert (there["state"]["say"], there["picture"]["id"]) == ("", "3.png")
+    told.do("one", "open", id="1.png")
+    one.apply(edits.add(LEFT))  # a new start where the old masks are lost
+    assert told.do("one", "name", keys=[mask_key(LEFT)], name="wing")["state"]["say"] == "named 1 mask wing"
