@@ -226,6 +226,7 @@ class Bench:
                         self.picture, done.segments, self.record, done.action, nameless=nameless & keys
                     )
                     self._take(saved, saved.segments)
+                    self._teach()
                     return done
                 except StaleError as error:
                     self._take(error.theirs, error.theirs.segments)
@@ -274,6 +275,7 @@ class Bench:
                 return None
             self.drawn = self._seen  # until the page is told
             self.open(self.picture)
+            self._teach()
             return f"{line['by']} changed this picture ({line['action']}); this is how it is now."
 
     def _turn(self, turn: Callable[[Record], Record | None], nothing: str) -> str:
@@ -285,7 +287,14 @@ class Bench:
             if found is None:
                 raise UserError(nothing)
             self._take(found, found.segments)
+            self._teach()
             return found.action
+
+    def _teach(self) -> None:
+        """What changed in the picture in view teaches the review, and opens or answers its questions."""
+        if self.review is not None and self.picture is not None:
+            with suppress(UserError):  # it cannot be read any more; the page says so
+                self.review.look_again(self.picture)
 
     @property
     def _seen(self) -> Segments | None:
