@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from html import escape
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,13 +153,9 @@ class Actions(Shows):
     def export(self, key: str, on: str, form: str) -> Updates:
         """All masks of the data set as an archive."""
         try:
-            work = bench_of(self.page, key, on).work
-            folder = Path(tempfile.mkdtemp(prefix="satchel-segments-"))
-            written = folder / "segments"
-            write_segments(
-                written / "annotations.json" if form == "COCO JSON" else written, FORMS[form], _pictures(work)
-            )
-            archive = shutil.make_archive(str(written), "zip", written)
+            bench = bench_of(self.page, key, on)
+            folder = bench.archive_folder()
+            archive = _archive(bench.work, folder, form)
         except UserError as error:
             return {self.w.export_status: problem(error)}
         return {
@@ -263,6 +259,34 @@ def _together(said: str, news: str) -> str:
     if not said or not news:
         return said or news
     return f"{said}{'' if said.endswith('.') else '.'} {news}"
+
+
+def _archive(work: Work, folder: Path, form: str) -> str:
+    """Write all masks of the data set into an archive, and nothing else, in the folder.
+
+    Raises:
+        UserError: there are no masks, they cannot be written in that form, or the disk is full.
+    """
+    pictures = _pictures(work)
+    first = next(pictures, None)
+    if first is None:
+        raise UserError("Nothing to export yet: cut or draw a mask first.")
+    written = folder / "segments"
+    try:
+        write_segments(
+            written / "annotations.json" if form == "COCO JSON" else written, FORMS[form], chain([first], pictures)
+        )
+        if not written.is_dir():
+            raise UserError(f"Nothing to export as {form} yet: name a mask first.")
+        archive = shutil.make_archive(str(written), "zip", written)
+        shutil.rmtree(written)
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise UserError(
+            f"The archive could not be written to {folder.parent} ({error.strerror or error}); "
+            "free some room there and export again."
+        ) from error
+    return archive
 
 
 def _pictures(work: Work) -> Iterator[tuple[str, Segments]]:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from core.data import Dataset, Item, no_segments
@@ -140,6 +141,7 @@ class Bench:
         self.shown: dict[str, str | None] = {}
         self.drawn: Segments | None = None
         self._stopped = threading.Event()
+        self._archive: TemporaryDirectory[str] | None = None
         if work.items:
             self.open(next(iter(work.items)))
 
@@ -181,6 +183,21 @@ class Bench:
                 except UserError as error:
                     return str(error)
             return self.problem
+
+    def archive_folder(self) -> Path:
+        """A new folder for an archive; the one before goes.
+
+        Raises:
+            UserError: it cannot be made.
+        """
+        with self.lock:
+            if self._archive is not None:
+                self._archive.cleanup()
+            try:
+                self._archive = TemporaryDirectory(prefix="satchel-segments-", ignore_cleanup_errors=True)
+            except OSError as error:
+                raise UserError(f"No temporary folder can be made ({error.strerror}); free some room.") from error
+            return Path(self._archive.name)
 
     def begin(self) -> threading.Event:
         """Something long begins, and ends whatever ran before; it is to end when the event is set."""

@@ -123,3 +123,24 @@ def test_one_damaged_picture_or_mask_leaves_the_others_at_hand(tmp_path: Path, m
     told.do("one", "open", id="1.png")
     one.apply(edits.add(LEFT))  # a new start where the old masks are lost
     assert told.do("one", "name", keys=[mask_key(LEFT)], name="wing")["state"]["say"] == "named 1 mask wing"
+
+
+@pytest.mark.parametrize("form", segments_actions.FORMS)
+def test_an_export_ends_in_an_archive_or_a_sentence(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    one = bench(tmp_path / "store", "one")
+    told = Told(monkeypatch, one=one)
+    assert "Nothing to export yet" in told.actions.export("one", "", form)[told.w.export_status]
+    one.apply(edits.add(LEFT))
+    one.apply(edits.rename([mask_key(LEFT)], "wing"))
+    for _ in range(2):
+        assert told.actions.export("one", "", form)[told.w.export_status] == ""
+    folders = list(tmp_path.glob("satchel-segments-*"))
+    assert [path.name for folder in folders for path in folder.iterdir()] == ["segments.zip"]
+
+    def full(*args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.make_archive", full)
+    assert "No space left on device" in told.actions.export("one", "", form)[told.w.export_status]
+    assert not [path for folder in tmp_path.glob("satchel-segments-*") for path in folder.iterdir()]
