@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from html import escape
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ from core.errors import UserError
 from core.segments import edits
 from core.segments.files import write_segments
 from core.segments.naming.spread import current
-from core.segments.saved.records import mask_key
 from core.segments.saved.store import Store
 from core.segments.segments import Segments
 from dashboard.controls import problem
@@ -78,16 +77,23 @@ class Shows:
                 self.w.strip: strip_html(bench),
                 self.w.questions: review_html(bench),
             }
+            if not say:
+                say = bench.trouble
+                problem = bool(say)
+            shown: dict[str, str | None] = {str(component.elem_id): text for component, text in parts.items()}
             updates: Updates = {c: text for c, text in parts.items() if bench.shown.get(str(c.elem_id)) != text}
-            bench.shown |= {str(component.elem_id): text for component, text in parts.items()}
-            if bench.shown.get("picture") != bench.picture:
-                bench.shown["picture"] = bench.picture
+            other = bench.shown.get("picture", "") != bench.picture
+            if other:
+                shown["picture"] = bench.picture
                 updates[self.w.picture] = holder("picture", picture_data(bench) | {"turn": bench.turn})
+            masks = bench.shown.get("masks")
             # the masks are large: a click that only asks the SAM does not send them again
-            if "masks" not in bench.shown or bench.drawn is not bench.segments:
-                bench.shown["masks"], bench.drawn = str(bench.turn), bench.segments
+            if other or masks is None or bench.drawn is not bench.segments:
+                masks = shown["masks"] = str(bench.turn)
                 updates[self.w.masks] = holder("masks", masks_data(bench) | {"turn": bench.turn})
-            state = state_data(bench, chosen, say, problem) | {"turn": bench.turn, "masks": bench.shown["masks"]}
+            state = state_data(bench, chosen, say, problem) | {"turn": bench.turn, "masks": masks}
+            # only now, when nothing can fail any more: what is held for shown is not sent again
+            bench.shown, bench.drawn = bench.shown | shown, bench.segments
             return updates | {self.w.state: holder("state", state)}
 
 
@@ -126,14 +132,16 @@ class Actions(Shows):
             gr.Warning(escape(str(error)))
             return {self.w.state: gr.skip()}
         with bench.lock:
+            news = ""
             try:
                 if given.get("picture") not in (None, bench.picture):
                     raise UserError("Another picture came into view meanwhile; do that again here.")
-                news = bench.newer() or ""
+                if given.get("do") not in ("undo", "redo"):  # they look themselves
+                    news = bench.newer() or ""
                 chosen, said = self._do(bench, given, sam)
-                return self.show(bench, chosen, said or news)
+                return self.show(bench, chosen, _together(said, news))
             except UserError as error:
-                return self.show(bench, say=str(error), problem=True)
+                return self.show(bench, say=_together(str(error), news), problem=True)
             except Exception:  # a defect must leave a page that says so
                 log.exception("an action of the Segments tab failed")
                 return self.show(bench, say=FAILED, problem=True)
@@ -145,13 +153,9 @@ class Actions(Shows):
     def export(self, key: str, on: str, form: str) -> Updates:
         """All masks of the data set as an archive."""
         try:
-            work = bench_of(self.page, key, on).work
-            folder = Path(tempfile.mkdtemp(prefix="satchel-segments-"))
-            written = folder / "segments"
-            write_segments(
-                written / "annotations.json" if form == "COCO JSON" else written, FORMS[form], _pictures(work)
-            )
-            archive = shutil.make_archive(str(written), "zip", written)
+            bench = bench_of(self.page, key, on)
+            folder = bench.archive_folder()
+            archive = _archive(bench.work, folder, form)
         except UserError as error:
             return {self.w.export_status: problem(error)}
         return {
@@ -250,6 +254,41 @@ class Actions(Shows):
         return (), f"{record.action} in {record.picture}"
 
 
+def _together(said: str, news: str) -> str:
+    """What was done and what somebody else did, as two sentences."""
+    if not said or not news:
+        return said or news
+    return f"{said}{'' if said.endswith('.') else '.'} {news}"
+
+
+def _archive(work: Work, folder: Path, form: str) -> str:
+    """Write all masks of the data set into an archive, and nothing else, in the folder.
+
+    Raises:
+        UserError: there are no masks, they cannot be written in that form, or the disk is full.
+    """
+    pictures = _pictures(work)
+    first = next(pictures, None)
+    if first is None:
+        raise UserError("Nothing to export yet: cut or draw a mask first.")
+    written = folder / "segments"
+    try:
+        write_segments(
+            written / "annotations.json" if form == "COCO JSON" else written, FORMS[form], chain([first], pictures)
+        )
+        if not written.is_dir():
+            raise UserError(f"Nothing to export as {form} yet: name a mask first.")
+        archive = shutil.make_archive(str(written), "zip", written)
+        shutil.rmtree(written)
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise UserError(
+            f"The archive could not be written to {folder.parent} ({error.strerror or error}); "
+            "free some room there and export again."
+        ) from error
+    return archive
+
+
 def _pictures(work: Work) -> Iterator[tuple[str, Segments]]:
     for item in work.data.items:
         _, segments = current(item, work.store)
@@ -259,5 +298,6 @@ def _pictures(work: Work) -> Iterator[tuple[str, Segments]]:
 
 def _next_unnamed(segments: Segments | None, touched: Sequence[str]) -> list[str]:
     """After a name, the largest mask that has none yet; where all have one, what was named stays chosen."""
-    open_ = [item for item in segments or () if not item.name]
-    return [mask_key(max(open_, key=lambda item: item.mask.area).mask)] if open_ else list(touched)
+    items = tuple(segments or ())
+    open_ = {key: item for key, item in zip(edits.segment_keys(items), items) if not item.name}
+    return [max(open_, key=lambda key: open_[key].mask.area)] if open_ else list(touched)

@@ -16,10 +16,10 @@ from PIL import Image
 from core.errors import UserError
 from core.images import Picture
 from core.runtime.recent import Recent
+from core.segments.edits import segment_keys
 from core.segments.mask import Mask
 from core.segments.naming.review import Question
 from core.segments.naming.spread import current
-from core.segments.saved.records import mask_key
 from core.segments.segments import Segments
 from dashboard.overlays import display_size, jpeg
 from dashboard.palette import COLOURS
@@ -37,6 +37,7 @@ STATES = {
 }
 QUESTIONS = 12
 CLOSE_UP = 168  # pixels a side
+UNREADABLE = (300, 400)  # (height, width) of what stands for a picture that cannot be read
 _thumbnails: Recent[tuple[str, str], str] = Recent(2000)
 _close_ups: Recent[tuple[str, str, str], str] = Recent(500)
 
@@ -52,10 +53,14 @@ def packed(numbers: np.ndarray) -> str:
 
 
 def picture_data(bench: Bench) -> dict[str, Any]:
-    """The picture in view, at most 1024 pixels a side."""
+    """The picture in view, at most 1024 pixels a side; a grey one for one that cannot be read."""
     if bench.picture is None:
         return {"id": None}
-    picture = bench.work.picture(bench.picture)
+    try:
+        picture = bench.work.picture(bench.picture)
+    except UserError as error:
+        grey = np.full((*UNREADABLE, 3), 128, np.uint8)
+        return {"id": bench.picture, "name": str(error), "size": UNREADABLE, "src": jpeg(grey)}
     size = display_size(picture.size)
     copy = picture.image
     if size != picture.size:
@@ -67,7 +72,10 @@ def masks_data(bench: Bench) -> dict[str, Any]:
     """The masks of the picture in view, drawn as one; large, and the same until one of them changes."""
     if bench.picture is None:
         return {"id": None, "segments": [], "size": [1, 1], "map": packed(np.zeros(1, np.uint32)), "sets": [[]]}
-    full = bench.work.picture(bench.picture).size
+    try:
+        full = bench.work.picture(bench.picture).size
+    except UserError:
+        full = UNREADABLE
     size = display_size(full)
     segments = bench.segments or Segments(full, ())
     laid = layers(segments, size)
@@ -78,7 +86,7 @@ def masks_data(bench: Bench) -> dict[str, Any]:
         "sets": laid.members,
         "segments": [
             {
-                "key": mask_key(item.mask),
+                "key": key,
                 "title": title,
                 "name": item.name,
                 "naming": item.naming,
@@ -87,7 +95,7 @@ def masks_data(bench: Bench) -> dict[str, Any]:
                 "source": item.source,
                 "at": anchor,
             }
-            for item, title, anchor in zip(segments, segments.titles, laid.anchors)
+            for key, item, title, anchor in zip(segment_keys(segments), segments, segments.titles, laid.anchors)
         ],
     }
 
@@ -248,12 +256,16 @@ def _close_up(work: Work, question: Question) -> str:
     known = _close_ups.get(place)
     if known is not None:
         return known
-    picture = work.picture(question.picture)
-    _, segments = current(work.items[question.picture], work.store)
-    mask = next((item.mask for item in segments or () if mask_key(item.mask) == question.key), None)
-    if mask is None:  # somebody removed it just now
+    try:
+        picture = work.picture(question.picture)
+        _, segments = current(work.items[question.picture], work.store)
+    except UserError:
+        segments = None
+    items = tuple(segments or ())
+    item = dict(zip(segment_keys(items), items)).get(question.key)
+    if item is None:  # somebody removed it just now, or it cannot be read any more
         return jpeg(np.zeros((CLOSE_UP, CLOSE_UP, 3), np.uint8))
-    return _close_ups.put(place, jpeg(close_up(picture, mask, CLOSE_UP), 85))
+    return _close_ups.put(place, jpeg(close_up(picture, item.mask, CLOSE_UP), 85))
 
 
 def close_up(picture: Picture, mask: Mask, side: int) -> np.ndarray:

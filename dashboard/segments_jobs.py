@@ -85,6 +85,8 @@ class Jobs(Shows):
         def work(bench: Bench) -> Steps:
             review = Review(bench.work.data, bench.work.store)
             yield from review.gather()
+            if bench.work.data is not review.data:
+                return "Pictures were added meanwhile; press Review again."
             bench.review = review
             return ""
 

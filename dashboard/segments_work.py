@@ -8,20 +8,21 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from core.data import Dataset, Item, no_segments
 from core.errors import UserError
 from core.images import Picture
 from core.runtime.recent import Recent
-from core.segments.edits import Edit, Edited, add
+from core.segments.edits import Edit, Edited, add, segment_keys
 from core.segments.mask import Mask
 from core.segments.naming.review import Question, Review
 from core.segments.naming.spread import current
 from core.segments.sam.model import Answer, Sam
 from core.segments.saved.records import Record, mask_key
 from core.segments.saved.store import StaleError, Store
-from core.segments.segments import Segments
+from core.segments.segments import Segment, Segments, check_size
 from dashboard.pictures import Source, item_of
 
 TRIES = 50  # somebody else may save each time in between
@@ -120,6 +121,7 @@ class Bench:
         work: the data set.
         picture: the id of the picture in view, or None where the data set is empty.
         record, segments: what is saved of it (None: nothing yet), and its segments.
+        problem: why its masks cannot be shown, or "".
         cut: the mask in the making.
         review: the queue of proposed names, once it was asked for; asked: its questions on the page.
         turn, shown, drawn: how often the page was told anything, what it shows, by component, and which masks.
@@ -131,6 +133,7 @@ class Bench:
         self.picture: str | None = None
         self.record: Record | None = None
         self.segments: Segments | None = None
+        self.problem = ""
         self.cut = Cut()
         self.review: Review | None = None
         self.asked: tuple[Question, ...] = ()
@@ -138,6 +141,7 @@ class Bench:
         self.shown: dict[str, str | None] = {}
         self.drawn: Segments | None = None
         self._stopped = threading.Event()
+        self._archive: TemporaryDirectory[str] | None = None
         if work.items:
             self.open(next(iter(work.items)))
 
@@ -153,18 +157,47 @@ class Bench:
                     self.open(next(iter(self.work.items)))
 
     def open(self, picture: str) -> None:
-        """Bring a picture into view, with what is saved of it by now.
+        """Bring a picture into view, with what is saved of it by now; `problem` says what cannot be read.
 
         Raises:
-            UserError: it is not in the data set, or its masks cannot be read.
+            UserError: it is not in the data set.
         """
         with self.lock:
             if picture not in self.work.items:
                 raise UserError("That picture is not here any more; choose another.")
             if picture != self.picture:
-                self.cut = Cut()
-            self.picture, self.record, self.segments = picture, None, None
-            self.record, self.segments = current(self.work.items[picture], self.work.store)
+                self.cut, self.drawn = Cut(), None
+            self.picture = picture
+            try:
+                self._take(*current(self.work.items[picture], self.work.store))
+            except UserError as error:
+                self.record, self.segments, self.problem = None, None, str(error)
+
+    @property
+    def trouble(self) -> str:
+        """Why the picture in view or its masks cannot be shown, or ""."""
+        with self.lock:
+            if self.picture is not None and not self.problem:
+                try:
+                    self.work.picture(self.picture)
+                except UserError as error:
+                    return str(error)
+            return self.problem
+
+    def archive_folder(self) -> Path:
+        """A new folder for an archive; the one before goes.
+
+        Raises:
+            UserError: it cannot be made.
+        """
+        with self.lock:
+            if self._archive is not None:
+                self._archive.cleanup()
+            try:
+                self._archive = TemporaryDirectory(prefix="satchel-segments-", ignore_cleanup_errors=True)
+            except OSError as error:
+                raise UserError(f"No temporary folder can be made ({error.strerror}); free some room.") from error
+            return Path(self._archive.name)
 
     def begin(self) -> threading.Event:
         """Something long begins, and ends whatever ran before; it is to end when the event is set."""
@@ -187,16 +220,19 @@ class Bench:
     def apply(self, edit: Edit) -> Edited:
         """Do something to the segments in view and save it.
 
-        What somebody else saved meanwhile is kept: the edit is done again on top of theirs.
+        What somebody else saved meanwhile is kept: the edit is done again on top of theirs, unless a mask that it
+        means has got another name since the page showed it.
 
         Raises:
-            UserError: the edit makes no sense there, or it cannot be saved; nothing is lost.
+            UserError: somebody else was first, the edit makes no sense there, or it cannot be saved; nothing is lost.
         """
         with self.lock:
             if self.picture is None:
                 raise UserError("There is no picture yet; drop one in on the Explain tab.")
+            seen = self._seen
             for attempt in range(TRIES):
                 segments = self.segments or Segments(self.work.picture(self.picture).size, ())
+                _check_as_seen(edit.keys, seen, segments)
                 done = edit(segments)
                 if self.record is None:  # so that undo has something to go back to
                     self._start(self.picture, segments)
@@ -206,10 +242,11 @@ class Bench:
                     saved = self.work.store.save(
                         self.picture, done.segments, self.record, done.action, nameless=nameless & keys
                     )
-                    self._take(saved)
+                    self._take(saved, saved.segments)
+                    self._teach()
                     return done
                 except StaleError as error:
-                    self._take(error.theirs)
+                    self._take(error.theirs, error.theirs.segments)
                     if attempt == TRIES - 1:
                         raise
             raise AssertionError("unreachable")
@@ -229,11 +266,18 @@ class Bench:
             return done
 
     def undo(self) -> str:
-        """Take the last change of this picture back; what was done, in words."""
-        return self._turn(self.work.store.undo, "There is nothing to undo in this picture.")
+        """Take the last change of this picture back; what was done, in words.
+
+        Raises:
+            UserError: there is none, or somebody else has changed the picture since it was looked at.
+        """
+        with self.lock:
+            by = "" if self.record is None else self.record.by
+            done = self._turn(self.work.store.undo, "There is nothing to undo in this picture.")
+            return done if by == self.work.store.by else f"{done} (by {by})"
 
     def redo(self) -> str:
-        """Bring back what was taken back."""
+        """Bring back what was taken back. Raises as `undo`."""
         return self._turn(self.work.store.redo, "There is nothing to bring back in this picture.")
 
     def newer(self) -> str | None:
@@ -242,25 +286,77 @@ class Bench:
             if self.picture is None:
                 return None
             line = self.work.store.journal.line(self.picture)
+            if self.record is None and self.problem:
+                return None  # what is saved cannot be read
             if line is None or line["version"] <= (self.record.version if self.record else 0):
                 return None
+            self.drawn = self._seen  # until the page is told
             self.open(self.picture)
+            self._teach()
             return f"{line['by']} changed this picture ({line['action']}); this is how it is now."
 
     def _turn(self, turn: Callable[[Record], Record | None], nothing: str) -> str:
         with self.lock:
+            news = self.newer()
+            if news:
+                raise UserError(f"{news} Nothing was taken back or brought back; press again if you mean theirs.")
             found = None if self.record is None else turn(self.record)
             if found is None:
                 raise UserError(nothing)
-            self._take(found)
+            self._take(found, found.segments)
+            self._teach()
             return found.action
+
+    def _teach(self) -> None:
+        """What changed in the picture in view teaches the review, and opens or answers its questions."""
+        if self.review is not None and self.picture is not None:
+            with suppress(UserError):  # it cannot be read any more; the page says so
+                self.review.look_again(self.picture)
+
+    @property
+    def _seen(self) -> Segments | None:
+        """What the page shows of the picture, which may be older than `segments`."""
+        return self.segments if self.drawn is None else self.drawn
 
     def _start(self, picture: str, segments: Segments) -> None:
         with suppress(StaleError):  # somebody else did at the same moment; the edit will find out
-            self._take(self.work.store.save(picture, segments, None, "opened"))
+            saved = self.work.store.save(picture, segments, None, "opened")
+            self._take(saved, saved.segments)
 
-    def _take(self, record: Record) -> None:
-        self.record, self.segments = record, record.segments
+    def _take(self, record: Record | None, segments: Segments | None) -> None:
+        """Hold what is saved of the picture in view; masks that do not lie over it are not shown."""
+        self.record, self.segments, self.problem = record, None, ""
+        if self.picture is None or segments is None:
+            return
+        try:
+            self.segments = check_size(segments, self.work.picture(self.picture).size, self.picture)
+        except UserError as error:
+            self.problem = str(error)
+
+
+def _check_as_seen(keys: Iterable[str], seen: Segments | None, now: Segments) -> None:
+    """Nobody changes a mask that has become another since they looked at it.
+
+    Raises:
+        UserError: the name of one of them, or where it comes from, is not what was seen.
+    """
+    before, after = _by_key(seen), _by_key(now)
+    for key in keys:
+        was, item = before.get(key), after.get(key)
+        if was and item and (was.name, was.naming) != (item.name, item.naming):
+            what = (
+                f"is {'proposed as' if item.naming == 'proposed' else 'named'} {item.name}"
+                if item.name
+                else "has no name"
+            )
+            raise UserError(
+                f"A mask that you chose {what} by now, so nothing was done; do it again if you still mean it."
+            )
+
+
+def _by_key(segments: Segments | None) -> dict[str, Segment]:
+    items = tuple(segments or ())
+    return dict(zip(segment_keys(items), items))
 
 
 def page_data(sources: Iterable[Source]) -> Dataset:

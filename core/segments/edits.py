@@ -1,12 +1,13 @@
 """What a person does to the segments of one picture, one function each. Nothing is changed in place.
 
-Segments are meant by the key of their mask (`mask_key`), not by their place: an edit still means the same masks after
-somebody else has added or removed others.
+Segments are meant by their keys (`segment_keys`), not by their place: an edit still means the same masks after somebody
+else has added or removed others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence, Sized
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,9 +27,9 @@ class Edited:
 
     Attributes:
         segments: of the whole picture.
-        touched: keys of the masks that were changed or made.
+        touched: keys of the segments that were changed or made.
         action: what was done, in words.
-        nameless: keys of masks that were left without a name on purpose.
+        nameless: `mask_key` of masks that were left without a name on purpose.
     """
 
     segments: Segments
@@ -37,7 +38,30 @@ class Edited:
     nameless: frozenset[str] = frozenset()
 
 
-Edit = Callable[[Segments], Edited]
+@dataclass(frozen=True)
+class Edit:
+    """Something to do to the segments of a picture; call it with them.
+
+    Attributes:
+        keys: of the segments that are meant. Whoever saves it sees to it that they still are what was seen.
+    """
+
+    keys: tuple[str, ...]
+    do: Callable[[Segments], Edited]
+
+    def __call__(self, segments: Segments) -> Edited:
+        return self.do(segments)
+
+
+def segment_keys(segments: Iterable[Segment]) -> list[str]:
+    """One each: the key of its mask, numbered from the second segment on that has the same mask."""
+    seen: Counter[str] = Counter()
+    keys = []
+    for item in segments:
+        key = mask_key(item.mask)
+        seen[key] += 1
+        keys.append(key if seen[key] == 1 else f"{key}-{seen[key]}")
+    return keys
 
 
 def rename(keys: Sequence[str], name: str) -> Edit:
@@ -50,12 +74,13 @@ def rename(keys: Sequence[str], name: str) -> Edit:
 
     def edit(segments: Segments) -> Edited:
         chosen = _chosen(segments, keys)
-        changes = {"name": name, "kind": default_kind(name), "naming": "typed" if name else ""}
-        items = tuple(replace(item, **changes, confidence=None) if item in chosen else item for item in segments)
+        changes = {"name": name, "kind": default_kind(name), "naming": "typed" if name else "", "confidence": None}
+        items = tuple(replace(item, **changes) if place in chosen else item for place, item in enumerate(segments))
         done = f"named {_count(chosen)} {name}" if name else f"took the name from {_count(chosen)}"
-        return Edited(replace(segments, items=items), tuple(keys), done, frozenset() if name else frozenset(keys))
+        nameless = frozenset() if name else frozenset(mask_key(item.mask) for item in chosen.values())
+        return Edited(replace(segments, items=items), tuple(keys), done, nameless)
 
-    return edit
+    return Edit(tuple(keys), edit)
 
 
 def accept(keys: Sequence[str]) -> Edit:
@@ -66,13 +91,13 @@ def accept(keys: Sequence[str]) -> Edit:
     """
 
     def edit(segments: Segments) -> Edited:
-        chosen = [item for item in _chosen(segments, keys) if item.naming == "proposed"]
+        chosen = {place: item for place, item in _chosen(segments, keys).items() if item.naming == "proposed"}
         if not chosen:
             raise UserError("None of these masks has a proposed name; type one.")
-        items = tuple(replace(item, naming="accepted") if item in chosen else item for item in segments)
+        items = tuple(replace(s, naming="accepted") if place in chosen else s for place, s in enumerate(segments))
         return Edited(replace(segments, items=items), tuple(keys), f"accepted {_count(chosen)}")
 
-    return edit
+    return Edit(tuple(keys), edit)
 
 
 def add(mask: Mask, source: str = DRAWN, score: float | None = None) -> Edit:
@@ -91,7 +116,7 @@ def add(mask: Mask, source: str = DRAWN, score: float | None = None) -> Edit:
         items = (*segments.items, Segment(mask, score=score, source=source))
         return Edited(replace(segments, items=items), (key,), "cut a mask")
 
-    return edit
+    return Edit((), edit)
 
 
 def merge(keys: Sequence[str]) -> Edit:
@@ -105,14 +130,14 @@ def merge(keys: Sequence[str]) -> Edit:
         chosen = _chosen(segments, keys)
         if len(chosen) < 2:
             raise UserError("Choose two or more masks to merge: hold Shift and click on the others.")
-        model = max(chosen, key=lambda item: (bool(item.name), item.mask.area))
-        whole = replace(model, mask=model.mask.union(*(item.mask for item in chosen)), score=None, source=DRAWN)
+        model = max(chosen.values(), key=lambda item: (bool(item.name), item.mask.area))
+        union = model.mask.union(*(item.mask for item in chosen.values()))
+        whole = replace(model, mask=union, score=None, source=DRAWN)
         if whole.naming == "proposed":  # for a mask that is no more
             whole = replace(whole, name="", kind="unset", naming="", confidence=None)
-        items = _put(segments, chosen, (whole,))
-        return Edited(replace(segments, items=items), (mask_key(whole.mask),), f"merged {len(chosen)} masks")
+        return _put(segments, chosen, (whole,), f"merged {len(chosen)} masks")
 
-    return edit
+    return Edit(tuple(keys), edit)
 
 
 def split(keys: Sequence[str]) -> Edit:
@@ -125,12 +150,12 @@ def split(keys: Sequence[str]) -> Edit:
     """
 
     def edit(segments: Segments) -> Edited:
-        chosen = sorted(_chosen(segments, keys), key=lambda item: -item.mask.area)
+        chosen = sorted(_chosen(segments, keys).items(), key=lambda placed: -placed[1].mask.area)
         if len(chosen) > 2:
             raise UserError("Choose one mask to split into its pieces, or two to take the smaller out of the larger.")
-        whole = chosen[0]
+        place, whole = chosen[0]
         if len(chosen) == 2:
-            rest = whole.mask.intersection(chosen[1].mask.complement())
+            rest = whole.mask.intersection(chosen[1][1].mask.complement())
             if rest.area == whole.mask.area:
                 raise UserError("These two masks do not overlap, so there is nothing to take out.")
             pieces, done = [rest] if rest.area >= MIN_AREA else [], "took a mask out of another"
@@ -141,10 +166,9 @@ def split(keys: Sequence[str]) -> Edit:
                     "That mask is in one piece; cut the part out with a click, then split with both chosen."
                 )
         parts = tuple(replace(whole, mask=piece, score=None, source=DRAWN) for piece in pieces)
-        items = _put(segments, [whole], parts)
-        return Edited(replace(segments, items=items), tuple(mask_key(piece) for piece in pieces), done)
+        return _put(segments, [place], parts, done)
 
-    return edit
+    return Edit(tuple(keys), edit)
 
 
 def delete(keys: Sequence[str]) -> Edit:
@@ -156,10 +180,9 @@ def delete(keys: Sequence[str]) -> Edit:
 
     def edit(segments: Segments) -> Edited:
         chosen = _chosen(segments, keys)
-        items = tuple(item for item in segments if item not in chosen)
-        return Edited(replace(segments, items=items), (), f"deleted {_count(chosen)}")
+        return _put(segments, chosen, (), f"deleted {_count(chosen)}")
 
-    return edit
+    return Edit(tuple(keys), edit)
 
 
 def recut(found: Segments) -> Edit:
@@ -174,25 +197,27 @@ def recut(found: Segments) -> Edit:
         items = (*kept, *new)
         return Edited(replace(segments, items=items), (), f"cut into {len(new)} masks")
 
-    return edit
+    return Edit((), edit)
 
 
-def _chosen(segments: Segments, keys: Iterable[str]) -> list[Segment]:
+def _chosen(segments: Segments, keys: Iterable[str]) -> dict[int, Segment]:
+    """Place -> segment."""
     wanted = set(keys)
     if not wanted:
         raise UserError("Choose a mask first: click on it.")
-    chosen = [item for item in segments if mask_key(item.mask) in wanted]
-    if len({mask_key(item.mask) for item in chosen}) < len(wanted):
+    placed = enumerate(zip(segment_keys(segments), segments))
+    chosen = {place: item for place, (key, item) in placed if key in wanted}
+    if len(chosen) < len(wanted):
         raise UserError("A mask that you chose is not there any more; choose again.")
     return chosen
 
 
-def _put(segments: Segments, gone: Sequence[Segment], new: Sequence[Segment]) -> tuple[Segment, ...]:
-    """All but those that are `gone`; the new ones stand where the first of them stood."""
-    place = min(segments.items.index(item) for item in gone)
-    before = [item for item in segments.items[:place] if item not in gone]
-    after = [item for item in segments.items[place:] if item not in gone]
-    return (*before, *new, *after)
+def _put(segments: Segments, gone: Collection[int], new: Sequence[Segment], action: str) -> Edited:
+    """All but those at the places that are `gone`; the new ones stand where the first of them stood."""
+    place = min(gone)
+    after = [item for at, item in enumerate(segments) if at > place and at not in gone]
+    items = (*segments.items[:place], *new, *after)
+    return Edited(replace(segments, items=items), tuple(segment_keys(items)[place : place + len(new)]), action)
 
 
 def _pieces(mask: Mask) -> list[Mask]:
@@ -211,5 +236,5 @@ def _pieces(mask: Mask) -> list[Mask]:
     return sorted(found, key=lambda piece: -piece.area)
 
 
-def _count(chosen: Sequence[Segment]) -> str:
+def _count(chosen: Sized) -> str:
     return "1 mask" if len(chosen) == 1 else f"{len(chosen)} masks"

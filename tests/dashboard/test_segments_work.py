@@ -15,6 +15,7 @@ from core.errors import UserError
 from core.images import Picture
 from core.segments import edits
 from core.segments.mask import Mask
+from core.segments.naming.review import Review
 from core.segments.saved.records import mask_key
 from core.segments.saved.store import Store
 from core.segments.segments import Segment, Segments
@@ -101,7 +102,7 @@ def test_everything_is_saved_as_it_happens_and_can_be_undone_to_the_start(tmp_pa
     again = bench(tmp_path / "store", "after a crash")
     assert again.segments is not None
     assert again.segments.names == ("wing",)
-    assert again.undo() == "took back: named 1 mask wing"
+    assert again.undo() == "took back: named 1 mask wing (by one)"
     again.undo()
     assert again.segments is not None
     assert len(again.segments) == 0
@@ -127,6 +128,47 @@ def test_two_browsers_keep_both_changes(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not there any more"):
         two.apply(edits.rename([mask_key(SMALL)], "eye"))  # said, not done silently
     assert two.segments.names == ("wing", "tail", "")
+
+
+def test_nobody_undoes_what_they_have_not_seen(tmp_path: Path) -> None:
+    one, two = bench(tmp_path / "store", "browser 1"), bench(tmp_path / "store", "browser 2")
+    one.apply(edits.add(LEFT))
+    two.open("0.png")
+    one.apply(edits.rename([mask_key(LEFT)], "wing"))
+    with pytest.raises(UserError, match=r"browser 1 changed this picture \(named 1 mask wing\).*press again"):
+        two.undo()
+    assert two.segments is not None
+    assert two.segments.names == ("wing",)
+    assert two.undo() == "took back: named 1 mask wing (by browser 1)"
+
+
+def test_what_is_typed_or_undone_on_the_picture_teaches_the_review(tmp_path: Path) -> None:
+    one, other = bench(tmp_path / "store"), bench(tmp_path / "store", "browser 2")
+    for picture in ("0.png", "1.png"):
+        one.open(picture)
+        one.apply(edits.recut(CUT))
+    one.apply(edits.rename([mask_key(LEFT)], "wing"))
+    one.review = Review(one.work.data, one.work.store)
+    list(one.review.gather())
+    assert one.review.left == 5
+    first = one.review.questions(9)[0]
+    one.open(first.picture)
+    one.apply(edits.rename([first.key], "crest"))
+    assert first.key not in {question.key for question in one.review.questions(9) if question.picture == first.picture}
+    assert "crest" in {name for question in one.review.questions(9) for name, _ in question.others} | {
+        question.name for question in one.review.questions(9)
+    }
+    one.undo()
+    assert one.review.left == 5
+    second = one.review.questions(9)[0]
+    one.review.accept(second)
+    one.open(second.picture)
+    one.undo()
+    assert one.review.left == 5
+    other.open(second.picture)
+    other.apply(edits.delete([second.key]))
+    one.newer()
+    assert one.review.left == 4
 
 
 def test_many_at_once_lose_nothing(tmp_path: Path) -> None:

@@ -140,3 +140,12 @@ def test_deleting_leaves_the_others_in_order() -> None:
 def test_names_that_cannot_be_kept_are_refused_before_anything_is_done(name: str) -> None:
     with pytest.raises(UserError, match=r"shorten it|line break"):
         edits.rename(keys(WING), name)
+
+
+def test_two_segments_on_one_mask_are_told_apart() -> None:
+    two = Segments(SIZE, (Segment(WING, "beak"), Segment(FAR), Segment(WING, "bill"), Segment(WING, "bill")))
+    first, _, second, third = edits.segment_keys(two)
+    assert edits.rename([second], "nib")(two).segments.names == ("beak", "", "nib", "bill")
+    assert edits.delete([third])(two).segments.names == ("beak", "", "bill")
+    assert edits.delete([first])(two).action == "deleted 1 mask"
+    assert edits.merge([second, third])(two).touched == (second,)  # the same mask once more

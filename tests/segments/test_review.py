@@ -166,3 +166,20 @@ def test_writing_saves_what_is_proposed_now(tmp_path):
 def test_nothing_has_a_name(tmp_path):
     with pytest.raises(UserError, match="No mask has a name yet"):
         list(Review(parts_data(2), Store(tmp_path)).gather())
+
+
+def test_two_proposed_names_on_one_mask_are_two_questions(tmp_path):
+    data, store = parts_data(3), Store(tmp_path)
+    store.save("0", examples(0)["0"], None, "from a file")
+    masks = draw(2)[1]
+    twice = [replace(masks.items[0], name=name, naming="proposed", confidence=0.5) for name in NAMES[:2]]
+    store.save("2", replace(masks, items=(*twice, *masks.items[1:])), None, "proposed")
+    review = Review(data, store)
+    list(review.gather())
+    key = mask_key(twice[0].mask)
+    first, second = sorted((q for q in review.questions(99) if q.key.startswith(key)), key=lambda q: q.key)
+    review.reject(first)
+    record = review.correct(second, "cloud")
+    assert [segment.name for segment in record.segments.items[:2]] == ["", "cloud"]
+    assert key in record.nameless
+    assert not {first, second} & {*review.questions(99)}

@@ -13,6 +13,7 @@ import numpy as np
 
 from core.errors import UserError
 from core.runtime.progress import Progress
+from core.segments.edits import segment_keys
 from core.segments.naming.descriptions import Descriptions, Encoder
 from core.segments.naming.namer import POOL, Namer
 from core.segments.naming.spread import (
@@ -44,7 +45,7 @@ class Question:
     """One mask, and what it may be.
 
     Attributes:
-        picture, key: its picture's id in the data set, and `mask_key`.
+        picture, key: its picture's id in the data set, and its segment's key (`segment_keys`).
         name, confidence: the likeliest name, in [0, 1].
         others: the next likeliest names with theirs.
     """
@@ -182,13 +183,13 @@ class Review:
             self._seen.pop(item.id, None)
             return
         nameless = record.nameless if record else frozenset()
-        keys = [mask_key(segment.mask) for segment in segments]
+        answers = [certain_name(segment) or ("" if _is_nameless(segment, nameless) else None) for segment in segments]
         self._seen[item.id] = _Seen(
             item,
-            keys,
+            segment_keys(segments),
             self._descriptions.of(item, segments).astype(np.float16),
-            [certain_name(segment) or ("" if key in nameless else None) for segment, key in zip(segments, keys)],
-            [segment.naming in EXAMPLES or key in nameless for segment, key in zip(segments, keys)],
+            answers,
+            [segment.naming in EXAMPLES or answer == "" for segment, answer in zip(segments, answers)],
         )
 
     def _learn(self) -> None:
@@ -253,8 +254,11 @@ class Review:
             record, found = current(self._items[picture], self.store)
             segments = found or Segments((1, 1), ())
             nameless = record.nameless if record else frozenset()
-            place = next((i for i, segment in enumerate(segments) if mask_key(segment.mask) == key), None)
-            changed = None if place is None else change(segments.items[place], key in nameless)
+            keys = segment_keys(segments)
+            place = keys.index(key) if key in keys else None
+            changed = None
+            if place is not None:
+                changed = change(segments.items[place], _is_nameless(segments.items[place], nameless))
             if place is None or changed is None:
                 self.look_again(picture)
                 if record is None or place is None:
@@ -263,8 +267,13 @@ class Review:
                 raise StaleError(
                     record, segments, f"That mask of {picture} has {name} by now; somebody else was first."
                 )
+            others = (*segments.items[:place], *segments.items[place + 1 :])
             items = (*segments.items[:place], changed[0], *segments.items[place + 1 :])
-            nameless = nameless | {key} if changed[1] else nameless - {key}
+            mask = mask_key(segments.items[place].mask)
+            if changed[1]:
+                nameless = nameless | {mask}
+            elif not any(item.mask == changed[0].mask and _is_nameless(item, nameless) for item in others):
+                nameless = nameless - {mask}
             try:
                 saved = self.store.save(picture, replace(segments, items=items), record, action, nameless=nameless)
             except StaleError:
@@ -274,6 +283,11 @@ class Review:
                 self.look_again(picture)
                 return saved
         raise AssertionError("unreachable")
+
+
+def _is_nameless(segment: Segment, nameless: frozenset[str]) -> bool:
+    """Whether it is to stay without a name; another segment on the same mask may have one."""
+    return not segment.name and mask_key(segment.mask) in nameless
 
 
 def diverse(doubt: np.ndarray, places: np.ndarray, count: int) -> list[int]:
