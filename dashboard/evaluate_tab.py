@@ -58,7 +58,7 @@ def _layout() -> Widgets:
             title("Explainers")
             chosen = gr.CheckboxGroup([], elem_id="evaluate-explainers", **bare)
             more = gr.Textbox(
-                placeholder="With parameters: smoothgrad:samples=100,sigma=0.08, captum:Saliency",
+                placeholder="And with parameters: smoothgrad:samples=100, captum:Saliency",
                 max_lines=1, elem_id="evaluate-more-explainers", **bare,
             )  # fmt: skip
             title("Metrics")
@@ -67,7 +67,7 @@ def _layout() -> Widgets:
                 elem_id="evaluate-metrics", **bare,
             )  # fmt: skip
             others = gr.Textbox(
-                placeholder="With parameters: insertion:fill=blur", max_lines=1, elem_id="evaluate-more-metrics", **bare
+                placeholder="And with parameters: insertion:fill=blur", max_lines=1, elem_id="evaluate-more-metrics", **bare
             )
             with gr.Row(elem_classes="buttons"):
                 start = gr.Button(
