@@ -58,9 +58,9 @@ class EverythingParameters(Parameters):
 class CompactParameters(EverythingParameters):
     """The same with defaults for the compact SAM, whose masks are less sure (docs/sam.md)."""
 
-    points: int = parameter(16, POINTS, low=1, high=64, step=1)
+    points: int = parameter(24, POINTS, low=1, high=64, step=1)
     quality: float = parameter(0.4, QUALITY, low=0.0, high=1.0, step=0.01)
-    stability: float = parameter(0.0, STABILITY, low=0.0, high=1.0, step=0.01)
+    stability: float = parameter(0.3, STABILITY, low=0.0, high=1.0, step=0.01)
 
 
 def usual_parameters(spec: str) -> type[EverythingParameters]:
