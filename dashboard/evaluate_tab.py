@@ -67,7 +67,10 @@ def _layout() -> Widgets:
                 elem_id="evaluate-metrics", **bare,
             )  # fmt: skip
             others = gr.Textbox(
-                placeholder="And with parameters: insertion:fill=blur", max_lines=1, elem_id="evaluate-more-metrics", **bare
+                placeholder="And with parameters: insertion:fill=blur",
+                max_lines=1,
+                elem_id="evaluate-more-metrics",
+                **bare,
             )
             with gr.Row(elem_classes="buttons"):
                 start = gr.Button(
