@@ -74,6 +74,7 @@ def upload(tab: Any, *files: str) -> None:
 def test_the_first_screen_needs_no_click(visit: Visit) -> None:
     tab = visit.tab
     assert tab.title() == "Satchel"
+    tab.locator(".strip li").nth(1).wait_for()  # painted on its own, at times a moment after the predictions
     assert tab.get_by_test_id("predictions").locator("li").count() == 5
     assert tab.locator(".strip li").count() == 2
     assert tab.locator("#picture img").count() == 1
