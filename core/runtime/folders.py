@@ -79,10 +79,11 @@ def begin(out: Path, settings: dict[str, Any], what: str = "report") -> bool:
             same = json.loads(known.read_text(encoding="utf-8")) == settings
         except (json.JSONDecodeError, UnicodeDecodeError):
             same = False
-        if not same and any(out.rglob("*.parquet")):
+        if same:
+            return (out / "manifest.json").is_file()
+        if any(out.rglob("*.parquet")):
             raise UserError(f"{out} holds another {what} or one with other settings; give another folder or remove it.")
-        return (out / "manifest.json").is_file()
-    if out.is_dir() and any(out.iterdir()):
+    elif out.is_dir() and any(out.iterdir()):
         raise UserError(f"{out} is not empty and holds no {what}; give a new folder.")
     try:
         out.mkdir(parents=True, exist_ok=True)

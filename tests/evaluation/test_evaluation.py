@@ -200,9 +200,11 @@ def test_a_folder_in_which_nothing_is_scored_yet_is_taken_over(toy_data: Path, t
     next(run)
     run.close()
     assert (tmp_path / "e" / "settings.json").is_file()
-    for _ in evaluate(data, toy_classifier(), tmp_path / "e", replace(quick, seed=3)):
+    corrected = replace(quick, seed=3)
+    for _ in evaluate(data, toy_classifier(), tmp_path / "e", corrected):
         pass
     assert open_evaluation(tmp_path / "e").manifest["seed"] == 3
+    assert [p.stage for p in evaluate(data, toy_classifier(), tmp_path / "e", corrected)] == ["finished before"]
 
 
 def test_expected_gradients_compare_with_other_pictures_only(toy_data: Path, tmp_path: Path) -> None:
