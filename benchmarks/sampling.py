@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 from figures import machine
 
-from core.data import Dataset, open_dataset
+from core.data import Dataset, limited, open_dataset
 from core.evaluation.leaderboard import leaderboard, paired_difference, warnings
 from core.evaluation.run import CONTROLS, Contender, EvaluationOptions, Yardstick, evaluate
 from core.evaluation.store import open_evaluation
@@ -108,14 +108,6 @@ REFINE = (
 def half(data: Dataset, first: int) -> Dataset:
     """Every other picture, from the first (0) or the second (1) on."""
     return replace(data, items=data.items[first::2])
-
-
-def spread(data: Dataset, count: int) -> Dataset:
-    """At most so many pictures, evenly over the whole."""
-    if count >= len(data):
-        return data
-    keep = np.linspace(0, len(data) - 1, count).round().astype(int)
-    return replace(data, items=tuple(data.items[i] for i in keep))
 
 
 def run(part: str, model: str, data: Dataset, groups: Sequence[Sequence[str]], metrics: Sequence[str]) -> None:
@@ -271,7 +263,7 @@ def main() -> None:
         data = half(open_dataset(DATA / "imagenet100"), 0 if given.part in ("sweep", "refine") else 1)
     else:
         data = open_dataset(DATA / "imagenette" / "val")
-    data = spread(data, given.pictures)
+    data = limited(data, given.pictures)
     metrics = (
         ["randomisation"]
         if given.part == "sanity"

@@ -298,6 +298,5 @@ def _pictures(work: Work) -> Iterator[tuple[str, Segments]]:
 
 def _next_unnamed(segments: Segments | None, touched: Sequence[str]) -> list[str]:
     """After a name, the largest mask that has none yet; where all have one, what was named stays chosen."""
-    items = tuple(segments or ())
-    open_ = {key: item for key, item in zip(edits.segment_keys(items), items) if not item.name}
+    open_ = {key: item for key, item in edits.by_key(segments).items() if not item.name}
     return [max(open_, key=lambda key: open_[key].mask.area)] if open_ else list(touched)

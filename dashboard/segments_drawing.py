@@ -16,7 +16,7 @@ from PIL import Image
 from core.errors import UserError
 from core.images import Picture
 from core.runtime.recent import Recent
-from core.segments.edits import segment_keys
+from core.segments.edits import by_key, segment_keys
 from core.segments.mask import Mask
 from core.segments.naming.review import Question
 from core.segments.naming.spread import current
@@ -261,8 +261,7 @@ def _close_up(work: Work, question: Question) -> str:
         _, segments = current(work.items[question.picture], work.store)
     except UserError:
         segments = None
-    items = tuple(segments or ())
-    item = dict(zip(segment_keys(items), items)).get(question.key)
+    item = by_key(segments).get(question.key)
     if item is None:  # somebody removed it just now, or it cannot be read any more
         return jpeg(np.zeros((CLOSE_UP, CLOSE_UP, 3), np.uint8))
     return _close_ups.put(place, jpeg(close_up(picture, item.mask, CLOSE_UP), 85))

@@ -15,14 +15,14 @@ from core.data import Dataset, Item, no_segments
 from core.errors import UserError
 from core.images import Picture
 from core.runtime.recent import Recent
-from core.segments.edits import Edit, Edited, add, segment_keys
+from core.segments.edits import Edit, Edited, add, by_key
 from core.segments.mask import Mask
 from core.segments.naming.review import Question, Review
 from core.segments.naming.spread import current
 from core.segments.sam.model import Answer, Sam
 from core.segments.saved.records import Record, mask_key
 from core.segments.saved.store import StaleError, Store
-from core.segments.segments import Segment, Segments, check_size
+from core.segments.segments import Segments, check_size
 from dashboard.pictures import Source, item_of
 
 TRIES = 50  # somebody else may save each time in between
@@ -340,7 +340,7 @@ def _check_as_seen(keys: Iterable[str], seen: Segments | None, now: Segments) ->
     Raises:
         UserError: the name of one of them, or where it comes from, is not what was seen.
     """
-    before, after = _by_key(seen), _by_key(now)
+    before, after = by_key(seen), by_key(now)
     for key in keys:
         was, item = before.get(key), after.get(key)
         if was and item and (was.name, was.naming) != (item.name, item.naming):
@@ -352,11 +352,6 @@ def _check_as_seen(keys: Iterable[str], seen: Segments | None, now: Segments) ->
             raise UserError(
                 f"A mask that you chose {what} by now, so nothing was done; do it again if you still mean it."
             )
-
-
-def _by_key(segments: Segments | None) -> dict[str, Segment]:
-    items = tuple(segments or ())
-    return dict(zip(segment_keys(items), items))
 
 
 def page_data(sources: Iterable[Source]) -> Dataset:

@@ -64,6 +64,12 @@ def segment_keys(segments: Iterable[Segment]) -> list[str]:
     return keys
 
 
+def by_key(segments: Iterable[Segment] | None) -> dict[str, Segment]:
+    """The same with their segments; empty for None."""
+    items = tuple(segments or ())
+    return dict(zip(segment_keys(items), items))
+
+
 def rename(keys: Sequence[str], name: str) -> Edit:
     """Give masks a name; an empty one takes theirs away. Whoever saves it knows the kind of a known name.
 
