@@ -1,10 +1,10 @@
 """The project's own figures: start of the page, time to maps, and the gradient family against its limits and captum.
 
-    uv run python benchmarks/figures.py [page] [maps] [gradients] [memory] [--repeats 5]
+    uv run python benchmarks/figures.py [page] [maps] [gradients] [memory] [gpu] [--repeats 5]
 
 Writes benchmarks/results/figures.json: machine, versions, raw samples in seconds, medians and ratios. Both sides of a
 ratio come from one run, turn about, so that a busy machine slows both. Needs the real weights and photos that the tests
-use (`../shared/data` or $SATCHEL_TEST_DATA), and for `page` a Chromium.
+use (`../shared/data` or $SATCHEL_TEST_DATA), for `page` a Chromium, and for `gpu` a GPU, without which it is left out.
 """
 
 from __future__ import annotations
@@ -18,19 +18,23 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from time import perf_counter, sleep
 from typing import Any
+
+from core.runtime.device import synchronise
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "figures.json"
 DATA = Path(os.environ.get("SATCHEL_TEST_DATA", ROOT.parent / "shared" / "data"))
 WEIGHTS = DATA / "weights" / "mobilenet_v2.pth"
 SPEC = f"torchvision:mobilenet_v2@{WEIGHTS}"
-CHUNKS = (1, 2, 4, 8, 16)
-PASSES = 50
+CHUNKS = {"cpu": (1, 2, 4, 8, 16), "cuda": (16, 32, 64, 128, 256)}
+PASSES = {"cpu": 50, "cuda": 256}
+FAMILY = ("integrated-gradients", "expected-gradients", "smoothgrad", "suppression")
 PATIENCE = 180.0
 
 
@@ -144,7 +148,7 @@ def child_maps() -> None:
 # --- gradients ----------------------------------------------------------------------------------------------------
 
 
-def measure_gradients(repeats: int) -> dict[str, Any]:
+def measure_gradients(repeats: int, device: str = "cpu") -> dict[str, Any]:
     """The family over the bare loop of the same passes at the best fixed chunk, and captum's defaults over ours."""
     import torch
 
@@ -152,35 +156,37 @@ def measure_gradients(repeats: int) -> dict[str, Any]:
     from core.images import read_picture
     from core.loading import load_classifier
 
-    classifier = load_classifier(SPEC, device="cpu")
-    images = classifier.prepare(read_picture(photo())).tensor.unsqueeze(0)
+    classifier = load_classifier(SPEC, device=device, precision="float32")
+    images = classifier.prepare(read_picture(photo())).tensor.unsqueeze(0).to(device)
     target = classifier.predict(images)[0][0].index
-    batch = images.repeat(PASSES, 1, 1, 1) + 0.01 * torch.randn(
-        PASSES, *images.shape[1:], generator=torch.Generator().manual_seed(0)
-    )
+    passes, chunks = PASSES[device], CHUNKS[device]
+    batch = torch.randn(passes, *images.shape[1:], generator=torch.Generator().manual_seed(0)).to(device)
+    batch.mul_(0.01).add_(images)
 
     def bare(chunk: int) -> None:
         """Forward and backward passes, a running sum, and nothing else."""
         total = torch.zeros_like(images[0])
-        for start in range(0, PASSES, chunk):
+        for start in range(0, passes, chunk):
             leaf = batch[start : start + chunk].clone().requires_grad_(True)
             score = classifier.logits(leaf)[:, target].sum()
             total += torch.autograd.grad(score, leaf)[0].sum(0)
+        synchronise(classifier.device)
 
-    bare(4)  # warm caches
-    search: dict[int, list[float]] = {chunk: [] for chunk in CHUNKS}
+    for chunk in chunks if device == "cuda" else (4,):  # warm caches; a GPU picks its kernels for each shape
+        bare(chunk)
+    search: dict[int, list[float]] = {chunk: [] for chunk in chunks}
     for _ in range(2):
-        for chunk in CHUNKS:
+        for chunk in chunks:
             search[chunk].append(timed(lambda chunk=chunk: bare(chunk)))
     best = min(search, key=lambda chunk: min(search[chunk]))
 
     ours: dict[str, Callable[[], object]] = {}
-    for name in ("integrated-gradients", "expected-gradients", "smoothgrad", "suppression"):
+    for name in FAMILY:
         method = get_explainer(name)
-        parameters = method.parameters.parse({"samples": PASSES})
+        parameters = method.parameters.parse({"samples": passes})
         bound = method.bind(classifier)
         ours[name] = lambda bound=bound, parameters=parameters: bound.explain(images, [target], parameters)
-    theirs = dict(captum_defaults(images, target))
+    theirs = dict(captum_defaults(images, target, passes))
 
     sides = {"bare loop": lambda: bare(best), **ours, **theirs}
     first = {name: timed(work) for name, work in sides.items()}  # ours learns its chunk here; everyone warms up
@@ -190,7 +196,7 @@ def measure_gradients(repeats: int) -> dict[str, Any]:
             samples[name].append(timed(work))
     middle = {name: median(values) for name, values in samples.items()}
     return {
-        "passes": PASSES,
+        "passes": passes,
         "chunk_search_s": {str(chunk): [round(s, 4) for s in values] for chunk, values in search.items()},
         "best_chunk": best,
         "sides": {name: {"first_s": round(first[name], 4), **summary(samples[name])} for name in sides},
@@ -202,7 +208,7 @@ def measure_gradients(repeats: int) -> dict[str, Any]:
     }
 
 
-def captum_defaults(images: Any, target: int) -> Iterator[tuple[str, Callable[[], object]]]:
+def captum_defaults(images: Any, target: int, passes: int) -> Iterator[tuple[str, Callable[[], object]]]:
     """captum as its documentation shows it: the plain model, every batch-size option left alone."""
     import torch
     import torchvision
@@ -210,16 +216,22 @@ def captum_defaults(images: Any, target: int) -> Iterator[tuple[str, Callable[[]
 
     model = torchvision.models.mobilenet_v2()
     model.load_state_dict(torch.load(WEIGHTS, weights_only=True))
-    mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
-    std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+    mean = torch.tensor([0.485, 0.456, 0.406], device=images.device).view(1, 3, 1, 1)
+    std = torch.tensor([0.229, 0.224, 0.225], device=images.device).view(1, 3, 1, 1)
     normalised = (images - mean) / std
-    model.eval()
+    model.eval().to(images.device)
+
+    def finished(maps: Any) -> None:
+        synchronise(maps.device)
+
     path = IntegratedGradients(model)
     smooth = NoiseTunnel(Saliency(model))
-    yield "captum integrated-gradients", lambda: path.attribute(normalised, target=target, n_steps=PASSES)
+    yield "captum integrated-gradients", lambda: finished(path.attribute(normalised, target=target, n_steps=passes))
     yield (
         "captum smoothgrad",
-        lambda: smooth.attribute(normalised, target=target, nt_type="smoothgrad", nt_samples=PASSES, stdevs=0.15),
+        lambda: finished(
+            smooth.attribute(normalised, target=target, nt_type="smoothgrad", nt_samples=passes, stdevs=0.15)
+        ),
     )
 
 
@@ -254,7 +266,51 @@ def child_memory(name: str, samples: str) -> None:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
+# --- GPU ----------------------------------------------------------------------------------------------------------
+
+
+def measure_gpu(repeats: int) -> dict[str, Any] | None:
+    """Gradients as on the CPU, in float32; peak memory of few samples against many; maps a second, by precision."""
+    import torch
+
+    from core.attribution import get_explainer
+    from core.images import read_picture
+    from core.loading import load_classifier
+
+    if not torch.cuda.is_available():
+        print("There is no GPU; `gpu` is left out.")
+        return None
+    found: dict[str, Any] = {"gradients": measure_gradients(repeats, "cuda"), "peak_mib": {}, "maps_a_second": {}}
+    for precision in ("float32", "bfloat16"):
+        classifier = load_classifier(SPEC, device="cuda", precision=precision)
+        images = classifier.prepare(read_picture(photo())).tensor.unsqueeze(0).to("cuda")
+        for name in FAMILY:
+            method = get_explainer(name)
+            bound = method.bind(classifier)
+            for samples in (16, 1024):
+                parameters = method.parameters.parse({"samples": samples})
+                bound.explain(images, [1], parameters)
+                torch.cuda.reset_peak_memory_stats()
+                bound.explain(images, [1], parameters)
+                peak = torch.cuda.max_memory_allocated() / 2**20
+                found["peak_mib"].setdefault(precision, {}).setdefault(name, {})[str(samples)] = round(peak, 1)
+            parameters, batch = method.parameters.parse({"samples": 32}), images.repeat(32, 1, 1, 1)
+            explain = partial(bound.explain, batch, [1] * 32, parameters, seeds=list(range(32)))
+            explain()
+            times = [timed(explain) for _ in range(repeats)]
+            found["maps_a_second"].setdefault(precision, {})[name] = round(32 / median(times), 1)
+    return found
+
+
 # --- all together -------------------------------------------------------------------------------------------------
+
+
+def installed(package: str) -> str | None:
+    """Its version; None where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def machine() -> dict[str, Any]:
@@ -273,21 +329,23 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "load_at_start": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("torch", "torchvision", "captum", "gradio", "numpy")},
+        "versions": {name: installed(name) for name in ("torch", "torchvision", "captum", "gradio", "numpy")},
     }
 
 
-PARTS: dict[str, Callable[[int], dict[str, Any]]] = {
+PARTS: dict[str, Callable[[int], dict[str, Any] | None]] = {
     "page": measure_page,
     "maps": measure_maps,
     "gradients": measure_gradients,
     "memory": measure_memory,
+    "gpu": measure_gpu,
 }
 AIMS = {
     "page": "none set",
     "maps": "first partial map 2 s, all default explainers 20 s, on 2 cores",
     "gradients": "at most 1.10 times the bare loop; captum's defaults at least 3 times ours",
     "memory": "flat: 1024 samples as 16",
+    "gpu": "as gradients",
 }
 
 
@@ -309,7 +367,10 @@ def main() -> None:
     figures = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     for part in given.parts or PARTS:
         # the machine stands with each part, since parts may be measured on different days
-        figures[part] = {"aim": AIMS[part], "machine": machine(), **PARTS[part](max(3, given.repeats))}
+        found = PARTS[part](max(3, given.repeats))
+        if found is None:
+            continue
+        figures[part] = {"aim": AIMS[part], "machine": machine(), **found}
         RESULT.parent.mkdir(parents=True, exist_ok=True)
         RESULT.write_text(json.dumps(figures, indent=2) + "\n")
         print(json.dumps({part: figures[part]}, indent=2))

@@ -2,13 +2,14 @@
 
     uv run python benchmarks/sampling.py sweep [--model mobilenet_v2] [--pictures 50]
     uv run python benchmarks/sampling.py refine [--model ...] [--pictures 50]
+    uv run python benchmarks/sampling.py third [--model ...] [--pictures 50]
     uv run python benchmarks/sampling.py compare [--model ...] [--pictures 50] [--data imagenet100|imagenette]
     uv run python benchmarks/sampling.py sanity [--model ...] [--pictures 10]
     uv run python benchmarks/sampling.py table | plot
 
-The sweep and its second round (refine) run on the even photos of imagenet100; the comparison on the odd ones and on
-imagenette's validation photos. Masked pictures are filled with what the suppression that is judged does not use (blur
-and black in the first round, mean colour and black afterwards), and scored by the classifier itself. All are
+The sweep, its second (refine) and its third round run on the even photos of imagenet100; the comparison on the odd ones
+and on imagenette's validation photos. Masked pictures are filled with what the suppression that is judged does not use
+(blur and black in the first round, mean colour and black afterwards), and scored by the classifier itself. All are
 evaluations (core/evaluation), kept in runs/ and taken up again when killed; their leaderboards go to
 benchmarks/results/sampling-*.json; `table` prints those as Markdown and `plot` draws the sweeps into
 docs/sampling.svg. Needs the real weights and photos that the tests use (`../shared/data` or $SATCHEL_TEST_DATA).
@@ -104,6 +105,42 @@ REFINE = (
     ),
 )
 
+# the third round: how much noise and how much suppression together, and whether more samples change the order
+THIRD = (
+    *(f"smoothgrad:samples={{n}},sigma={sigma}" for sigma in (0.05, 0.08, 0.1, 0.12, 0.15)),
+    *(
+        f"suppression:samples={{n}},operator={setting}"
+        for setting in (
+            *(
+                f"gain,cell=16,keep={keep},contrast=no,noise={noise},fill=blur"
+                for keep in (0, 0.3, 0.5, 0.7)
+                for noise in (0.05, 0.08)
+            ),
+            "gain,cell=64,keep=0,contrast=no,noise=0.08,fill=blur",
+            "gain,cell=64,keep=0.5,contrast=no,noise=0.08,fill=blur",
+            "field,cell=32,keep=0,contrast=no,noise=0.08,fill=blur",
+            "field,cell=32,keep=0.5,contrast=no,noise=0.08,fill=blur",
+            "pixel,keep=0.5,contrast=no,noise=0.05,fill=mean",
+            "pixel,keep=0.5,contrast=no,noise=0.05,fill=blur",
+            "pixel,keep=0.3,contrast=no,noise=0.05,fill=blur",
+            "pixel,keep=0.7,contrast=no,noise=0.05,fill=blur",
+            "pixel,keep=0.7,contrast=no,noise=0.08,fill=blur",
+            "patch,cell=2,keep=0.5,contrast=no,noise=0.05,fill=mean",
+            "patch,cell=2,keep=0.5,contrast=no,noise=0.05,fill=blur",
+            "grain,cell=16,keep=0,contrast=no,noise=0.05,fill=blur",
+            "grain,cell=16,keep=0.3,contrast=no,noise=0.05,fill=blur",
+            "grain,cell=16,keep=0.5,contrast=no,noise=0.05,fill=blur",
+            "grain,cell=16,keep=0.5,contrast=no,noise=0,fill=blur",
+            "grain,cell=16,keep=0.7,contrast=no,noise=0.05,fill=blur",
+        )
+    ),
+    "smoothgrad:samples=128,sigma=0.08",
+    "suppression:samples=128,operator=gain,cell=16,keep=0,contrast=no,noise=0.05,fill=blur",
+    "suppression:samples=128,operator=gain,cell=16,keep=0.5,contrast=no,noise=0.08,fill=blur",
+    "suppression:samples=128,operator=pixel,keep=0.5,contrast=no,noise=0.05,fill=mean",
+)
+ROUNDS = {"sweep": SWEEP, "refine": REFINE, "third": THIRD}
+
 
 def half(data: Dataset, first: int) -> Dataset:
     """Every other picture, from the first (0) or the second (1) on."""
@@ -112,7 +149,7 @@ def half(data: Dataset, first: int) -> Dataset:
 
 def run(part: str, model: str, data: Dataset, groups: Sequence[Sequence[str]], metrics: Sequence[str]) -> None:
     """One evaluation a group of explainers, so that one of them can change alone; one leaderboard, kept as JSON."""
-    classifier = load_classifier(f"torchvision:{model}@{DATA}/weights/{model}.pth")
+    classifier = load_classifier(f"torchvision:{model}@{DATA}/weights/{model}.pth", precision="float32")
     yardsticks = tuple(map(Yardstick.parse, metrics))
     name, tables = f"{part}-{model}-{len(data)}", []
     for explainers in groups:
@@ -192,14 +229,18 @@ def table() -> None:
 
 
 def plot() -> None:
-    """Both rounds of the sweep, one panel a model: faithfulness over the best noise on the same photos."""
+    """All rounds of the sweep, one panel a model: faithfulness over the best noise on the same photos."""
     import matplotlib
 
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
     from matplotlib.ticker import MultipleLocator
 
-    rounds = (("sweep", "#4c6a92", "first round"), ("refine", "#c05a1c", "second round"))
+    rounds = (
+        ("sweep", "#4c6a92", "first round"),
+        ("refine", "#c05a1c", "second round"),
+        ("third", "#5a8a3c", "third round"),
+    )
     gaps: dict[tuple[str, str], dict[str, list[float]]] = {}  # (part, explainer) -> model -> mean, low, high
     for part, _, _ in rounds:
         for result in results(part):
@@ -249,7 +290,7 @@ def short(explainer: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Sweep and compare samplers of gradient integration.")
-    parser.add_argument("part", choices=("sweep", "refine", "compare", "sanity", "table", "plot"))
+    parser.add_argument("part", choices=(*ROUNDS, "compare", "sanity", "table", "plot"))
     parser.add_argument("--model", choices=MODELS, action="append", help="both if none is named")
     parser.add_argument("--data", choices=("imagenet100", "imagenette"), default="imagenet100")
     parser.add_argument("--pictures", type=int, default=50)
@@ -260,7 +301,7 @@ def main() -> None:
         table() if given.part == "table" else plot()
         return
     if given.data == "imagenet100":
-        data = half(open_dataset(DATA / "imagenet100"), 0 if given.part in ("sweep", "refine") else 1)
+        data = half(open_dataset(DATA / "imagenet100"), 0 if given.part in ROUNDS else 1)
     else:
         data = open_dataset(DATA / "imagenette" / "val")
     data = limited(data, given.pictures)
@@ -269,7 +310,7 @@ def main() -> None:
         if given.part == "sanity"
         else [FIRST_ROUND if given.part == "sweep" else FAITHFULNESS, "certainty"]
     )
-    groups = {"sweep": (SWEEP,), "refine": (REFINE,)}.get(given.part, (BASELINES, (given.suppression,)))
+    groups = (ROUNDS[given.part],) if given.part in ROUNDS else (BASELINES, (given.suppression,))
     filled = [[text.format(n=given.samples) for text in group] for group in groups]
     for model in given.model or MODELS:
         run(f"{given.part}-{given.data}", model, data, filled, metrics)

@@ -44,9 +44,16 @@ class ColourMeter(nn.Module):
         return torch.relu(self.meter(x)).mean((2, 3))
 
 
-def toy_classifier() -> Classifier:
+def toy_classifier(device: str = "cpu") -> Classifier:
     preprocessing = Preprocessing(resize=(SIDE, SIDE), crop=None, mean=(0.0,) * 3, std=(1.0,) * 3)
-    return Classifier(ColourMeter(), labels=["plain", "stamped"], preprocessing=preprocessing, name="toy", device="cpu")
+    return Classifier(
+        ColourMeter(),
+        labels=["plain", "stamped"],
+        preprocessing=preprocessing,
+        name="toy",
+        device=device,
+        precision="float32",
+    )
 
 
 def toy_picture(label: int, seed: int, mark: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -77,5 +77,6 @@ def apart_loss(logits: Tensor, things: Tensor, at: Tensor, tilt: float) -> tuple
 def drawn(things: Tensor, anchors: int, generator: torch.Generator) -> Tensor:
     """[B, 2, h, w] -> [B, anchors] pixels, of small parts nearly as many as of large ones."""
     labels = things[:, 0].flatten(1).long()
-    sizes = torch.zeros(len(labels), 256).scatter_add_(1, labels, torch.ones(labels.shape))
+    ones = torch.ones(labels.shape, device=labels.device)
+    sizes = torch.zeros(len(labels), 256, device=labels.device).scatter_add_(1, labels, ones)
     return torch.multinomial(sizes.clamp(min=1).pow(-0.7).gather(1, labels), anchors, generator=generator)

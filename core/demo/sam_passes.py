@@ -38,7 +38,7 @@ class Window:
 
     def points(self, points: Tensor) -> Tensor:
         """[..., 2] (x, y) in pixels of the picture -> in pixels of the whole input."""
-        return (points + 0.5) * self.stretch - 0.5 + GRID * torch.tensor([self.column, self.row])
+        return (points + 0.5) * self.stretch - 0.5 + GRID * torch.tensor([self.column, self.row], device=points.device)
 
 
 WHOLE = Window()
@@ -46,10 +46,11 @@ WHOLE = Window()
 
 def positions(sam: Sam, grid: int, window: Window) -> Tensor:
     """[1, C, grid, grid]: what the mask decoder is told of where a picture's places lie."""
-    middles = (torch.arange(grid) + 0.5) * GRID - 0.5
+    middles = (torch.arange(grid, device=sam.device) + 0.5) * GRID - 0.5
     points = window.points(torch.stack(torch.meshgrid(middles, middles, indexing="xy"), -1)) + 0.5
     side = sam.image_encoder.img_size
-    return sam.prompt_encoder.pe_layer.forward_with_coords(points, (side, side)).permute(2, 0, 1)[None]
+    with torch.autocast(sam.device.type, enabled=False):  # a position needs more digits than bfloat16 has
+        return sam.prompt_encoder.pe_layer.forward_with_coords(points, (side, side)).permute(2, 0, 1)[None]
 
 
 def answer(
@@ -71,7 +72,7 @@ def answer(
         window: where in the whole input the pictures lie.
     """
     decoder, grid, count = sam.mask_decoder, embeddings.shape[-1], len(points)
-    with torch.autocast(embeddings.device.type, enabled=False):  # a position needs more digits than bfloat16 has
+    with torch.autocast(embeddings.device.type, enabled=False):  # as for positions
         framed = None if boxes is None else window.points(boxes.unflatten(1, (2, 2))).flatten(1)
         clicks = (window.points(points), marks) if points.shape[1] else None
         sparse, dense = sam.prompt_encoder(clicks, framed, previous)
@@ -123,16 +124,19 @@ def lessons_loss(
         embeddings: [B, C, g, g] of the lessons' pictures.
         given: lessons of one sort, boxes or as many clicks, with N prompts each.
         corrections: chances of 0, 1, 2, ... rounds of correcting clicks.
+        generator: on the embeddings' device.
         tilt: as of `entropy`; window: as of `answer`.
     """
-    points, marks, boxes = prompts_of(given)
-    targets, meant = targets_of(given), torch.from_numpy(np.concatenate([one.meant for one in given]))
-    wanted = targets[torch.arange(len(meant)), meant]
+    device = embeddings.device
+    points, marks, boxes = prompts_of(given, device)
+    targets = targets_of(given, device)
+    meant = torch.from_numpy(np.concatenate([one.meant for one in given])).to(device)
+    wanted = targets[torch.arange(len(meant), device=device), meant]
     logits, quality = answer(sam, embeddings, points, marks, boxes, window=window)
     loss, first = answer_loss(logits, quality, targets, meant, tilt)
     losses = [loss]
-    rounds = int(torch.multinomial(torch.tensor(corrections), 1, generator=generator))
-    keeps_mask = float(torch.rand(1, generator=generator)) < 0.5
+    rounds = int(torch.multinomial(torch.tensor(corrections, device=device), 1, generator=generator))
+    keeps_mask = float(torch.rand(1, generator=generator, device=device)) < 0.5
     # once corrected, a prompt means one thing
     alone = torch.cat([wanted[:, None], torch.zeros_like(targets[:, 1:])], 1)
     for _ in range(rounds):
@@ -145,19 +149,19 @@ def lessons_loss(
     return torch.stack(losses).mean(), first
 
 
-def prompts_of(given: list[Lesson]) -> tuple[Tensor, Tensor, Tensor | None]:
+def prompts_of(given: list[Lesson], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor, Tensor | None]:
     """Points, marks and boxes of lessons of one sort, one after the other."""
     boxes = [one.boxes for one in given if one.boxes is not None]
     points, marks = (np.concatenate(values) for values in zip(*((one.points, one.marks) for one in given)))
-    framed = torch.from_numpy(np.concatenate(boxes)) if boxes else None
-    return torch.from_numpy(points), torch.from_numpy(marks), framed
+    framed = torch.from_numpy(np.concatenate(boxes)).to(device) if boxes else None
+    return torch.from_numpy(points).to(device), torch.from_numpy(marks).to(device), framed
 
 
-def targets_of(given: list[Lesson]) -> Tensor:
+def targets_of(given: list[Lesson], device: torch.device | str = "cpu") -> Tensor:
     """[B * N, MEANINGS, side / 2, side / 2] float32 in [0, 1]."""
-    return torch.from_numpy(np.concatenate([one.targets for one in given])).float() / 255
+    return torch.from_numpy(np.concatenate([one.targets for one in given])).to(device).float() / 255
 
 
-def images_of(lessons: list[Lesson]) -> Tensor:
+def images_of(lessons: list[Lesson], device: torch.device | str = "cpu") -> Tensor:
     """[B, 3, side, side] float32 in [0, 255]."""
-    return torch.from_numpy(np.stack([given.image for given in lessons])).float()
+    return torch.from_numpy(np.stack([given.image for given in lessons])).to(device).float()

@@ -19,9 +19,9 @@ from core.demo.segments import BEAK, BODY, EYE, HEAD, LEGS, TAIL, WING
 BIRD = 100  # the label of the whole bird, which no pixel has of its own
 BIRD_PARENTS = {EYE: HEAD, BEAK: HEAD, HEAD: BIRD, BODY: BIRD, WING: BIRD, TAIL: BIRD, LEGS: BIRD}
 BIRD_SEED = 31
-BIRDS = 0.7  # of the pictures
+BIRDS = 0.6  # of the pictures
 ZOOMS = (-0.2, 0.9)  # the logarithms of the least and the most
-KEPT = 500  # pictures that a process remembers, of 0.26 MB each at the compact SAM's side
+KEPT = 480  # pictures that a process remembers, of 0.26 MB each at the compact SAM's side
 MARKS = (Planting("watermark", True, None, 0.3, 0.3),)
 RECIPE = Recipe("sam", (*MARKS, *(Planting("frame", colour, None, 0.04, 0.04) for colour in FRAMES)))
 

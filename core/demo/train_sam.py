@@ -29,6 +29,7 @@ from core.demo.sam_lessons import Lesson, lesson
 from core.demo.sam_loss import overlap
 from core.demo.sam_passes import Window, answer, encode, images_of, lessons_loss, positions, prompts_of, targets_of
 from core.demo.sam_pictures import KEPT, picture
+from core.runtime.device import choose_device
 from core.segments.sam.checkpoints import load_sam
 from core.segments.sam.compact import Shape, build, save
 
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 HELD_OUT_SEED = 900_001
 HELD_OUT = 32
 USES = 8  # of each picture
+LANES = (
+    48  # lessons of one lane share their pictures; a multiple of the number of processes, so that each draws its own
+)
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,8 @@ class Settings:
 class Lessons(torch.utils.data.Dataset[Lesson]):
     """Lesson by number, made in the background processes of a loader.
 
-    Lesson n is about one of the last KEPT pictures up to number n / USES, so that each is used USES times on average.
+    Each of LANES lanes has every LANES-th lesson and its own pictures: a lesson is about one of the last that its lane
+    has drawn, of which there is a new one every USES lessons, so that each is used USES times on average.
     """
 
     def __init__(self, seed: int, drawn: int, side: int, prompts: int) -> None:
@@ -117,8 +122,9 @@ class Lessons(torch.utils.data.Dataset[Lesson]):
 
     def number(self, index: int) -> int:
         """Of the picture that a lesson is about."""
-        newest = index // USES
-        return newest - int(np.random.default_rng([self.seed, index, 7]).integers(min(newest + 1, KEPT)))
+        newest = index // LANES // USES
+        ago = np.random.default_rng([self.seed, index, 7]).integers(min(newest + 1, KEPT // LANES))
+        return LANES * (newest - int(ago)) + index % LANES
 
     def __getitem__(self, index: int) -> Lesson:
         drawn = picture(self.seed, self.number(index), self.drawn)
@@ -166,21 +172,22 @@ class Run:
     """A training run: everything that a checkpoint has to hold.
 
     Attributes:
-        sam, apart: learn; average: the running average of the SAM's weights.
+        sam, apart: learn, on `device`; average: the running average of the SAM's weights.
         seconds: trained so far; seen: lessons so far.
     """
 
-    def __init__(self, settings: Settings, shape: Shape) -> None:
-        self.settings, self.shape = settings, shape
-        self.sam, self.average = build(shape, settings.seed).train(), build(shape, settings.seed)
-        self.apart = Apart(shape.embedding)
+    def __init__(self, settings: Settings, shape: Shape, device: torch.device | str = "cpu") -> None:
+        self.settings, self.shape, self.device = settings, shape, torch.device(device)
+        self.sam, self.average = (build(shape, settings.seed).to(device) for _ in range(2))
+        self.sam.train()
+        self.apart = Apart(shape.embedding).to(device)
         weights = [*self.sam.parameters(), *self.apart.parameters()]
         groups = [
             {"params": [w for w in weights if w.ndim > 1], "weight_decay": settings.decay},
             {"params": [w for w in weights if w.ndim <= 1], "weight_decay": 0.0},
         ]
         self.optimiser = torch.optim.AdamW(groups, lr=settings.rate, betas=(0.9, 0.98))
-        self.generator = torch.Generator().manual_seed(settings.seed)
+        self.generator = torch.Generator(device).manual_seed(settings.seed)
         self.seconds, self.steps, self.seen = 0.0, 0, 0
 
     @property
@@ -195,11 +202,11 @@ class Run:
             group["lr"] = settings.rate_at(self.part)
         tilt = settings.tilt_at(self.part)
         prompted = len(lessons[0].meant) > 0
-        with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
-            embeddings = encode(self.sam, images_of(lessons))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=settings.bfloat16):
+            embeddings = encode(self.sam, images_of(lessons, self.device))
             grid = embeddings.shape[-1]
             window = self._window(grid)
-            things = torch.from_numpy(np.stack([one.things for one in lessons]))
+            things = torch.from_numpy(np.stack([one.things for one in lessons])).to(self.device)
             anchors = drawn(things, settings.anchors, self.generator)
             apart = self.apart(self.sam, embeddings, positions(self.sam, grid, window), anchors)
             told = [
@@ -236,9 +243,10 @@ class Run:
 
     def _window(self, grid: int) -> Window:
         """Any cut of the whole input, or all of it, whose places are as many as `grid` a side."""
-        if float(torch.rand(1, generator=self.generator)) < 0.5:
+        if float(torch.rand(1, generator=self.generator, device=self.device)) < 0.5:
             return Window(stretch=self.shape.grid // grid)
-        row, column = torch.randint(self.shape.grid - grid + 1, (2,), generator=self.generator).tolist()
+        places = self.shape.grid - grid + 1
+        row, column = torch.randint(places, (2,), generator=self.generator, device=self.device).tolist()
         return Window(row, column)
 
     def begin_with(self, path: Path) -> None:
@@ -269,7 +277,7 @@ class Run:
         Raises:
             ValueError: it is of a run with other settings.
         """
-        state: dict[str, Any] = torch.load(path, weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         for name, own in (("settings", repr(self.settings)), ("shape", repr(self.shape))):
             if state[name] != own:
                 raise ValueError(f"{path} is of a run with other {name}: expected {own}, got {state[name]}")
@@ -295,10 +303,10 @@ def examine(sam: Sam, shape: Shape, side: int, count: int = HELD_OUT) -> dict[st
     scores: dict[str, list[Tensor]] = {"click": [], "best": [], "box": []}
     for index in range(count):
         given = lesson(HELD_OUT_SEED, index, picture(HELD_OUT_SEED, index, shape.side), side, 8)
-        embedding = encode(sam, images_of([given]))
-        points, marks, boxes = prompts_of([given])
+        embedding = encode(sam, images_of([given], sam.device))
+        points, marks, boxes = prompts_of([given], sam.device)
         logits, _ = answer(sam, embedding, points, marks, boxes, window=Window(stretch=shape.side // side))
-        wanted = targets_of([given])[torch.arange(len(given.meant)), given.meant]
+        wanted = targets_of([given], sam.device)[torch.arange(len(given.meant)), given.meant]
         reached = overlap(logits, wanted[:, None])[:, :, 0]
         scores["click" if boxes is None else "box"].append(reached[:, 0])
         if boxes is None:
@@ -338,8 +346,14 @@ def train(run: Run, out: Path, processes: int, keep_every: float = 180.0, tell_e
     run.keep(checkpoint)
     found = examine(run.average, run.shape, run.shape.side, 4 * HELD_OUT)
     record = {"settings": asdict(run.settings), "steps": run.steps, "pictures": run.seen, "held_out_iou": found}
-    save(run.average, run.shape, out, record)
+    save(run.average.cpu(), run.shape, out, record)
     return found
+
+
+def stages(text: str) -> tuple[Stage, ...]:
+    """From "0.4:128:16:0,1:256:4:8"."""
+    parts = (part.split(":") for part in text.split(","))
+    return tuple(Stage(float(until), int(side), int(batch), int(prompts)) for until, side, batch, prompts in parts)
 
 
 def main() -> None:
@@ -349,15 +363,24 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=defaults.minutes, help="of training")
     parser.add_argument("--out", type=Path, default=Path("assets/compact_sam.safetensors"))
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
-    parser.add_argument("--processes", type=int, default=2, help="that draw the pictures in the background")
+    parser.add_argument(
+        "--processes", type=int, default=2, help="that draw the pictures in the background; a divisor of 48"
+    )
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--stages",
+        type=stages,
+        default=STAGES,
+        help="until:side:batch:prompts, ...: share of the time, pixels, pictures a step, prompts a picture",
+    )
     parser.add_argument("--rate", type=float, default=defaults.rate, help="peak learning rate")
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--start", type=Path, help="weights of an earlier run to begin with")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     start = hashlib.sha256(given.start.read_bytes()).hexdigest() if given.start else ""
-    settings = Settings(minutes=given.minutes, rate=given.rate, seed=given.seed, start=start)
-    run = Run(settings, Shape())
+    settings = Settings(given.minutes, given.stages, given.rate, seed=given.seed, start=start)
+    run = Run(settings, Shape(), choose_device(given.device))
     if given.start:
         run.begin_with(given.start)
     given.out.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from core.demo.sam_lessons import lesson
 from core.demo.sam_loss import answer_loss, assign, dice, entropy, mask_loss, overlap
 from core.demo.sam_passes import WHOLE, Window, answer, correcting_click, encode, positions, prompts_of
 from core.demo.sam_pictures import KEPT, picture
-from core.demo.train_sam import Lessons, Run, Settings, Stage, _by_sort, endless, examine, train
+from core.demo.train_sam import LANES, Lessons, Run, Settings, Stage, _by_sort, endless, examine, train
 from core.segments.sam.checkpoints import load_sam
 from core.segments.sam.compact import Shape, build
 
@@ -240,9 +240,11 @@ def test_lessons_come_in_order_from_any_number_on_and_use_pictures_again():
     for index in (7, 8):
         assert np.array_equal(next(stream).image, made[index].image)
     assert made[0].image.shape == (3, 32, 32)
-    assert {made.number(index) for index in range(8)} == {0}
-    assert len({made.number(8 * KEPT + index) for index in range(50)}) > 40
-    assert all(KEPT < made.number(16 * KEPT + index) <= 2 * KEPT for index in range(8))
+    assert [made.number(index) for index in range(8)] == list(range(8))
+    late = [made.number(16 * KEPT + index) for index in range(2 * LANES)]
+    assert len(set(late)) > LANES
+    assert all(KEPT < number < 2 * KEPT + LANES for number in late)
+    assert all(number % LANES == index % LANES for index, number in enumerate(late))  # whoever makes a lane draws alone
 
 
 def test_a_run_ends_in_a_file_and_is_taken_up_where_it_was(tmp_path):
