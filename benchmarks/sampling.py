@@ -2,14 +2,14 @@
 
     uv run python benchmarks/sampling.py sweep [--model mobilenet_v2] [--pictures 50]
     uv run python benchmarks/sampling.py refine [--model ...] [--pictures 50]
-    uv run python benchmarks/sampling.py third [--model ...] [--pictures 50]
+    uv run python benchmarks/sampling.py third|fourth [--model ...] [--pictures 50]
     uv run python benchmarks/sampling.py compare [--model ...] [--pictures 50] [--data imagenet100|imagenette]
     uv run python benchmarks/sampling.py sanity [--model ...] [--pictures 10]
     uv run python benchmarks/sampling.py table | plot
 
-The sweep, its second (refine) and its third round run on the even photos of imagenet100; the comparison on the odd ones
-and on imagenette's validation photos. Masked pictures are filled with what the suppression that is judged does not use
-(blur and black in the first round, mean colour and black afterwards), and scored by the classifier itself. All are
+The sweep and its further rounds run on the even photos of imagenet100; the comparison on the odd ones and on
+imagenette's validation photos. Masked pictures are filled with what the suppression that is judged does not use (blur
+and black in the first round, mean colour and black afterwards), and scored by the classifier itself. All are
 evaluations (core/evaluation), kept in runs/ and taken up again when killed; their leaderboards go to
 benchmarks/results/sampling-*.json; `table` prints those as Markdown and `plot` draws the sweeps into
 docs/sampling.svg. Needs the real weights and photos that the tests use (`../shared/data` or $SATCHEL_TEST_DATA).
@@ -139,7 +139,25 @@ THIRD = (
     "suppression:samples=128,operator=gain,cell=16,keep=0.5,contrast=no,noise=0.08,fill=blur",
     "suppression:samples=128,operator=pixel,keep=0.5,contrast=no,noise=0.05,fill=mean",
 )
-ROUNDS = {"sweep": SWEEP, "refine": REFINE, "third": THIRD}
+
+# the fourth round: how much is kept, since the two models want different amounts
+FOURTH = (
+    *(f"smoothgrad:samples={{n}},sigma={sigma}" for sigma in (0.08, 0.1, 0.12)),
+    *(
+        f"suppression:samples={{n}},operator=gain,{setting},contrast=no,fill=blur"
+        for setting in (
+            "cell=16,keep=0,noise=0.05",
+            "cell=16,keep=0.1,noise=0.05",
+            "cell=16,keep=0.2,noise=0.05",
+            "cell=16,keep=0.3,noise=0.05",
+            "cell=16,keep=0.4,noise=0.05",
+            "cell=16,keep=0.2,noise=0.06",
+            "cell=32,keep=0.2,noise=0.05",
+            "cell=64,keep=0.2,noise=0.06",
+        )
+    ),
+)
+ROUNDS = {"sweep": SWEEP, "refine": REFINE, "third": THIRD, "fourth": FOURTH}
 
 
 def half(data: Dataset, first: int) -> Dataset:
@@ -240,6 +258,7 @@ def plot() -> None:
         ("sweep", "#4c6a92", "first round"),
         ("refine", "#c05a1c", "second round"),
         ("third", "#5a8a3c", "third round"),
+        ("fourth", "#8a4c92", "fourth round"),
     )
     gaps: dict[tuple[str, str], dict[str, list[float]]] = {}  # (part, explainer) -> model -> mean, low, high
     for part, _, _ in rounds:

@@ -38,7 +38,7 @@ BackgroundOption = Annotated[
     typer.Option("--background", help="One more segment a picture, background: everything that no named mask covers."),
 ]
 KEPT_IN = Path("segments")
-ExportForm = Literal["coco", "label-maps", "folders"]
+ExportForm = Literal["coco", "coco-polygons", "label-maps", "folders"]
 
 
 def segment(
@@ -194,16 +194,29 @@ def export(
         Path,
         typer.Argument(metavar="SEGMENTS", help="A folder of `satchel segment`, or masks of any form that is read."),
     ],
-    form: Annotated[ExportForm, typer.Option("--format", help="What to write; label maps hold no overlaps.")] = "coco",
+    form: Annotated[
+        ExportForm,
+        typer.Option(
+            "--format", help="What to write; label maps hold no overlaps, polygons no holes (those stay runs)."
+        ),
+    ] = "coco",
     out: Annotated[
         Path | None, typer.Option(metavar="PATH", help="COCO: a file; else a folder. Default: masks.json, or masks.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="The data set whose pictures they are of: only those are written, by their names there.",
+        ),
     ] = None,
     background: BackgroundOption = False,
 ) -> None:
     """Write segments in a form that other tools read, with their names, scores and where both came from."""
-    out = out or Path("masks.json" if form == "coco" else "masks")
+    out = out or Path("masks.json" if form.startswith("coco") else "masks")
     with mistakes_told("Run the same command again to write all of it."):
-        from core.segments.files import holds_store, open_segments, write_segments
+        from core.data import open_dataset
+        from core.segments.files import holds_store, match, open_segments, write_segments
         from dashboard.report_words import plural
 
         if holds_store(out) or out.resolve() == segments.resolve():
@@ -211,18 +224,29 @@ def export(
         files = open_segments(segments)
         for note in files.notes:
             tell(note)
-        masks = 0
+        entries = {key: key for key in files}
+        if data is not None and not (entries := match([item.id for item in open_dataset(data).items], files)):
+            raise UserError(f"No masks in {segments} are of a picture of {data}; check both.")
+        written, masks, problems = 0, 0, []
         with progress_bar() as bar:
-            task = bar.add_task("writing", total=len(files))
+            task = bar.add_task("writing", total=len(entries))
 
             def pictures() -> Iterator[tuple[str, Segments]]:
-                nonlocal masks
-                for picture in files:
-                    found = files[picture].with_background() if background else files[picture]
-                    masks += len(found)
-                    yield picture, found
+                nonlocal masks, written
+                for picture, key in entries.items():
                     bar.advance(task)
+                    try:
+                        found = files[key].with_background() if background else files[key]
+                    except UserError as error:  # costs no other picture
+                        problems.append(f"{picture} ({error})")
+                        continue
+                    written, masks = written + 1, masks + len(found)
+                    yield picture, found
+                if problems and not written:
+                    raise UserError(f"No masks of {segments} could be read; the first is of {problems[0]}.")
 
             write_segments(out, form, pictures())
         tell_notes(files)
-        typer.echo(f"{plural(masks, 'mask')} of {plural(len(files), 'picture')} written to {out}.")
+        if problems:
+            tell(f"{plural(len(problems), 'picture')} left out; the first is {problems[0]}")
+        typer.echo(f"{plural(masks, 'mask')} of {plural(written, 'picture')} written to {out}.")

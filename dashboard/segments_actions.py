@@ -39,7 +39,12 @@ log = logging.getLogger("satchel")
 
 OWN, PAGE = "the data set", "pictures on this page"
 WHOLE = ("this picture", "all pictures")
-FORMS = {"COCO JSON": "coco", "label maps": "label-maps", "a folder of masks a name": "folders"}
+FORMS = {
+    "COCO JSON": "coco",
+    "COCO JSON, polygons": "coco-polygons",
+    "label maps": "label-maps",
+    "a folder of masks a name": "folders",
+}
 Updates = dict[Any, Any]
 FAILED = "That failed; the program's log says why. What was saved is whole."
 
@@ -155,12 +160,12 @@ class Actions(Shows):
         try:
             bench = bench_of(self.page, key, on)
             folder = bench.archive_folder()
-            archive = _archive(bench.work, folder, form)
+            archive, told = _archive(bench.work, folder, form)
         except UserError as error:
             return {self.w.export_status: problem(error)}
         return {
             self.w.file: gr.update(value=archive, visible=True, label="Download segments.zip"),
-            self.w.export_status: "",
+            self.w.export_status: problem(told) if told else "",
         }
 
     # -- one each
@@ -261,20 +266,24 @@ def _together(said: str, news: str) -> str:
     return f"{said}{'' if said.endswith('.') else '.'} {news}"
 
 
-def _archive(work: Work, folder: Path, form: str) -> str:
+def _archive(work: Work, folder: Path, form: str) -> tuple[str, str]:
     """Write all masks of the data set into an archive, and nothing else, in the folder.
+
+    Returns:
+        The archive's path; and what to say of pictures whose masks cannot be read, which are left out.
 
     Raises:
         UserError: there are no masks, they cannot be written in that form, or the disk is full.
     """
-    pictures = _pictures(work)
+    problems: list[str] = []
+    pictures = _pictures(work, problems)
     first = next(pictures, None)
     if first is None:
-        raise UserError("Nothing to export yet: cut or draw a mask first.")
+        raise UserError(problems[0] if problems else "Nothing to export yet: cut or draw a mask first.")
     written = folder / "segments"
     try:
         write_segments(
-            written / "annotations.json" if form == "COCO JSON" else written, FORMS[form], chain([first], pictures)
+            written / "annotations.json" if form.startswith("COCO") else written, FORMS[form], chain([first], pictures)
         )
         if not written.is_dir():
             raise UserError(f"Nothing to export as {form} yet: name a mask first.")
@@ -286,12 +295,17 @@ def _archive(work: Work, folder: Path, form: str) -> str:
             f"The archive could not be written to {folder.parent} ({error.strerror or error}); "
             "free some room there and export again."
         ) from error
-    return archive
+    more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+    return archive, f"Left out: {problems[0]}{more}" if problems else ""
 
 
-def _pictures(work: Work) -> Iterator[tuple[str, Segments]]:
+def _pictures(work: Work, problems: list[str]) -> Iterator[tuple[str, Segments]]:
     for item in work.data.items:
-        _, segments = current(item, work.store)
+        try:
+            _, segments = current(item, work.store)
+        except UserError as error:  # costs no other picture
+            problems.append(f"{item.id}: {error}")
+            continue
         if segments is not None and len(segments):
             yield item.id, segments
 

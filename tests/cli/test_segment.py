@@ -13,7 +13,7 @@ from PIL import Image
 
 import dashboard.cli_segment
 from core.runtime import versions
-from core.segments.files import coco, open_segments
+from core.segments.files import coco, label_maps, open_segments
 from core.segments.registry import Superpixels, segmenters
 from core.segments.sam import checkpoints
 from core.segments.sam.compact import Shape, build, save
@@ -137,7 +137,10 @@ def test_a_report_reads_the_folder(satchel, model, parts, tmp_path):
     assert {entry["segment"] for entry in found} >= set(NAMES)
 
 
-@pytest.mark.parametrize(("form", "place"), [("coco", "all.json"), ("label-maps", "maps"), ("folders", "masks")])
+@pytest.mark.parametrize(
+    ("form", "place"),
+    [("coco", "all.json"), ("coco-polygons", "all.json"), ("label-maps", "maps"), ("folders", "masks")],
+)
 def test_export_and_back(satchel, parts, tmp_path, form, place):
     words = ("name", parts / "pictures", "--segments", parts / "unnamed.json", "--examples", parts / "named.json")
     satchel(*words, "--out", tmp_path / "named")
@@ -147,6 +150,36 @@ def test_export_and_back(satchel, parts, tmp_path, form, place):
     ours, theirs = open_segments(tmp_path / "named"), open_segments(tmp_path / place)
     assert ours.form == "Satchel's own store"
     assert [theirs[key] for key in sorted(theirs)] == [ours[key] for key in sorted(ours)]
+
+
+def test_a_picture_whose_masks_cannot_be_read_costs_no_other(satchel, parts, tmp_path):
+    label_maps.write(tmp_path / "maps", [(f"{seed}.png", draw(seed)[1]) for seed in range(3)])
+    (tmp_path / "maps" / "1.png").write_bytes(b"no picture")
+    done = satchel("export", tmp_path / "maps", "--out", tmp_path / "out.json")
+    assert done.code == 0
+    assert "6 masks of 2 pictures written" in done.out
+    assert "1 picture left out; the first is 1" in done.err
+    assert len(open_segments(tmp_path / "out.json")) == 2
+    for seed in (0, 2):
+        (tmp_path / "maps" / f"{seed}.png").write_bytes(b"no picture")
+    assert_told(satchel("export", tmp_path / "maps", "--out", tmp_path / "none.json"), "No masks", "could be read")
+    assert not (tmp_path / "none.json").exists()
+
+
+def test_pictures_are_exported_by_their_names_in_the_data_set(satchel, parts, tmp_path):
+    (tmp_path / "photos").mkdir()
+    for seed in range(4):
+        Image.new("RGB", (32, 32)).save(tmp_path / "photos" / f"{seed}.jpg")
+    label_maps.write(tmp_path / "maps", [(f"{seed}.jpg", draw(seed)[1]) for seed in (1, 3, 7)])
+    words = ("export", tmp_path / "maps", "--out", tmp_path / "out.json")
+    assert satchel(*words).code == 0
+    assert "1.jpg" not in open_segments(tmp_path / "out.json")
+    assert satchel(*words, "--data", tmp_path / "photos").code == 0
+    assert sorted(open_segments(tmp_path / "out.json")) == ["1.jpg", "3.jpg"]
+    assert_told(satchel(*words, "--data", parts / "missing"), "missing")
+    (tmp_path / "others").mkdir()
+    Image.new("RGB", (32, 32)).save(tmp_path / "others" / "8.jpg")
+    assert_told(satchel(*words, "--data", tmp_path / "others"), "No masks", "are of a picture of")
 
 
 def test_what_cannot_be_exported(satchel, parts, tmp_path):

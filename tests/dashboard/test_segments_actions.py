@@ -137,6 +137,17 @@ def test_an_export_ends_in_an_archive_or_a_sentence(form: str, tmp_path: Path, m
         assert told.actions.export("one", "", form)[told.w.export_status] == ""
     folders = list(tmp_path.glob("satchel-segments-*"))
     assert [path.name for folder in folders for path in folder.iterdir()] == ["segments.zip"]
+    readable = segments_actions.current
+
+    def current(item: Item, store: Store) -> Any:
+        if item.id == one.work.data.items[1].id:
+            raise UserError("It is damaged.")
+        return readable(item, store)
+
+    monkeypatch.setattr(segments_actions, "current", current)
+    status = told.actions.export("one", "", form)
+    assert "Left out: 1.png: It is damaged." in status[told.w.export_status]
+    assert status[told.w.file]["visible"]
 
     def full(*args: Any) -> None:
         raise OSError(28, "No space left on device")

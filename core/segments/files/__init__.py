@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,12 @@ from core.segments.segments import Segments
 
 __all__ = ["WRITERS", "SegmentFiles", "match", "open_segments", "read_label_map", "read_names", "write_segments"]
 
-WRITERS = {"coco": coco.write, "label-maps": label_maps.write, "folders": mask_folders.write}
+WRITERS = {
+    "coco": coco.write,
+    "coco-polygons": partial(coco.write, form="polygons"),
+    "label-maps": label_maps.write,
+    "folders": mask_folders.write,
+}
 ANNOTATION_SUFFIXES = (".json", ".xml")
 STORE_NAMES = "names"
 
