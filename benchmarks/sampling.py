@@ -44,11 +44,14 @@ FIRST_ROUND = "insertion-deletion:insertion_fill=blur,deletion_fill=black"
 FAITHFULNESS = "insertion-deletion:insertion_fill=mean,deletion_fill=black"  # blur is what suppression fades to
 
 # in the comparison; the sweep tries more widths of noise instead of the signed forms
-BASELINES = (
-    "gradient",
+NOISE = (
     "smoothgrad:samples={n}",
     "smoothgrad:samples={n},sigma=0.08",
     "smoothgrad:samples={n},reduction=variance",
+)
+BASELINES = (
+    "gradient",
+    *NOISE,
     "integrated-gradients:samples={n}",
     "integrated-gradients:samples={n},reduction=absolute",
     "expected-gradients:samples={n}",
@@ -314,6 +317,7 @@ def main() -> None:
     parser.add_argument("--data", choices=("imagenet100", "imagenette"), default="imagenet100")
     parser.add_argument("--pictures", type=int, default=50)
     parser.add_argument("--samples", type=int, default=32)
+    parser.add_argument("--noise-only", action="store_true", help="compare with samplers of noise alone")
     parser.add_argument("--suppression", default="suppression:samples={n}", help="the setting that is compared")
     given = parser.parse_args()
     if given.part in ("table", "plot"):
@@ -329,7 +333,8 @@ def main() -> None:
         if given.part == "sanity"
         else [FIRST_ROUND if given.part == "sweep" else FAITHFULNESS, "certainty"]
     )
-    groups = (ROUNDS[given.part],) if given.part in ROUNDS else (BASELINES, (given.suppression,))
+    against = NOISE if given.noise_only else BASELINES
+    groups = (ROUNDS[given.part],) if given.part in ROUNDS else (against, (given.suppression,))
     filled = [[text.format(n=given.samples) for text in group] for group in groups]
     for model in given.model or MODELS:
         run(f"{given.part}-{given.data}", model, data, filled, metrics)

@@ -42,7 +42,7 @@ class Suppression(Sampler):
 
     operator: str = "gain"
     cell: int = 16
-    keep: float = 0.0
+    keep: float = 0.2
     contrast: bool = False
 
     def visit(self, draw: Draw) -> Tensor:

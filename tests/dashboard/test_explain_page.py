@@ -305,7 +305,7 @@ def test_a_picture_can_be_removed_and_a_reload_keeps_the_rest(visit: Visit, tmp_
     open_explain(tab)
     visit.errors.clear()  # Gradio logs the streams that the reload cut
     wait_for_state(tab, "gradient", "finished")
-    assert tab.locator(".strip li").count() == 3
+    tab.wait_for_function("document.querySelectorAll('.strip li').length === 3")  # painted on its own
     assert tab.locator("#explainers input:checked").count() == 1
 
 
