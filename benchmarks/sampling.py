@@ -130,11 +130,6 @@ THIRD = (
             "pixel,keep=0.7,contrast=no,noise=0.08,fill=blur",
             "patch,cell=2,keep=0.5,contrast=no,noise=0.05,fill=mean",
             "patch,cell=2,keep=0.5,contrast=no,noise=0.05,fill=blur",
-            "grain,cell=16,keep=0,contrast=no,noise=0.05,fill=blur",
-            "grain,cell=16,keep=0.3,contrast=no,noise=0.05,fill=blur",
-            "grain,cell=16,keep=0.5,contrast=no,noise=0.05,fill=blur",
-            "grain,cell=16,keep=0.5,contrast=no,noise=0,fill=blur",
-            "grain,cell=16,keep=0.7,contrast=no,noise=0.05,fill=blur",
         )
     ),
     "smoothgrad:samples=128,sigma=0.08",

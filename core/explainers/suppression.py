@@ -15,7 +15,7 @@ from torch import Tensor
 
 from core.explainers.samplers import Chain, Draw, Noise, Sampler
 
-OPERATORS = ("field", "multiscale", "gain", "patch", "pixel", "grain", "lowpass")
+OPERATORS = ("field", "multiscale", "gain", "patch", "pixel", "lowpass")
 OCTAVES = 3
 # what the sweep on real photos chose, with the defaults below (docs/sampling.md)
 NOISE = 0.05
@@ -31,7 +31,6 @@ class Suppression(Sampler):
     "gain": one gain U(keep, 1) a cell of a grid with random offset, with hard edges.
     "patch": whole cells of such a grid kept or dropped, at a keep-rate drawn from U(keep, 1) for each sample.
     "pixel": single pixels kept or dropped in the same way.
-    "grain": "gain" times "pixel".
     "lowpass": the finest details go: a smooth cut-off, log-uniform between a cell's frequency and the pixels' own.
 
     Attributes:
@@ -63,17 +62,12 @@ class Suppression(Sampler):
             fields = [self._field(draw, self.cell << octave, use=f"octave{octave}") for octave in range(OCTAVES)]
             return torch.stack(fields).mean(0)
         if self.operator == "gain":
-            return self._gains(draw)
+            return _hard_cells(draw, self._scaled(draw.uniform(*_grid(draw, self.cell))), self.cell)
         rate = self._scaled(draw.uniform(1, use="rate")).view(-1, 1, 1)
         if self.operator == "patch":
             kept = (draw.uniform(*_grid(draw, self.cell)) < rate).to(draw.images.dtype)
             return _hard_cells(draw, kept, self.cell)
-        use = "pixel" if self.operator == "grain" else ""
-        kept = (draw.uniform(*draw.images.shape[-2:], use=use) < rate).to(draw.images.dtype).unsqueeze(1)
-        return self._gains(draw) * kept if self.operator == "grain" else kept
-
-    def _gains(self, draw: Draw) -> Tensor:
-        return _hard_cells(draw, self._scaled(draw.uniform(*_grid(draw, self.cell))), self.cell)
+        return (draw.uniform(*draw.images.shape[-2:]) < rate).to(draw.images.dtype).unsqueeze(1)
 
     def _scaled(self, draws: Tensor) -> Tensor:
         return self.keep + (1 - self.keep) * draws
