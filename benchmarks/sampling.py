@@ -328,8 +328,8 @@ def main() -> None:
         if given.part == "sanity"
         else [FIRST_ROUND if given.part == "sweep" else FAITHFULNESS, "certainty"]
     )
-    against = NOISE if given.noise_only else BASELINES
-    groups = (ROUNDS[given.part],) if given.part in ROUNDS else (against, (given.suppression,))
+    compared = ((*NOISE, given.suppression),) if given.noise_only else (BASELINES, (given.suppression,))
+    groups = (ROUNDS[given.part],) if given.part in ROUNDS else compared
     filled = [[text.format(n=given.samples) for text in group] for group in groups]
     for model in given.model or MODELS:
         run(f"{given.part}-{given.data}", model, data, filled, metrics)
