@@ -1,6 +1,6 @@
 """How well a SAM cuts: held-out rendered birds, and real cells and skin lesions that the compact one was never shown.
 
-    uv run python benchmarks/sam.py [birds] [wbc] [ph2] [speed] [memory] [--sam compact] [--pictures N]
+    uv run python benchmarks/sam.py [birds] [wbc] [ph2] [speed] [memory] [--sam compact] [--points N] [--pictures N]
 
 On birds: one click at the centre of every part, and everything-mode. On cells (a click in the nucleus, a box round the
 cell) and lesions (a box round the lesion) it is compared, picture by picture, with what a box gives for nothing: all of
@@ -258,7 +258,12 @@ def measure_memory(sam: Sam, count: int, parameters: EverythingParameters) -> di
                 peaks.append(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
                 print(f"\rmemory {index + 1}/{count}: {peaks[-1]} MB".ljust(40), end="", flush=True)
     print()
-    return {"aim": "flat over 1,000 pictures", "pictures": count, "peak_mb": peaks}
+    return {
+        "aim": "flat over 1,000 pictures",
+        "pictures": count,
+        "parameters": parameters.to_dict(),
+        "peak_mb": peaks,
+    }
 
 
 def main() -> None:
@@ -266,6 +271,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all but memory if none is named")
     parser.add_argument("--sam", default="compact", help="spec of the SAM")
     parser.add_argument("--pictures", type=int, help="at most so many of each part")
+    parser.add_argument("--points", type=int, help="of everything-mode, a side; the SAM's own default if not given")
     parser.add_argument("--threads", type=int, help="of torch")
     parser.add_argument("--out", type=Path, default=RESULT)
     given = parser.parse_args()
@@ -274,7 +280,7 @@ def main() -> None:
         parser.error(f"there is no part {unknown.pop()!r}")
     if given.threads:
         torch.set_num_threads(given.threads)
-    parameters = usual_parameters(given.sam)()
+    parameters = usual_parameters(given.sam).parse({} if given.points is None else {"points": given.points})
     results = json.loads(given.out.read_text()) if given.out.is_file() else {}
     with tempfile.TemporaryDirectory() as folder:
         sam = open_sam(given.sam, cache=EmbeddingCache(folder))

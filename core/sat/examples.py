@@ -23,7 +23,7 @@ PASTES_A_CELL = 3
 def save_picture(path: Path, image: Tensor) -> None:
     """[3, H, W] in [0, 1] -> JPEG."""
     array = (image.clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).cpu().numpy()
-    Image.fromarray(array).save(path, quality=80)  # a report has over a thousand
+    Image.fromarray(array).save(path, quality=70, optimize=True)  # a report has over a thousand
 
 
 def save_map(path: Path, values: Tensor) -> float:

@@ -14,7 +14,7 @@ from core.demo.sam_lessons import lesson
 from core.demo.sam_loss import answer_loss, assign, dice, entropy, mask_loss, overlap
 from core.demo.sam_passes import WHOLE, Window, answer, correcting_click, encode, positions, prompts_of
 from core.demo.sam_pictures import KEPT, picture
-from core.demo.train_sam import LANES, Lessons, Run, Settings, Stage, _by_sort, endless, examine, train
+from core.demo.train_sam import LANES, Lessons, Run, Settings, Stage, _by_sort, endless, examine, stages, train
 from core.segments.sam.checkpoints import load_sam
 from core.segments.sam.compact import Shape, build
 
@@ -189,6 +189,12 @@ def test_the_rate_rises_and_falls_and_the_side_grows():
     assert rates[2:] == sorted(rates[2:], reverse=True)
     assert [settings.tilt_at(part) for part in (0, 0.5, 1)] == pytest.approx([0.4, 0.6, 0.8])
     assert [settings.stage(part).side for part in (0, 0.29, 0.3, 1.0)] == [32, 32, 64, 64]
+
+
+def test_stages_by_text():
+    assert stages("0.5:32:2:0,1:64:1:2") == (Stage(0.5, 32, 2, 0), Stage(1.0, 64, 1, 2))
+    with pytest.raises(ValueError, match="values to unpack"):
+        stages("0.5:32")
 
 
 def test_clicks_and_boxes_are_asked_apart():
