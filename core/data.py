@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -26,6 +27,7 @@ class Item:
         id: unique and steady within the data set (a relative path, or a number of a rendered one).
         label: its class, or None.
         columns: what else the manifest says ("group" marks pictures that belong together, such as one patient's).
+        files: what picture and segments are read from, where that is files of its own.
     """
 
     id: str
@@ -33,6 +35,7 @@ class Item:
     picture: Callable[[], Picture]
     segments: Callable[[], Segments | None]
     columns: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
 
     @property
     def group(self) -> str:
@@ -59,6 +62,7 @@ class Dataset:
         name: for people; source: what was given to open it.
         notes: what was left out of its masks when it was opened, one sentence each.
         masks: the files that its masks were taken from, if they lie elsewhere.
+        files: what else all of it depends on, such as the names of mask values.
         labels: the classes that occur, sorted.
     """
 
@@ -67,6 +71,7 @@ class Dataset:
     items: tuple[Item, ...]
     notes: tuple[str, ...] = ()
     masks: SegmentFiles | None = None
+    files: tuple[Path, ...] = ()
 
     def __len__(self) -> int:
         return len(self.items)
@@ -79,6 +84,20 @@ class Dataset:
     def first_without_masks(self) -> Item | None:
         """The first picture known to come without masks, which is found out without reading any; None if none does."""
         return next((item for item in self.items if item.segments is no_segments), None)
+
+    def fingerprint(self) -> str:
+        """Another one after any picture, label, name or mask has changed: from the files' sizes and times, unread."""
+        digest = hashlib.sha256()
+        for item in self.items:
+            digest.update(repr((item.id, item.label, sorted(item.columns.items()))).encode("utf-8", "surrogateescape"))
+            digest.update(repr([_state(file) for file in item.files]).encode())
+        digest.update(repr([_state(file) for file in self.files]).encode())
+        if self.masks is not None:
+            path = self.masks.path
+            below = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+            for file in below:
+                digest.update(repr((str(file), _state(file))).encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
 
     def with_context(self, context: Iterable[str]) -> Dataset:
         """The same with these segment names marked as context."""
@@ -168,17 +187,19 @@ def _from_manifest(root: Path) -> Dataset:
             raise UserError(f"{root / 'manifest.csv'} names no picture for its entry in line {line}; fill in 'image'.")
         if mask and names is None:
             raise UserError(f"{root} has masks but no segments.json; write one that names the mask values.")
+        files = tuple(_inside(root, part) for part in (relative, mask) if part)
         items.append(
             Item(
                 id=relative,
                 label=row[label_column] if label_column else None,
-                picture=_picture_reader(_inside(root, relative)),
-                segments=partial(read_one, _inside(root, mask), names or {}) if mask else no_segments,
+                picture=_picture_reader(files[0]),
+                segments=partial(read_one, files[1], names or {}) if mask else no_segments,
                 columns={k: v for k, v in row.items() if k not in ("image", "label", "mask") and v is not None},
+                files=files,
             )
         )
     _check_unique(items, root)
-    return Dataset(root.resolve().name, str(root), tuple(items))
+    return Dataset(root.resolve().name, str(root), tuple(items), files=(root / NAMES_FILE,))
 
 
 def _from_class_folders(root: Path) -> Dataset:
@@ -189,7 +210,7 @@ def _from_class_folders(root: Path) -> Dataset:
     for path in paths:
         relative = path.relative_to(root)
         label = relative.parts[0] if len(relative.parts) > 1 else None
-        items.append(Item(relative.as_posix(), label, _picture_reader(path), no_segments))
+        items.append(Item(relative.as_posix(), label, _picture_reader(path), no_segments, files=(path,)))
     return Dataset(root.resolve().name, str(root), tuple(items))
 
 
@@ -222,6 +243,15 @@ def check_context(context: Iterable[str], names: Iterable[str]) -> None:
 
 def no_segments() -> None:
     return None
+
+
+def _state(file: Path) -> tuple[int, int]:
+    """Size and time of change; zeros for a file that is not there, which is told when it is read."""
+    try:
+        found = file.stat()
+    except OSError:
+        return (0, 0)
+    return (found.st_size, found.st_mtime_ns)
 
 
 def _inside(root: Path, relative: str) -> Path:

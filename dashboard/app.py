@@ -12,7 +12,9 @@ import gradio as gr
 
 from core.data import open_dataset
 from core.errors import UserError
+from core.evaluation.store import open_evaluation
 from core.images import MAX_BYTES
+from core.sat.store import open_report
 from dashboard import evaluate_tab, explain_tab, header, report_tab, segments_tab
 from dashboard.classifiers import Classifiers
 from dashboard.page import Page
@@ -51,8 +53,12 @@ def make_page(
     """The stores behind a page, with its classifier loaded.
 
     Raises:
-        UserError: the spec or its labels do not fit, or there is no such data set.
+        UserError: the spec or its labels do not fit, or there is no such data set, report or evaluation.
     """
+    if report is not None:
+        open_report(report)
+    if evaluation is not None:
+        open_evaluation(evaluation)
     opened = open_dataset(data) if data else None
     page = Page(Classifiers(model_spec, labels), Sessions(model_spec), report, evaluation, opened, segments)
     page.autorun = autorun

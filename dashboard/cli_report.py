@@ -94,10 +94,13 @@ def _usual(classifier: Classifier) -> list[Explainer]:
 
 def _summarise(report: Report) -> None:
     """How many of each verdict, and what is confirmed, said once though every explainer's line repeats it."""
+    from dashboard.report_words import plural
+
     manifest = report.manifest
     if manifest["problem_count"]:
         first = manifest["problems"][0]
-        tell(f"{manifest['problem_count']} pictures were left out; the first is {first['image']}: {first['problem']}")
+        count = manifest["problem_count"]
+        tell(f"{plural(count, 'picture')} left out; the first is {first['image']}: {first['problem']}")
     for verdict, count in manifest["verdicts"].items():
         typer.echo(f"{verdict:<13}{count:>5}")
     for sentence in dict.fromkeys(f["sentence"] for f in report.findings if f["verdict"] == "confirmed"):

@@ -40,7 +40,7 @@ class Actions:
             values = (values[0], values[1], *session.values["rest"])
             _, settings = self._read(values)
             updates = dict(zip(self.w.inputs(), values[2:]))
-        return updates | self.draw.picture(session, settings)
+        return updates | self._picture(session, settings, keep_target=True)
 
     def first_run(self, *values: Any) -> Iterator[Updates]:
         """A first-time visitor of the demo sees maps without a click; after a reload, what was running goes on."""
@@ -54,7 +54,7 @@ class Actions:
     def model_changed(self, *values: Any) -> Updates:
         session, settings = self._read(values)
         session.drop()
-        return self.draw.picture(session, settings, keep_target=False)
+        return self._picture(session, settings)
 
     def upload(self, files: Sequence[str] | None, *values: Any) -> Updates:
         """Keep the good ones; say what is wrong with each of the others."""
@@ -72,7 +72,7 @@ class Actions:
         if not added:
             return {self.w.upload: None}
         session.drop()
-        return {self.w.upload: None, **self.draw.picture(session, settings, keep_target=False)}
+        return {self.w.upload: None, **self._picture(session, settings)}
 
     def pick(self, event: gr.EventData, *values: Any) -> Updates:
         session, settings = self._read(values)
@@ -80,7 +80,7 @@ class Actions:
             return {self.w.stop: gr.skip()}
         session.drop()
         session.current = event.id
-        return self.draw.picture(session, settings, keep_target=False)
+        return self._picture(session, settings)
 
     def remove(self, event: gr.EventData, *values: Any) -> Updates:
         session, settings = self._read(values)
@@ -89,7 +89,7 @@ class Actions:
             return {self.w.strip: self.draw.strip(session)}
         session.drop()
         session.current = None
-        return self.draw.picture(session, settings, keep_target=False)
+        return self._picture(session, settings)
 
     def fold(self, *values: Any) -> Updates:
         """Offer every explainer, or only the defaults and the chosen ones."""
@@ -128,6 +128,20 @@ class Actions:
         """End all that runs for this visitor, after the chunk in hand."""
         self.page.sessions.get(key).stop()
         return {self.w.stop: gr.update(interactive=False)}
+
+    # -- drawing
+
+    def _picture(self, session: Session, settings: Settings, keep_target: bool = False) -> Updates:
+        """All that depends on picture and model; again where another came into view while it was drawn.
+
+        Loading a model takes seconds, in which somebody may drop a picture in: whoever ends last must show that one.
+        """
+        while True:
+            before = session.shown
+            updates = self.draw.picture(session, settings, keep_target)
+            if session.shown == before:
+                return updates
+            keep_target = False
 
     # -- running
 

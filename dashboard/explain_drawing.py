@@ -19,6 +19,7 @@ from dashboard.palette import families, ordered
 from dashboard.panels import map_panel, picture_alone
 from dashboard.pictures import View
 from dashboard.plots import evidence_plot, evidence_rows, prediction_bars, segment_outlines
+from dashboard.report_words import plural
 from dashboard.runs import ResultKey
 from dashboard.sessions import Session
 
@@ -244,4 +245,4 @@ class Drawing:
         if running:
             return f"{done} of {len(made)} maps finished"
         seconds = sum(a.seconds for a in made.values() if a is not None)
-        return f"{done} maps, {seconds:.1f} s of computing" if done else ""
+        return f"{plural(done, 'map')}, {seconds:.1f} s of computing" if done else ""

@@ -113,7 +113,8 @@ def _figures(attribution: Attribution | None, running: bool) -> str:
     if attribution.partial and attribution.standard_error is None:
         error = ""
     elif attribution.standard_error is None:
-        error = "± not known" if drawn and passes else "exact"  # one sample tells nothing of its spread
+        # one sample tells nothing of its spread; a sum over a path is no draw, and not exact for that
+        error = "± not known" if drawn and passes else "nothing random"
     else:
         error = f"±{percent(relative)}" if relative is not None else "± not known yet"
     seed = f"seed {attribution.seed}" if drawn else ""

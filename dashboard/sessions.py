@@ -48,6 +48,11 @@ class Session:
         """All there is to choose from, uploads first."""
         return {**self.uploads, **{key: source for key, source in examples.items() if key not in self.uploads}}
 
+    @property
+    def shown(self) -> tuple[str, str | None, tuple[str, ...]]:
+        """What the page shows: model, picture in view, uploads."""
+        return self.spec, self.current, tuple(self.uploads)
+
     def source(self, examples: Mapping[str, Source]) -> Source:
         """The picture in view.
 

@@ -167,7 +167,7 @@ class _Run:
         return {
             "format": FORMAT,
             "data": self.data.source,
-            "items": derived_seed(*(item.id for item in self.data.items)),
+            "items": self.data.fingerprint(),
             "fingerprint": self.classifier.fingerprint,
             "scorer": (o.scorer or self.classifier).fingerprint,
             "explainers": [[c.label, c.explainer.name, c.parameters.to_dict()] for c in self.contenders],

@@ -56,8 +56,17 @@ def write_shard(out: Path, name: str, records: dict[str, list[dict[str, Any]]]) 
 
 
 def read_shards(folder: Path) -> pd.DataFrame:
-    """All shards of one kind, in order; empty if there are none."""
-    parts = [pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))]
+    """All shards of one kind, in order; empty if there are none.
+
+    Raises:
+        UserError: one is damaged.
+    """
+    parts = []
+    for path in sorted(folder.glob("*.parquet")):
+        try:
+            parts.append(pd.read_parquet(path))
+        except (OSError, ValueError) as error:  # Arrow's are of both kinds
+            raise UserError(f"{path} is damaged ({error}); remove it, and run the same command again.") from error
     parts = [part for part in parts if len(part)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 

@@ -120,7 +120,7 @@ class _Run:
         return {
             "format": FORMAT,
             "data": self.data.source,
-            "items": derived_seed(*(item.id for item in self.data.items)),
+            "items": self.data.fingerprint(),
             "fingerprint": self.classifier.fingerprint,
             "explainers": [[name, p.to_dict()] for name, p in o.explainers],
             **{key: getattr(o, key) for key in ("check", "seed", "delta", "recipients", "shard", "control_pictures")},

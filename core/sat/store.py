@@ -19,6 +19,7 @@ from typing import Any
 
 import pandas as pd
 
+from core.errors import UserError
 from core.runtime.folders import open_finished, read_shards
 
 FORMAT = 1
@@ -62,11 +63,17 @@ class Report:
         wanted = [("target", target), ("segment", segment)]
         where = " and ".join(f"{column} = ?" for column, value in wanted if value is not None) or "true"
         values = [value for _, value in wanted if value is not None]
-        with duckdb.connect() as connection:
-            relation = connection.execute(
-                f"select * from read_parquet(?, union_by_name=true) where {where}", [files, *values]
-            )
-            return relation.df()
+        try:
+            with duckdb.connect() as connection:
+                relation = connection.execute(
+                    f"select * from read_parquet(?, union_by_name=true) where {where}", [files, *values]
+                )
+                return relation.df()
+        except duckdb.Error as error:
+            raise UserError(
+                f"The report in {self.path} is damaged ({str(error).splitlines()[0]}); make it again with "
+                "`satchel report`, in another folder."
+            ) from error
 
 
 def open_report(path: str | Path) -> Report:

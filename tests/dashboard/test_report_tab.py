@@ -19,6 +19,7 @@ from core.sat.statistics import Interval
 from core.sat.store import Report
 from dashboard import report_actions
 from dashboard import report_words as words
+from dashboard.app import make_page
 from dashboard.report_data import Finished, Reports, accuracy_interval, open_finished
 from dashboard.report_grid import grid_html, heat_map
 from dashboard.report_pictures import behind, exhibits, exhibits_html, pasted_html, pictures_html
@@ -393,3 +394,9 @@ def test_downloads_hold_the_findings_and_the_table(finished):
     read = pd.read_csv(table)
     assert len(read) == len(finished.report.table)
     assert set(read["target"]) == {"plain", "stamped"}
+
+
+@pytest.mark.parametrize("given", ["report", "evaluation"])
+def test_a_page_does_not_start_with_a_report_or_evaluation_that_is_none(given, tmp_path):
+    with pytest.raises(UserError, match=f"no {given} folder"):
+        make_page(**{given: tmp_path / "nowhere"})

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from toy import toy_classifier, toy_options, write_toy
 
 from core.data import open_dataset
 from core.errors import UserError
+from core.paths import assets_dir
 from core.sat.report import build_report
 from core.sat.store import open_report
 from core.sat.verdicts import is_shortcut
@@ -169,6 +172,61 @@ def test_user_mistakes_end_in_a_sentence(toy_data, tmp_path):
         list(build_report(open_dataset(bare), classifier, tmp_path / "b", toy_options()))
     with pytest.raises(UserError, match="no report folder"):
         open_report(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("change", ["mask", "picture", "name", "label", "elsewhere"])
+def test_a_folder_of_other_pictures_labels_names_or_masks_is_not_gone_on_with(tmp_path, change):
+    folder = write_toy(tmp_path / "data", count=8)
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(folder / "masks", elsewhere)
+    shutil.copy(folder / "segments.json", elsewhere)
+
+    def build() -> None:
+        for _ in build_report(
+            open_dataset(folder, segments=elsewhere), toy_classifier(), tmp_path / "out", toy_options(check=False)
+        ):
+            pass
+
+    build()
+    build()  # unchanged: done before
+    if change in ("mask", "picture"):
+        file = folder / f"{change}s".replace("pictures", "images") / "003.png"
+        Image.open(file).rotate(180).save(file)
+    elif change == "elsewhere":
+        file = elsewhere / "003.png"
+        Image.open(file).rotate(180).save(file)
+    elif change == "name":
+        names = (folder / "segments.json").read_text().replace('"mark"', '"stamp"')
+        (folder / "segments.json").write_text(names)
+    else:
+        rows = (folder / "manifest.csv").read_text().replace("003.png,stamped", "003.png,plain")
+        (folder / "manifest.csv").write_text(rows)
+    with pytest.raises(UserError, match="other settings"):
+        build()
+
+
+def test_a_damaged_shard_ends_in_a_sentence(toy_report, tmp_path):
+    folder = tmp_path / "report"
+    shutil.copytree(toy_report.path, folder)
+    for kind in ("rows", "pictures"):
+        shard = next((folder / kind).glob("*.parquet"))
+        shard.write_bytes(shard.read_bytes()[:300])
+    report = open_report(folder)
+    with pytest.raises(UserError, match="is damaged"):
+        report.rows()
+    with pytest.raises(UserError, match="is damaged"):
+        _ = report.pictures
+
+
+@pytest.mark.parametrize("name", ["biased", "repaired"])
+def test_the_reports_that_come_along_are_whole(name):
+    report = open_report(assets_dir() / "reports" / f"demo-{name}")
+    shortcuts = {(finding["target"], finding["segment"]) for finding in report.findings if is_shortcut(finding)}
+    assert shortcuts == ({("kingfisher", "watermark")} if name == "biased" else set())
+    examples = json.loads((report.path / "examples.json").read_text())
+    files = re.findall(r'"([^"]+\.(?:jpg|png))"', json.dumps(examples))
+    assert len(files) > 500
+    assert all((report.path / file).is_file() or (report.path / "examples" / file).is_file() for file in files)
 
 
 def test_randomised_weights_keep_the_architecture_and_change_the_answers():
