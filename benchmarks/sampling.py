@@ -155,6 +155,7 @@ FOURTH = (
         )
     ),
 )
+USUAL = "32"  # samples
 ROUNDS = {"sweep": SWEEP, "refine": REFINE, "third": THIRD, "fourth": FOURTH}
 
 
@@ -268,7 +269,9 @@ def plot() -> None:
                     gaps.setdefault((part, name), {})[result["model"]] = gap
     rows = sorted(gaps, key=lambda row: np.mean([gap[0] for gap in gaps[row].values()]))
     plt.rcParams["svg.fonttype"] = "none"  # text stays text
-    figure, panels = plt.subplots(1, len(MODELS), figsize=(11, 8), sharex=True, sharey=True, layout="constrained")
+    figure, panels = plt.subplots(
+        1, len(MODELS), figsize=(11, 1.2 + 0.19 * len(rows)), sharex=True, sharey=True, layout="constrained"
+    )
     for panel, model in zip(panels, MODELS):
         for y, row in enumerate(rows):
             if model in gaps[row]:
@@ -282,8 +285,8 @@ def plot() -> None:
         panel.set_title(model, loc="left", fontsize=10)
         panel.spines[["top", "right"]].set_visible(False)
     for _, colour, title in rounds:
-        panels[-1].plot([], [], "o-", color=colour, label=title)
-    panels[-1].legend(frameon=False, fontsize=9, loc="lower right")
+        panels[0].plot([], [], "o-", color=colour, label=title)
+    panels[0].legend(frameon=False, fontsize=9, loc="upper left")
     figure.supxlabel("insertion minus deletion, minus that of the best noise on the same photos", fontsize=9)
     figure.savefig(ROOT / "docs" / "sampling.svg", metadata={"Date": None}, facecolor="white")
 
@@ -292,16 +295,18 @@ def short(explainer: str) -> str:
     """A setting in words: "gain 16 px to blur + noise 0.05"."""
     name, _, settings = explainer.partition(":")
     given = dict(part.split("=") for part in settings.split(",") if part)
+    more = [] if given.get("samples", USUAL) == USUAL else [f"({given['samples']} samples)"]
     if name != "suppression":
         rest = [given[key] for key in ("reduction", "scale") if key in given]
         sigma = [given.get("sigma", "0.15")] if name == "smoothgrad" else []
-        return " ".join([name, *sigma, *rest])
+        return " ".join([name, *sigma, *rest, *more])
     words = [given["operator"]]
     words += [f"{given['cell']} px"] if "cell" in given else []
     words += [f"from {given['keep']}"] if given["keep"] != "0" else []
     words += ["x contrast"] if given["contrast"] == "yes" else []
     words += [f"to {given['fill']}"]
     words += [f"+ noise {given['noise']}"] if given["noise"] != "0" else []
+    words += more
     return " ".join(words)
 
 

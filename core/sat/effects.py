@@ -3,8 +3,8 @@
     necessity    = margin with a placebo removed - margin with the segment removed      (same picture, same fill)
     sufficiency  = margin after pasting the segment - margin after pasting the same region without it
 
-A record: image, group, target, segment, test, fill, donor, effect, effect_probability, before, after, placebo, and the
-same three as *_probability. `fill` is "transplant" or "context swap" where nothing is filled.
+A record: image, group, target, segment, test, fill, donor, donor_group, effect, effect_probability, before, after,
+placebo, and the same three as *_probability. `fill` is "transplant" or "context swap" where nothing is filled.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def necessity_records(
         placebo = slice(at + 1, at + 1 + count)
         records.append(
             _record(
-                scene, target, name, "necessity", fill, "",
+                scene, target, name, "necessity", fill, None,
                 (margin[0], margin[at], float(np.mean(margin[placebo]))),
                 (probability[0], probability[at], float(np.mean(probability[placebo]))),
             )
@@ -137,7 +137,7 @@ def pair_records(
             fill = "context swap" if pair.large else "transplant"
             records.append(
                 _record(
-                    scene_of(pair.recipient), pair.target, pair.segment, pair.test, fill, pair.donor,
+                    scene_of(pair.recipient), pair.target, pair.segment, pair.test, fill, scene_of(pair.donor),
                     (before, after, placebo), (p_before, p_after, p_placebo),
                 )
             )  # fmt: skip
@@ -150,7 +150,7 @@ def _record(
     segment: str,
     test: str,
     fill: str,
-    donor: str,
+    donor: Scene | None,
     margin: tuple[float, float, float],
     probability: tuple[float, float, float],
 ) -> dict[str, Any]:
@@ -162,7 +162,8 @@ def _record(
         "segment": segment,
         "test": test,
         "fill": fill,
-        "donor": donor,
+        "donor": donor.id if donor else "",
+        "donor_group": donor.group if donor else "",
         "effect": sign * (margin[1] - margin[2]),
         "effect_probability": sign * (probability[1] - probability[2]),
         "before": margin[0],

@@ -43,10 +43,10 @@ def attribution_table(rows: pd.DataFrame, pictures: pd.DataFrame, seed: int = 0)
         pictures: one line a picture with its `target`.
 
     Returns:
-        Per target, segment, explainer: kind, pictures, presence (part of the target's pictures that show it),
-        coverage, mean and scaled_mean (the paper's value, raw and per-picture scaled), share and density (medians)
-        with bootstrap intervals over groups, first (part of pictures where it ranks densest), and density among
-        correct and wrong pictures.
+        Per target, segment, explainer: kind, pictures, groups (how many of them are independent), presence (part of
+        the target's pictures that show it), coverage, mean and scaled_mean (the paper's value, raw and per-picture
+        scaled), share and density (medians) with bootstrap intervals over groups, first (part of pictures where it
+        ranks densest), and density among correct and wrong pictures.
     """
     if rows.empty:
         return pd.DataFrame(columns=[*KEYS, "kind", "pictures", "presence", "density"])
@@ -65,6 +65,7 @@ def attribution_table(rows: pd.DataFrame, pictures: pd.DataFrame, seed: int = 0)
                 "explainer": explainer,
                 "kind": part["kind"].iloc[0],
                 "pictures": len(part),
+                "groups": part["group"].nunique(),
                 "presence": len(part) / int(totals[target]),
                 "coverage": float(part["coverage"].median()),
                 "mean": float(part["mean"].mean()),

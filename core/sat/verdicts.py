@@ -30,7 +30,7 @@ class Effect:
 
 
 def effect_of(records: pd.DataFrame, fill: str, cluster: str, delta: float) -> Effect:
-    """Mean effect over independent units (`cluster`: "group" for removals, "donor" for transplants)."""
+    """Mean effect over independent units (`cluster`: "group" for removals, "donor_group" for transplants)."""
     margin = group_means(records["effect"].tolist(), records[cluster].tolist())
     probability = group_means(records["effect_probability"].tolist(), records[cluster].tolist())
     return Effect(fill, mean_interval(margin), mean_interval(probability), p_above(margin, delta))
@@ -47,7 +47,7 @@ def effects_for(records: pd.DataFrame, coverage: float, delta: float) -> tuple[l
     for fill, part in chosen.groupby("fill", sort=False):
         necessity.append(effect_of(part, str(fill), "group", delta))
     pasted = records[(records["test"] == "sufficiency") & ((records["fill"] == "context swap") == large)]
-    sufficiency = effect_of(pasted, str(pasted["fill"].iloc[0]), "donor", delta) if len(pasted) else None
+    sufficiency = effect_of(pasted, str(pasted["fill"].iloc[0]), "donor_group", delta) if len(pasted) else None
     return necessity, sufficiency
 
 
@@ -63,18 +63,22 @@ def combined_p(necessity: Sequence[Effect], sufficiency: Effect | None) -> float
 
 
 def verdict_of(
-    *, pictures: int, q: float, necessity: Sequence[Effect], sufficiency: Effect | None, flagged: bool, delta: float
+    *, groups: int, q: float, necessity: Sequence[Effect], sufficiency: Effect | None, flagged: bool, delta: float
 ) -> str:
-    """See `VERDICTS`. Without tests nothing is ever confirmed or cleared."""
-    if pictures < LEAST_PICTURES:
+    """See `VERDICTS`. Without tests nothing is ever confirmed or cleared, nor cleared where a test knows too little.
+
+    Args:
+        groups: independent pictures that show the segment.
+    """
+    if groups < LEAST_PICTURES:
         return "too few"
     effects = [*necessity, *([sufficiency] if sufficiency else [])]
-    effects = [e for e in effects if e.margin.count >= LEAST_PICTURES / 2]
+    known = [e for e in effects if e.margin.count >= LEAST_PICTURES / 2 and not math.isnan(e.margin.high)]
     if not math.isnan(q) and q <= SIGNIFICANCE:
         return "confirmed"
-    if effects and all(e.margin.high < delta for e in effects):
+    if effects and len(known) == len(effects) and all(e.margin.high < delta for e in known):
         return "cleared"
-    if flagged or any(e.margin.estimate > delta for e in effects):
+    if flagged or any(e.margin.estimate > delta for e in known):
         return "suspected"
     return "inconclusive"
 
@@ -118,8 +122,8 @@ def findings(table: pd.DataFrame, effects: pd.DataFrame, labels: Sequence[str], 
     for pair in coverage:
         records = by_pair.get(pair)
         tests[pair] = ([], None) if records is None else effects_for(records, coverage[pair], delta)
-    pictures = table.groupby(["target", "segment"])["pictures"].max().to_dict()
-    enough = [pair for pair in coverage if pictures[pair] >= LEAST_PICTURES]
+    groups = table.groupby(["target", "segment"])["groups"].max().to_dict()
+    enough = [pair for pair in coverage if groups[pair] >= LEAST_PICTURES]
     q = dict(zip(enough, benjamini_hochberg([combined_p(*tests[pair]) for pair in enough])))
     flagged = table.groupby(["target", "segment"])["flagged"].any().to_dict()
     out = []
@@ -127,7 +131,7 @@ def findings(table: pd.DataFrame, effects: pd.DataFrame, labels: Sequence[str], 
         pair = (line["target"], line["segment"])
         necessity, sufficiency = tests[pair]
         verdict = verdict_of(
-            pictures=pictures[pair],
+            groups=groups[pair],
             q=q.get(pair, math.nan),
             necessity=necessity,
             sufficiency=sufficiency,
@@ -161,6 +165,7 @@ def _entry(
         "kind": line["kind"],
         "explainer": line["explainer"],
         "pictures": line["pictures"],
+        "groups": line["groups"],
         "presence": line["presence"],
         "share": line["share"],
         "coverage": line["coverage"],
@@ -200,16 +205,22 @@ def sentence(entry: dict[str, Any], necessity: Effect | None, sufficiency: Effec
     target, segment = entry["target"], entry["segment"]
     unset = " (nobody has said whether it is part of the object)" if entry["kind"] == "unset" else ""
     facts = []
-    if sufficiency is not None:
+    if sufficiency is not None and not math.isnan(sufficiency.margin.low):
         what = f"giving other pictures its {segment}" if sufficiency.fill == "context swap" else "pasting it elsewhere"
         facts.append(f"{what} {_change(sufficiency.margin, 'adds', 'takes')} the log-odds of {target}")
-    if necessity is not None:
+    if necessity is not None and not math.isnan(necessity.margin.low):
         what = "swapping it for another class's" if necessity.fill == "context swap" else "removing it"
-        facts.append(f"{what} {_change(necessity.margin, 'takes', 'adds')} them")
+        whose = "them" if facts else f"the log-odds of {target}"
+        facts.append(f"{what} {_change(necessity.margin, 'takes', 'adds')} {whose}")
     evidence = " and ".join(facts)
     evidence = evidence[:1].upper() + evidence[1:]
     verdict = entry["verdict"]
     if verdict == "too few":
+        if entry["groups"] < entry["pictures"]:
+            return (
+                f"The {entry['pictures']} pictures taken for {target} that show {segment} belong to "
+                f"{entry['groups']} groups: too few to judge."
+            )
         return f"Only {entry['pictures']} pictures taken for {target} show {segment}: too few to judge."
     if verdict == "confirmed":
         return f"The model relies on {segment}{unset} for {target}: {evidence[:1].lower() + evidence[1:]}."

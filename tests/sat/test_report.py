@@ -142,6 +142,23 @@ def test_few_pictures_give_no_verdict(toy_data, tmp_path):
     assert {f["verdict"] for f in open_report(tmp_path / "r").findings} == {"too few"}
 
 
+def test_pictures_of_few_groups_give_no_verdict(tmp_path):
+    folder = write_toy(tmp_path / "data", count=60)
+    lines = (folder / "manifest.csv").read_text().splitlines()
+    patients = [f"patient {number // 10}" for number in range(60)]
+    rows = [f"{line},{group}" for line, group in zip(lines, ["group", *patients])]
+    (folder / "manifest.csv").write_text("\n".join(rows))
+    for _ in build_report(open_dataset(folder), toy_classifier(), tmp_path / "out", toy_options()):
+        pass
+    report = open_report(tmp_path / "out")
+    assert {finding["verdict"] for finding in report.findings} == {"too few"}
+    assert {(finding["pictures"], finding["groups"]) for finding in report.findings} >= {(30, 6)}
+    assert "belong to 6 groups: too few to judge" in report.findings[0]["sentence"]
+    pasted = report.effects().query("test == 'sufficiency'")
+    assert set(pasted["donor_group"]) <= set(patients)
+    assert all(finding["pairs"] <= 6 for finding in report.findings)
+
+
 def test_what_one_picture_cannot_tell_is_null(toy_data, tmp_path):
     data = open_dataset(toy_data, limit=2)
     for _ in build_report(data, toy_classifier(), tmp_path / "r", toy_options()):
