@@ -54,7 +54,7 @@ def test_files_are_what_the_list_says(satchel, model, picture, tmp_path):
         "samples": 2,
         "operator": "gain",
         "cell": 32,
-        "keep": 0.0,
+        "keep": 0.2,
         "contrast": False,
         "noise": 0.05,
         "fill": "blur",
