@@ -252,9 +252,7 @@ def measure_memory(repeats: int) -> dict[str, Any]:
 
 
 def child_memory(name: str, samples: str) -> None:
-    """Print the peak in MiB; the chunk is fixed by the samples' own tuner, as in use."""
-    import resource
-
+    """Print the peak in MiB; the chunk is found by the samples' own tuner, as in use."""
     from core.attribution import get_explainer
     from core.images import read_picture
     from core.loading import load_classifier
@@ -263,7 +261,9 @@ def child_memory(name: str, samples: str) -> None:
     images = classifier.prepare(read_picture(photo())).tensor.unsqueeze(0)
     method = get_explainer(name)
     method.bind(classifier).explain(images, [1], method.parameters.parse({"samples": samples}))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    # not getrusage, which still counts the parent that this process was forked from
+    status = Path("/proc/self/status").read_text()
+    print(next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024)
 
 
 # --- GPU ----------------------------------------------------------------------------------------------------------

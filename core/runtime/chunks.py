@@ -14,7 +14,7 @@ from core.runtime.device import synchronise
 
 START = {"cpu": 4, "cuda": 32}
 # on a CPU larger ones are hardly faster, and memory grows with them
-LARGEST = {"cpu": 16, "cuda": 1024}
+LARGEST = {"cpu": 8, "cuda": 1024}
 
 
 class ChunkTuner:
