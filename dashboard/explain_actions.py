@@ -98,7 +98,13 @@ class Actions:
 
     def redraw(self, *values: Any) -> Iterator[Updates]:
         """Another target, scale, opacity or choice of explainers: nothing is computed."""
-        session, settings = self._read(values)
+        yield from self._redrawn(*self._read(values))
+
+    def look(self, *values: Any) -> Iterator[Updates]:
+        """The tab came into view. Nobody has changed anything, so that a first-time visitor's maps are still made."""
+        yield from self._redrawn(*self._read(values, remember=False))
+
+    def _redrawn(self, session: Session, settings: Settings) -> Iterator[Updates]:
         try:
             view = self.page.view(session)
         except UserError:
