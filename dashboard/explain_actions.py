@@ -98,13 +98,7 @@ class Actions:
 
     def redraw(self, *values: Any) -> Iterator[Updates]:
         """Another target, scale, opacity or choice of explainers: nothing is computed."""
-        yield from self._redrawn(*self._read(values))
-
-    def look(self, *values: Any) -> Iterator[Updates]:
-        """The tab came into view. Nobody has changed anything, so that a first-time visitor's maps are still made."""
-        yield from self._redrawn(*self._read(values, remember=False))
-
-    def _redrawn(self, session: Session, settings: Settings) -> Iterator[Updates]:
+        session, settings = self._read(values)
         try:
             view = self.page.view(session)
         except UserError:

@@ -152,7 +152,7 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
     w.seed.blur(act.redraw, settings, everything, **shared)
     w.opacity.release(act.redraw, settings, everything, trigger_mode="always_last", **shared)
     # names may have been given meanwhile
-    page.tabs["Explain"].select(act.look, settings, everything, **shared)
+    page.tabs["Explain"].select(act.redraw, settings, everything, **shared)
     w.explain.click(act.explain, settings, everything, **shared)
     opening.then(act.first_run, settings, everything, **shared)
     w.stop.click(act.stop, [page.key], [w.stop], queue=False, **quiet)

@@ -28,15 +28,3 @@ def test_a_picture_that_comes_into_view_while_another_is_drawn_is_shown_with_its
     assert drawn == [("example", True), ("upload", False)]
     assert actions._picture(session, settings, keep_target=True) == {"shown": "upload"}
     assert drawn[2:] == [("upload", True)]
-
-
-def test_a_look_at_the_tab_is_no_change_and_does_not_keep_a_first_visitor_from_maps() -> None:
-    session = Session("demo:biased", current="example")
-    actions = Actions.__new__(Actions)
-    actions.page = SimpleNamespace(sessions=SimpleNamespace(get=lambda key: session), view=lambda session: "view")
-    actions._settings = lambda values: "settings"
-    actions._settled = lambda session, settings, view: iter([(settings, view)])
-    assert list(actions.look("key", False, "target")) == [("settings", "view")]
-    assert (session.values, session.version) == ({}, 0)
-    assert list(actions.redraw("key", False, "target")) == [("settings", "view")]
-    assert session.values == {"rest": ("target",)}
