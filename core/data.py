@@ -13,6 +13,7 @@ import numpy as np
 
 from core.errors import UserError, closest
 from core.images import PICTURE_SUFFIXES, Picture, read_picture
+from core.runtime.fingerprints import file_state
 from core.segments import Segments, check_size
 from core.segments.files import SegmentFiles, match, open_segments
 from core.segments.files.label_maps import read_one
@@ -245,13 +246,12 @@ def no_segments() -> None:
     return None
 
 
-def _state(file: Path) -> tuple[int, int]:
-    """Size and time of change; zeros for a file that is not there, which is told when it is read."""
+def _state(file: Path) -> list[int]:
+    """As `file_state`; nothing for a file that is not there, which is told when it is read."""
     try:
-        found = file.stat()
+        return file_state(file)
     except OSError:
-        return (0, 0)
-    return (found.st_size, found.st_mtime_ns)
+        return []
 
 
 def _inside(root: Path, relative: str) -> Path:

@@ -39,9 +39,8 @@ if TYPE_CHECKING:
 HELD_OUT_SEED = 900_001
 HELD_OUT = 32
 USES = 8  # of each picture
-LANES = (
-    48  # lessons of one lane share their pictures; a multiple of the number of processes, so that each draws its own
-)
+# lessons of one lane share their pictures; a multiple of the number of processes, so that each draws its own
+LANES = 48
 
 
 @dataclass(frozen=True)
@@ -364,7 +363,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("assets/compact_sam.safetensors"))
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     parser.add_argument(
-        "--processes", type=int, default=2, help="that draw the pictures in the background; a divisor of 48"
+        "--processes", type=int, default=2, help=f"that draw the pictures in the background; a divisor of {LANES}"
     )
     parser.add_argument("--device", default="cpu")
     parser.add_argument(

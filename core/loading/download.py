@@ -19,6 +19,7 @@ from urllib.parse import urlparse
 import torch
 
 from core.errors import UserError
+from core.runtime.fingerprints import file_state
 
 BLOCK = 1 << 20
 TIMEOUT_SECONDS = 30.0
@@ -95,7 +96,7 @@ def _is_there(file: Path, sha256: str | None) -> bool:
         return file.is_file()
     try:
         known = json.loads(_checked(file).read_text(encoding="utf-8"))
-        if known["state"] == _state(file):
+        if known["state"] == file_state(file):
             return known["sha256"].startswith(sha256)
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not checked yet
@@ -107,17 +108,12 @@ def _is_there(file: Path, sha256: str | None) -> bool:
 
 def _remember(file: Path, digest: str) -> None:
     with suppress(OSError):  # a cache that is not ours to write to is checked each time
-        _checked(file).write_text(json.dumps({"sha256": digest, "state": _state(file)}), encoding="utf-8")
+        _checked(file).write_text(json.dumps({"sha256": digest, "state": file_state(file)}), encoding="utf-8")
 
 
 def _checked(file: Path) -> Path:
     """Beside a file, the hash that it had, and its state at that time."""
     return file.with_name(f"{file.name}.checked")
-
-
-def _state(file: Path) -> list[int]:
-    about = file.stat()
-    return [about.st_size, about.st_mtime_ns]
 
 
 def _unreachable(what: str, reason: object) -> UserError:

@@ -1,7 +1,8 @@
-"""What tells one set of weights from another."""
+"""What tells one set of weights from another, and one state of a file from another."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -20,3 +21,13 @@ def add_weights(into: Hash, module: nn.Module) -> None:
         if isinstance(value, Tensor):
             into.update(f"{key}{value.dtype}{tuple(value.shape)}".encode())
             into.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+
+
+def file_state(file: Path) -> list[int]:
+    """Size in bytes and time of change in nanoseconds, which tell without reading whether it is still the same.
+
+    Raises:
+        OSError: it is not there.
+    """
+    about = file.stat()
+    return [about.st_size, about.st_mtime_ns]
