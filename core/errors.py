@@ -1,5 +1,7 @@
 """The one error a user can cause."""
 
+import re
+
 LONGEST = 1000
 
 
@@ -20,11 +22,13 @@ class UserError(ValueError):
 
 
 def closest(word: str, known: list[str]) -> str:
-    """A hint for an unknown name: the nearest known one if there is one, else the list."""
+    """A hint for an unknown name: the nearest known one, or the first of which it is a part, else the list."""
     from difflib import get_close_matches
 
-    near = get_close_matches(word, known, n=1, cutoff=0.5)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
-    return f"known are: {shown}."
+    plain = {" ".join(re.findall(r"\w+", name.lower())): name for name in reversed(known)}
+    wanted = " ".join(re.findall(r"\w+", word.lower()))
+    near = get_close_matches(wanted, plain, n=1, cutoff=0.6)
+    parts = [name for text, name in reversed(plain.items()) if wanted and f" {wanted} " in f" {text} "]
+    for name in (*(plain[text] for text in near), *parts):
+        return f"did you mean {name!r}?"
+    return f"choose one of: {', '.join(known[:12])}{', ...' if len(known) > 12 else '.'}"

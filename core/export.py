@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ class MapFolder:
         classifier: Classifier,
         probability: float,
         overlay: Image.Image | None = None,
+        notes: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Write one map.
 
@@ -53,6 +55,7 @@ class MapFolder:
             classifier: whose labels the indices mean.
             probability: of the target on this picture, in [0, 1].
             overlay: the drawing to keep beside the values.
+            notes: what was changed of the picture as it was read.
 
         Returns:
             Its entry in the list.
@@ -84,6 +87,7 @@ class MapFolder:
             "convergence": [list(point) for point in attribution.convergence],
             "values_file": values_file.name,
             "overlay_file": None if overlay is None else overlay_file.name,
+            "notes": list(notes),
         }
         try:
             np.save(values_file, attribution.values.numpy().astype(np.float32))

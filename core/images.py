@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import struct
 import warnings
 from dataclasses import dataclass
@@ -110,7 +111,9 @@ def _open(data: bytes, name: str) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise _too_large(name, "far too many pixels", MAX_PIXELS) from error
+        pixels = re.search(r"\((\d+) pixels\)", str(error))
+        size = f"{int(pixels[1]) // 1_000_000} megapixels" if pixels else "far too many pixels"
+        raise _too_large(name, size, MAX_PIXELS) from error
     except UnidentifiedImageError as error:
         head = data[:512].lstrip().lower()
         if head.startswith((b"<svg", b"<?xml")) or b"<svg" in head:
@@ -176,15 +179,17 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
 
 
 def _scaled_grey(image: Image.Image) -> Image.Image:
-    """16-bit by its nominal range (so that pictures stay comparable); 32-bit and float by their own range."""
+    """By the nominal range of 8 or 16 bit, so that pictures stay comparable, or, if that does not hold the values, by
+    their own. 32-bit integers that go no further than 255 are taken for 8-bit ones, stored wide.
+    """
     values = np.asarray(image, dtype=np.float64)
     finite = values[np.isfinite(values)]
     if finite.size == 0:
         finite = np.zeros(1)
     values = np.nan_to_num(values, nan=finite.min(), posinf=finite.max(), neginf=finite.min())
-    if image.mode.startswith("I;16") or (image.mode == "I" and values.min() >= 0 and values.max() <= 65535):
-        low, high = 0.0, 65535.0
-    else:
-        low, high = float(values.min()), float(values.max())
+    low, high = float(values.min()), float(values.max())
+    if image.mode.startswith("I") and low >= 0 and high <= 65535:
+        wide = image.mode == "I" and image.format != "PNG"  # Pillow's older releases gave 16-bit PNG this mode
+        low, high = 0.0, 255.0 if wide and high <= 255 else 65535.0
     grey = (values - low) * (255.0 / (high - low)) if high > low else np.zeros_like(values)
     return ImageOps.grayscale(Image.fromarray(np.clip(grey + 0.5, 0, 255).astype(np.uint8))).convert("RGB")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from dashboard.cli_common import LabelsOption, ModelOption, mistakes_told
+from dashboard.cli_common import LabelsOption, ModelOption, OneLineGroup, mistakes_told
 from dashboard.cli_evaluate import evaluate
 from dashboard.cli_explain import explain
 from dashboard.cli_name import name
@@ -18,6 +18,7 @@ from dashboard.cli_segment import export, segment
 
 app = typer.Typer(
     name="satchel",
+    cls=OneLineGroup,
     help="See what an image classifier looks at, by name, and test it by removing it.",
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from core.errors import UserError
 
@@ -51,7 +52,7 @@ ExplainerOption = Annotated[
         help="How to explain; may be repeated. `satchel list explainers` shows them.",
     ),
 ]
-SeedOption = Annotated[int, typer.Option(help="Same seed, same maps.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Same seed, same maps.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 PrecisionOption = Annotated[str, typer.Option(help="Of the passes: auto, float32 or bfloat16.")]
 
@@ -75,6 +76,27 @@ def tell_notes(files: SegmentFiles | None) -> None:
         of = plural(len(files.noted), "picture")
         told = " ".join(notes)
         tell(f"Masks of {of} in {files.path.name} were not all taken as they are; the first is {picture}: {told}")
+
+
+class OneLineGroup(TyperGroup):
+    """Commands whose wrong usage is told in one line, as every other mistake is."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **given: Any) -> Any:
+        try:
+            code = super().main(*args, standalone_mode=False, **given)
+        except Exception as error:
+            # typer carries a click of its own and exports none of the base classes of what that raises
+            message = getattr(error, "format_message", None)
+            if not standalone_mode or message is None:
+                raise
+            context = getattr(error, "ctx", None)
+            told = message().strip().replace("Value error, ", "")
+            stop = "" if told.endswith((".", "?")) else "."
+            tell(f"{told}{stop} See `{context.command_path if context else 'satchel'} --help`.")
+            raise SystemExit(MISTAKE) from error
+        if standalone_mode:
+            raise SystemExit(code if isinstance(code, int) else 0)
+        return code
 
 
 @contextmanager

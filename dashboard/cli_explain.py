@@ -112,6 +112,8 @@ def _explain_one(
     notes: list[str] = []
     problems: list[str] = []
     picture = read_picture(path)
+    if picture.notes:
+        tell(f"{path.name}: {' '.join(picture.notes)}")
     prepared = classifier.prepare(picture)
     images = prepared.tensor.unsqueeze(0)
     predictions = classifier.predict(images, k=len(classifier.labels))[0]
@@ -125,7 +127,7 @@ def _explain_one(
             problems.append(f"{explainer.explainer.name}: {error}")
             continue
         drawing = _drawing(picture, attribution, prepared)
-        folder.add(str(path), attribution, classifier, probability, drawing)
+        folder.add(str(path), attribution, classifier, probability, drawing, picture.notes)
         if (words := remark(attribution)) is not None:
             notes.append(f"; {attribution.method} {words}")
         step()

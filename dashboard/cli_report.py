@@ -60,6 +60,7 @@ def report(
     with mistakes_told(f"Run the same command again to go on where it stopped; what is done is kept in {out}."):
         from core.data import open_dataset
         from core.explain import parse_explainer
+        from core.sat.batch import label_warning
         from core.sat.report import ReportOptions, build_report
         from core.sat.store import open_report
         from core.sat.verdicts import DELTA, is_shortcut
@@ -71,6 +72,8 @@ def report(
         classifier = open_classifier(model, labels, device, precision)
         if not chosen:
             chosen = [(method, method.parameters()) for method in _usual(classifier)]
+        if (warning := label_warning(opened, classifier)) is not None:
+            tell(warning)
         options = ReportOptions(
             explainers=tuple((method.name, parameters) for method, parameters in chosen),
             check=check,

@@ -40,7 +40,7 @@ class Actions:
             values = (values[0], values[1], *session.values["rest"])
             _, settings = self._read(values)
             updates = dict(zip(self.w.inputs(), values[2:]))
-        return updates | self._picture(session, settings, keep_target=True)
+        return updates | self._picture(session, settings, keep_target=True) | {self.w.ready: True}
 
     def first_run(self, *values: Any) -> Iterator[Updates]:
         """A first-time visitor of the demo sees maps without a click; after a reload, what was running goes on."""
@@ -98,7 +98,20 @@ class Actions:
 
     def redraw(self, *values: Any) -> Iterator[Updates]:
         """Another target, scale, opacity or choice of explainers: nothing is computed."""
-        session, settings = self._read(values)
+        yield from self._redrawn(*self._read(values))
+
+    def look(self, ready: bool, *values: Any) -> Iterator[Updates]:
+        """The tab came into view.
+
+        Nobody has changed anything: that a first-time visitor clicked here early is no reason to make no maps, and what
+        the controls say before they are put back as they were left must not be taken for a choice.
+        """
+        if ready:
+            yield from self._redrawn(*self._read(values, remember=False))
+        else:  # all of it is on its way
+            yield {self.w.stop: gr.skip()}
+
+    def _redrawn(self, session: Session, settings: Settings) -> Iterator[Updates]:
         try:
             view = self.page.view(session)
         except UserError:

@@ -27,6 +27,7 @@ element.addEventListener('click', (event) => {
 class Widgets:
     """The components that handlers read and write."""
 
+    ready: gr.State  # True once the session's picture and controls are on the page
     upload: gr.File
     strip: gr.HTML
     prediction: gr.HTML
@@ -63,6 +64,7 @@ def build(page: Page) -> None:
 
 def _layout() -> Widgets:
     known = ordered()
+    ready = gr.State(False)
     with gr.Row(elem_classes="sheet"):
         with gr.Column(scale=3, min_width=260, elem_classes="area"):
             title("Pictures")
@@ -116,7 +118,7 @@ def _layout() -> Widgets:
                 title("What the evidence lies on")
                 evidence = gr.HTML(elem_id="evidence")
     return Widgets(
-        upload, strip, prediction, groups, unfolded, fold, target, contrast, seed, explain, stop, status,
+        ready, upload, strip, prediction, groups, unfolded, fold, target, contrast, seed, explain, stop, status,
         opacity, linked, scale_note, finding, picture, evidence, columns, panels, controls,
     )  # fmt: skip
 
@@ -140,7 +142,7 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
         w.stop, w.status, w.opacity, w.linked, w.scale_note, w.finding, w.picture, w.evidence,
         *w.columns.values(), *w.panels.values(),
     ]  # fmt: skip
-    opening = page.opened.change(act.open, settings, [*everything, *w.controls.values()], **shared)
+    opening = page.opened.change(act.open, settings, [w.ready, *everything, *w.controls.values()], **shared)
     page.model.change(act.model_changed, settings, everything, **shared)
     w.upload.upload(act.upload, [w.upload, *settings], [w.upload, *everything], **shared)
     w.strip.pick(act.pick, settings, everything, **shared)
@@ -152,7 +154,7 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
     w.seed.blur(act.redraw, settings, everything, **shared)
     w.opacity.release(act.redraw, settings, everything, trigger_mode="always_last", **shared)
     # names may have been given meanwhile
-    page.tabs["Explain"].select(act.redraw, settings, everything, **shared)
+    page.tabs["Explain"].select(act.look, [w.ready, *settings], everything, **shared)
     w.explain.click(act.explain, settings, everything, **shared)
     opening.then(act.first_run, settings, everything, **shared)
     w.stop.click(act.stop, [page.key], [w.stop], queue=False, **quiet)

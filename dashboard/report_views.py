@@ -57,7 +57,8 @@ def facts_html(finished: Finished) -> str:
         ("Removed under", escape(", ".join(m["fills"])) if m["checked"] else "not tested", "what stands there instead"),
     ]
     lines = "".join(f'<div title="{escape(tip)}"><dt>{name}</dt><dd>{value}</dd></div>' for name, value, tip in facts)
-    return f'<dl class="facts">{lines}</dl>'
+    said = "".join(f'<p class="note">{escape(str(warning))}</p>' for warning in m.get("warnings", ()))
+    return f'<dl class="facts">{lines}</dl>{said}'
 
 
 def cell_html(finished: Finished, cell: Cell) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.errors import LONGEST, UserError
+from core.errors import LONGEST, UserError, closest
 
 
 def test_a_sentence_stays_one_line_whatever_it_quotes():
@@ -13,3 +13,12 @@ def test_a_sentence_stays_one_line_whatever_it_quotes():
 
 def test_a_sentence_is_of_bounded_length():
     assert len(str(UserError("x" * 1_000_000))) <= LONGEST + 4
+
+
+def test_a_hint_names_what_was_meant_or_else_what_there_is():
+    birds = ["finch", "Kingfisher", "tabby, tabby cat", "bee-eater"]
+    assert closest("kingfischer", birds) == "did you mean 'Kingfisher'?"
+    assert closest("bee eater", birds) == "did you mean 'bee-eater'?"
+    assert closest("tabby", birds) == "did you mean 'tabby, tabby cat'?"
+    assert closest("nosuch", birds) == "choose one of: finch, Kingfisher, tabby, tabby cat, bee-eater."
+    assert closest("", ["a"] * 13).endswith("a, a, ...")

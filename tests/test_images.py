@@ -86,6 +86,12 @@ def test_sixteen_bit_grey_keeps_its_scale():
     assert int(dark.array().max()) == 64  # its nominal range, not its own
 
 
+@pytest.mark.parametrize(("top", "brightest"), [(255, 255), (16_384, 64), (1_000_000, 255)])
+def test_wide_integers_keep_the_scale_of_what_they_hold(top, brightest):
+    values = np.linspace(0, top, 64).astype(np.int32).reshape(8, 8)
+    assert int(read_picture(encoded(Image.fromarray(values), "TIFF")).array().max()) == brightest
+
+
 def test_sixteen_bit_colour():
     rows = b"".join(b"\x00" + struct.pack(">6H", 65535, 0, 0, 0, 32768, 65535) for _ in range(2))
     picture = read_picture(png(2, 2, 2, 16, rows))
@@ -214,7 +220,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked():
     rows = zlib.compress(b"\x00" * (20_000 * 2_501), 9)  # 1-bit rows
     data = png(20_000, 20_000, 0, 1, b"\x00" * (20_000 * 2_501))
     assert len(rows) < 100_000 > len(data)
-    refused(data, "megapixels", "smaller copy")
+    refused(data, "has 400 megapixels", "limit is 64 megapixels", "smaller copy")
     liar = png(200_000, 200_000, 2, 8, b"\x00" * 10)
     refused(liar, "pixels", "smaller copy")
     with pytest.raises(UserError, match="limit is"):

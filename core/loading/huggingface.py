@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from core.classifier import Classifier
 from core.errors import UserError
+from core.loading.checkpoints import read_checkpoint
 from core.loading.pretrained import CONFIG, SAFELY, load_module, told, transformers_for
 from core.loading.request import Request
 from core.loading.timm_models import preprocessing_from_config
@@ -50,6 +51,9 @@ def load(request: Request) -> Classifier:
     with told(folder, what):
         config = transformers.AutoConfig.from_pretrained(folder, **SAFELY)
         processor = transformers.AutoImageProcessor.from_pretrained(folder, **SAFELY).to_dict()
+    if not any(folder.glob("*.safetensors")):
+        for pickled in sorted(folder.glob("*.bin")):
+            read_checkpoint(pickled)  # says what is wrong with it in our words
     kind = transformers.AutoModelForImageClassification
     module = load_module(kind, folder, what, config=config, use_safetensors=None, weights_only=True)
     flip = bool(processor.get("do_flip_channel_order"))

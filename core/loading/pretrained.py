@@ -1,12 +1,11 @@
-"""Folders that Hugging Face transformers writes: read without running anything, or fetched from its hub first."""
+"""Folders that Hugging Face transformers writes: read without running anything, or fetched from the hub first."""
 
 from __future__ import annotations
 
-import io
 import json
 import re
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ import torch
 from torch import nn
 
 from core.errors import UserError
+from core.loading.download import Progress
+from core.loading.hub import hub_folder
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 CONFIG = "config.json"
@@ -21,8 +22,6 @@ WEIGHTS = "model*.safetensors"
 # what is fetched: no pickles, and no code
 WANTED = ("*.json", "*.txt", "*.model", WEIGHTS)
 SAFELY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-
-Progress = Callable[[float, str], None]
 
 
 def transformers_for(what: str) -> Any:
@@ -57,13 +56,18 @@ def model_folder(spec: str, progress: Progress | None = None) -> Path:
                 f"There is no folder {spec}; give one that save_pretrained wrote, or a name on the Hugging Face hub "
                 "(OWNER/NAME)."
             )
-        folder = _from_hub(spec, progress)
+        transformers_for(f"Models of the hub such as {spec}")
+        folder = hub_folder(spec, WANTED, _is_whole, progress)
     if not (folder / CONFIG).is_file():
         raise UserError(f"{folder} has no {CONFIG}; give the folder that save_pretrained wrote.")
     if not any(folder.glob(WEIGHTS)):
         raise UserError(f"{folder} holds no .safetensors weights, and no others are read; save the model anew "
                         "(save_pretrained).")  # fmt: skip
     return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    return (folder / CONFIG).is_file() and any(folder.glob(WEIGHTS))
 
 
 def model_type(folder: Path) -> str:
@@ -149,37 +153,3 @@ def told(folder: Path, what: str) -> Generator[None]:
     except Exception as error:  # transformers raises many kinds for a broken folder
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{folder} cannot be loaded as {what} ({reason}).") from error
-
-
-def _from_hub(name: str, progress: Progress | None) -> Path:
-    transformers_for(f"Models of the hub such as {name}")
-    from huggingface_hub import snapshot_download
-
-    with suppress(Exception):  # not there, or there in a form of an older version
-        cached = Path(snapshot_download(name, local_files_only=True, allow_patterns=list(WANTED)))
-        if (cached / CONFIG).is_file() and any(cached.glob(WEIGHTS)):
-            return cached
-    try:
-        return Path(snapshot_download(name, allow_patterns=list(WANTED), tqdm_class=_bar(name, progress)))
-    except Exception as error:  # of the hub, of HTTP, of the disk
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(
-            f"{name} could not be fetched from the Hugging Face hub ({reason}); connect to the internet once (and log "
-            "in there if its licence has to be accepted), or give a folder that holds it."
-        ) from error
-
-
-def _bar(name: str, progress: Progress | None) -> Any:
-    """A progress bar that is not drawn, but told."""
-    from tqdm.std import tqdm
-
-    class Bar(tqdm):
-        def __init__(self, *args: Any, **options: Any) -> None:
-            options.pop("name", None)
-            super().__init__(*args, **{**options, "file": io.StringIO(), "disable": False})
-
-        def display(self, *_: Any, **__: Any) -> None:
-            if progress is not None and self.unit == "B" and self.total:
-                progress(min(1.0, self.n / self.total), f"Downloading {name} ({self.n >> 20} of {self.total >> 20} MB)")
-
-    return Bar

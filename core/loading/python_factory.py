@@ -36,7 +36,9 @@ def load(request: Request) -> Classifier:
             )
         return made
     if not isinstance(made, nn.Module):
-        raise UserError(f"{request.spec} returned a {type(made).__name__}; it must return a Module or a Classifier.")
+        raise UserError(
+            f"{request.spec} returned something of type {type(made).__name__}; it must return a Module or a Classifier."
+        )
     metadata: dict[str, str] = {}
     if file is not None:
         state, metadata = read_checkpoint(file)

@@ -12,6 +12,7 @@ from torch import nn
 from core.classifier import Classifier
 from core.errors import UserError, closest
 from core.loading.checkpoints import State, load_weights, read_checkpoint, without_prefix
+from core.loading.hub import hub_file, reason, silent
 from core.loading.labels import imagenet_labels
 from core.loading.request import Request, read_entry
 from core.preprocessing import RESAMPLING, Preprocessing
@@ -46,16 +47,29 @@ def _published(name: str, request: Request) -> nn.Module:
     if not timm.is_model_pretrained(name):
         raise UserError(f"timm publishes no weights for {name!r}; write timm:{name}@FILE with weights of your own.")
     try:
-        module = _create(name, pretrained=True)
+        overlay = _fetched(name, request)
+        with silent():
+            module = _create(name, pretrained=True, pretrained_cfg_overlay=overlay)
     except (OSError, RuntimeError, ValueError) as error:  # what the hub's client raises without a connection
-        reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
         raise UserError(
-            f"The weights of {request.spec} could not be fetched ({reason}); connect to the internet once, or give a "
-            "file of your own (NAME@FILE)."
+            f"The weights of {request.spec} could not be fetched ({reason(error)}); connect to the internet once, or "
+            "give a file of your own (NAME@FILE)."
         ) from error
     if request.progress:
         request.progress(1.0, f"Fetched {request.spec}")
     return module
+
+
+def _fetched(name: str, request: Request) -> dict[str, Any]:
+    """Where the weights lie, for timm; nothing for the few models whose weights are no safetensors on the hub."""
+    from timm.models import get_pretrained_cfg
+
+    config = get_pretrained_cfg(name)
+    if config is None or not config.hf_hub_id or config.hf_hub_filename or config.custom_load:
+        return {}
+    repository, _, revision = config.hf_hub_id.partition("@")
+    file = hub_file(repository, "model.safetensors", revision or None, request.progress)
+    return {"file": str(file)} if file else {}
 
 
 def _own(name: str, state: State, metadata: Mapping[str, str], request: Request) -> nn.Module:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from core.attribution import BoundExplainer
 from core.classifier import Classifier
-from core.data import Item
-from core.errors import UserError
+from core.data import Dataset, Item
+from core.errors import UserError, closest
 from core.parameters import Parameters
 from core.preprocessing import Prepared
 from core.runtime.randomness import derived_seed
@@ -119,6 +119,22 @@ def attribution_rows(
             cut = rows_from_masks(result.values, entry.masks, entry.segments, entry.prepared.geometry)
             rows += [{**head, "explainer": name, **row} for row in cut]
     return rows
+
+
+def label_warning(data: Dataset, classifier: Classifier) -> str | None:
+    """A sentence on the data's labels that are no classes of the model; None if all are."""
+    labels = data.labels
+    unknown = [label for label in labels if _label_index(classifier, label) is None]
+    if not unknown:
+        return None
+    pictures = sum(item.label in set(unknown) for item in data.items)
+    first, are = unknown[0], "is no class" if len(unknown) == 1 else "are no classes"
+    hint = closest(first, list(classifier.labels))
+    return (
+        f"{len(unknown)} of the {len(labels)} labels of {data.name} {are} of {classifier.name} (such as {first!r}"
+        f"{f'; {hint}' if hint.endswith('?') else ''}), so that nothing is said about right and wrong on {pictures} of "
+        f"{len(data)} pictures; rename the labels, or name the model's classes with --labels."
+    )
 
 
 def _label_index(classifier: Classifier, label: str | None) -> int | None:

@@ -28,7 +28,7 @@ from core.parameters import Parameters
 from core.runtime import folders
 from core.runtime.progress import Progress
 from core.runtime.randomness import derived_seed
-from core.sat.batch import Scene, attribution_rows, load, picture_lines
+from core.sat.batch import Scene, attribution_rows, label_warning, load, picture_lines
 from core.sat.effects import Pair, choose_pairs, necessity_records, pair_records
 from core.sat.examples import choose_examples, write_examples
 from core.sat.store import FORMAT
@@ -297,6 +297,7 @@ class _Run:
             "problem_count": len(problems),
             "blind_spots": list(BLIND_SPOTS),
             "notes": disagreements(table, self.classifier.labels),
+            "warnings": [warning for warning in (label_warning(self.data, self.classifier),) if warning],
             "created": started.isoformat(timespec="seconds"),
             "seconds": (datetime.now(UTC) - started).total_seconds(),
             "versions": {"python": platform.python_version(), "torch": torch.__version__},

@@ -22,6 +22,11 @@ class Interval:
     high: float
     count: int
 
+    def within(self, least: float, most: float) -> Interval:
+        """The same with bounds that the quantity cannot leave."""
+        low, high = (bound if math.isnan(bound) else min(max(bound, least), most) for bound in (self.low, self.high))
+        return Interval(self.estimate, low, high, self.count)
+
 
 def group_means(values: Sequence[float], groups: Sequence[str]) -> np.ndarray:
     """One mean a group: pictures of one patient, or pairs with one donor, are not independent."""

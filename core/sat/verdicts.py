@@ -33,7 +33,7 @@ def effect_of(records: pd.DataFrame, fill: str, cluster: str, delta: float) -> E
     """Mean effect over independent units (`cluster`: "group" for removals, "donor_group" for transplants)."""
     margin = group_means(records["effect"].tolist(), records[cluster].tolist())
     probability = group_means(records["effect_probability"].tolist(), records[cluster].tolist())
-    return Effect(fill, mean_interval(margin), mean_interval(probability), p_above(margin, delta))
+    return Effect(fill, mean_interval(margin), mean_interval(probability).within(-1.0, 1.0), p_above(margin, delta))
 
 
 def effects_for(records: pd.DataFrame, coverage: float, delta: float) -> tuple[list[Effect], Effect | None]:
@@ -196,7 +196,7 @@ def _without_nan(value: Any) -> Any:
 
 
 def is_shortcut(entry: dict[str, Any]) -> bool:
-    """Confirmed reliance on context (or on something whose kind nobody set, which the sentence marks)."""
+    """Confirmed reliance on context; what nobody has set a kind for is no shortcut, but its sentence says so."""
     return entry["verdict"] == "confirmed" and entry["kind"] == "context"
 
 

@@ -35,6 +35,7 @@ KEYS = [
     "convergence",
     "values_file",
     "overlay_file",
+    "notes",
 ]
 QUICK = ("--explainer", "suppression:samples=2,cell=32", "--explainer", "gradient")
 
@@ -65,6 +66,7 @@ def test_files_are_what_the_list_says(satchel, model, picture, tmp_path):
     assert (first["forward_passes"], first["backward_passes"]) == (2, 2)
     assert (second["explainer"], second["forward_passes"]) == ("gradient", 1)
     assert first["contrast"] is None
+    assert first["notes"] == []
     for entry in (first, second):
         values = np.load(out / entry["values_file"])
         assert (values.dtype, values.shape) == (np.float32, (64, 64))
@@ -73,6 +75,15 @@ def test_files_are_what_the_list_says(satchel, model, picture, tmp_path):
     files = {path.name for path in out.iterdir()}
     named = {entry[key] for entry in (first, second) for key in ("values_file", "overlay_file")}
     assert files == named | {"attribution.json"}
+
+
+def test_what_was_changed_of_a_picture_is_told_and_kept(satchel, model, tmp_path):
+    frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "blue", "green")]
+    frames[0].save(tmp_path / "moves.gif", save_all=True, append_images=frames[1:])
+    done = satchel("explain", tmp_path / "moves.gif", *model, "--explainer", "gradient", "--out", tmp_path / "out")
+    told = "Only the first of its 3 frames is used."
+    assert (done.code, done.err) == (0, f"satchel: moves.gif: {told}\n")
+    assert listed(tmp_path / "out")[0]["notes"] == [told]
 
 
 def test_overlay_shows_the_whole_picture(satchel, model, tmp_path):

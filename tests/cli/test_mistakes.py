@@ -102,9 +102,21 @@ def test_ctrl_c_says_how_to_go_on(satchel, model, picture, tmp_path, monkeypatch
     assert "Run the same command again" in done.err
 
 
-@pytest.mark.parametrize("words", [("explain",), ("explain", "--what"), ("list", "pictures"), ("bake",)])
-def test_wrong_usage_exits_with_2(satchel, words):
-    assert satchel(*words).code == 2
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("explain",), "Missing argument 'PICTURE...'. See `satchel explain --help`."),
+        (("explain", "--what"), "No such option: --what. See `satchel explain --help`."),
+        (("list", "pictures"), "'pictures' is not one of 'explainers', 'metrics'"),
+        (("bake",), "No such command 'bake'. See `satchel --help`."),
+        (("segmnt",), "Did you mean 'segment'? See `satchel --help`."),
+        (("report", "demo:birds", "--limit", "0"), "'--limit'"),
+        (("explain", "a.png", "--seed", "-1"), "'--seed'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_wrong_usage(satchel, words, told):
+    assert_told(satchel(*words), told)
 
 
 def test_a_real_process_tells_it_the_same_way(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,7 @@ def test_report_and_summary(satchel, model, birds, tmp_path):
         "stamp": "context",
     }
     assert json.loads((out / "findings.json").read_text()) == report.findings
+    assert report.manifest["warnings"] == []
     for verdict, count in report.manifest["verdicts"].items():
         assert f"{verdict:<13}{count:>5}" in done.out
 
@@ -122,6 +124,20 @@ def test_unreadable_picture_is_named_and_left_out(satchel, model, birds, tmp_pat
     assert done.code == 0
     assert "3.png" in done.err
     assert store.open_report(tmp_path / "out").manifest["pictures"] == 5
+
+
+def test_labels_that_the_model_does_not_know_are_told_and_kept(satchel, model, birds, tmp_path):
+    folder = tmp_path / "data"
+    shutil.copytree(birds, folder)
+    listed = (folder / "manifest.csv").read_text().replace("kingfisher", "kingfischer")
+    (folder / "manifest.csv").write_text(listed)
+    done = satchel("report", folder, *model, *QUICK, "--out", tmp_path / "out")
+    assert done.code == 0
+    assert done.err.count("\n") == 1
+    (warning,) = store.open_report(tmp_path / "out").manifest["warnings"]
+    assert warning in done.err
+    for words in ("1 of the 2 labels of data is no class", "did you mean 'kingfisher'?", "3 of 6 pictures"):
+        assert words in warning
 
 
 def test_folders_that_are_none(satchel, model, birds, tmp_path):

@@ -294,7 +294,8 @@ def test_names_never_become_html(finished):
     manifest = {
         **finished.manifest, "labels": ["plain", HOSTILE], "data": HOSTILE, "model": HOSTILE,
         "blind_spots": [HOSTILE], "notes": [HOSTILE], "problems": [{"image": HOSTILE, "problem": HOSTILE}],
-        "problem_count": 1, "explainers": [{"name": explainer(finished), "title": HOSTILE}], "fills": [HOSTILE],
+        "problem_count": 1, "warnings": [HOSTILE], "fills": [HOSTILE],
+        "explainers": [{"name": explainer(finished), "title": HOSTILE}],
     }  # fmt: skip
     cells = {
         (c.target, HOSTILE): replace(c, label=HOSTILE, segment=HOSTILE, sentence=HOSTILE)

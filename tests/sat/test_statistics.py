@@ -16,6 +16,14 @@ def test_student_interval_by_hand():
     assert (interval.low, interval.high) == pytest.approx((2.5 - half, 2.5 + half), rel=1e-5)
 
 
+def test_an_interval_ends_where_its_quantity_does():
+    assert Interval(0.9, 0.7, 1.1, 5).within(-1, 1) == Interval(0.9, 0.7, 1, 5)
+    assert Interval(-0.9, -1.2, 0.1, 5).within(-1, 1) == Interval(-0.9, -1, 0.1, 5)
+    unknown = Interval(0.5, math.nan, math.nan, 1).within(-1, 1)
+    assert math.isnan(unknown.low)
+    assert math.isnan(unknown.high)
+
+
 def test_intervals_of_nothing_and_of_one_are_not_numbers():
     assert math.isnan(mean_interval([]).estimate)
     assert math.isnan(mean_interval([2.0]).low)
