@@ -66,6 +66,11 @@ class Actions:
             except UserError as error:
                 gr.Warning(escape(str(error)), title="Not added")
                 continue
+            same = session.sources(self.page.examples).get(source.id)
+            if same is not None and same.name != source.name:
+                gr.Info(
+                    f"{escape(source.name)} shows the very same picture as {escape(same.name)}; it stands there once."
+                )
             session.add(source)
             session.current = source.id
             added += 1

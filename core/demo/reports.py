@@ -67,18 +67,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=None, help="folder to write demo-biased and demo-repaired into")
     parser.add_argument("--pictures", type=int, default=None, help="default: 400 for a report, 60 for the evaluation")
     parser.add_argument("--only", choices=MODELS, default=None)
-    parser.add_argument("--fresh", action="store_true", help="throw away what is there instead of going on with it")
+    parser.add_argument("--fresh", action="store_true", help="begin anew, and replace what is there at the end")
     arguments = parser.parse_args()
     evaluation = arguments.what == "evaluation"
     root = arguments.out or assets_dir() / ("evaluations" if evaluation else "reports")
     for model in ("biased",) if evaluation else (arguments.only,) if arguments.only else MODELS:
         out = root / f"demo-{model}"
-        if arguments.fresh and out.exists():
-            shutil.rmtree(out)
+        made = root / f"new-{model}" if arguments.fresh else out  # what is there stays until the new one is whole
         if evaluation:
-            make_evaluation(out, arguments.pictures or 60)
+            make_evaluation(made, arguments.pictures or 60)
         else:
-            make(model, out, arguments.pictures or 400)
+            make(model, made, arguments.pictures or 400)
+        if made != out:
+            shutil.rmtree(out, ignore_errors=True)
+            made.rename(out)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,8 @@ def load(request: Request) -> Classifier:
     """
     transformers = transformers_for("hf: models")
     folder = Path(request.rest).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"There is no folder {folder}; give one that save_pretrained wrote.")
     for file, help_ in (
         (CONFIG, "give the folder that save_pretrained wrote"),
         ("preprocessor_config.json", "save the image processor beside the model (processor.save_pretrained)"),

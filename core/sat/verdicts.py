@@ -221,6 +221,8 @@ def sentence(entry: dict[str, Any], necessity: Effect | None, sufficiency: Effec
                 f"The {entry['pictures']} pictures taken for {target} that show {segment} belong to "
                 f"{entry['groups']} groups: too few to judge."
             )
+        if entry["pictures"] == 1:
+            return f"Only one picture taken for {target} shows {segment}: too few to judge."
         return f"Only {entry['pictures']} pictures taken for {target} show {segment}: too few to judge."
     if verdict == "confirmed":
         return f"The model relies on {segment}{unset} for {target}: {evidence[:1].lower() + evidence[1:]}."

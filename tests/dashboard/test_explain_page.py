@@ -259,6 +259,13 @@ def test_bad_files_end_in_a_message_and_good_ones_stay(visit: Visit, tmp_path: P
     assert tab.locator(".strip li").count() == 3
 
 
+def test_a_copy_of_a_picture_is_told_and_stands_there_once(visit: Visit, tmp_path: Path) -> None:
+    tab = visit.tab
+    upload(tab, save(tmp_path, "one.png", photo(seed=21)), save(tmp_path, "copy.png", photo(seed=21)))
+    tab.locator(".toast-wrap").get_by_text("the very same picture").first.wait_for()
+    tab.wait_for_function("document.querySelectorAll('.strip li').length === 3")
+
+
 def test_odd_pictures_and_names_are_shown(visit: Visit, tmp_path: Path) -> None:
     tab = visit.tab
     dot = save(tmp_path, "dot.png", Image.new("RGB", (1, 1), "red"))

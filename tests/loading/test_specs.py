@@ -285,7 +285,8 @@ def test_hugging_face_multi_label_is_sigmoid(hf_folder, tmp_path):
     says(f"hf:{folder}", "cannot be loaded")
     (folder / "preprocessor_config.json").unlink()
     says(f"hf:{folder}", "no preprocessor_config.json")
-    says(f"hf:{tmp_path / 'none'}", "no config.json")
+    says(f"hf:{tmp_path / 'none'}", "no folder")
+    says(f"hf:{tmp_path}", "no config.json")
 
 
 def test_hugging_face_weights_without_a_head(hf_folder, tmp_path):

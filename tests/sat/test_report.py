@@ -17,7 +17,7 @@ from core.errors import UserError
 from core.paths import assets_dir
 from core.sat.report import build_report
 from core.sat.store import open_report
-from core.sat.verdicts import is_shortcut
+from core.sat.verdicts import findings, is_shortcut
 
 KEYS = {
     "target", "segment", "kind", "explainer", "pictures", "presence", "share", "coverage", "density", "density_low",
@@ -244,6 +244,15 @@ def test_the_reports_that_come_along_are_whole(name):
     files = re.findall(r'"([^"]+\.(?:jpg|png))"', json.dumps(examples))
     assert len(files) > 500
     assert all((report.path / file).is_file() or (report.path / "examples" / file).is_file() for file in files)
+
+
+@pytest.mark.parametrize("name", ["biased", "repaired"])
+def test_the_reports_that_come_along_say_what_their_records_give_today(name):
+    report = open_report(assets_dir() / "reports" / f"demo-{name}")
+    labels = tuple(report.manifest["labels"])
+    again = findings(report.table, report.effects(), labels, report.manifest["delta"])
+    told = ("target", "segment", "explainer", "verdict", "sentence")
+    assert [[f[key] for key in told] for f in again] == [[f[key] for key in told] for f in report.findings]
 
 
 def test_randomised_weights_keep_the_architecture_and_change_the_answers():
