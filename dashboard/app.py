@@ -15,9 +15,13 @@ from core.errors import UserError
 from core.evaluation.store import open_evaluation
 from core.images import MAX_BYTES
 from core.sat.store import open_report
-from dashboard import evaluate_tab, explain_tab, header, report_tab, segments_tab
+from dashboard import header
 from dashboard.classifiers import Classifiers
+from dashboard.evaluate import tab as evaluate_tab
+from dashboard.explain import tab as explain_tab
 from dashboard.page import Page
+from dashboard.report import tab as report_tab
+from dashboard.segments import tab as segments_tab
 from dashboard.sessions import Sessions
 from dashboard.theme import script, style_sheet, theme
 

@@ -16,7 +16,7 @@ from dashboard.classifiers import Classifiers
 from dashboard.pictures import Pictures, Source, example_files
 from dashboard.runs import Runner
 from dashboard.segmenters import Segmenters
-from dashboard.segments_work import SavedSegments
+from dashboard.segments.work import SavedSegments
 from dashboard.sessions import Session, Sessions
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import UserError
-from dashboard.evaluation_data import Standing
-from dashboard.evaluation_run import LiveEvaluation
+from dashboard.evaluate.data import Standing
+from dashboard.evaluate.run import LiveEvaluation
 from dashboard.pictures import Source
 from dashboard.runs import Run
-from dashboard.segments_work import Bench
+from dashboard.segments.work import Bench
 
 KEPT_SESSIONS = 256
 UPLOADS_EACH = 40

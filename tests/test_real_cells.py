@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from benchmarks.finetune import Result, finetune
 from core.data import open_dataset
 from core.sat.store import open_report
-from dashboard.cli import app
+from dashboard.cli.main import app
 
 pytestmark = pytest.mark.data
 

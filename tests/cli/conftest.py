@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torchvision.models import squeezenet1_1
 from typer.testing import CliRunner
 
-from dashboard.cli import app
+from dashboard.cli.main import app
 
 SIDE = 64
 CLASSES = ("finch", "kingfisher", "bee-eater")

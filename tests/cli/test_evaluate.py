@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import dashboard.cli_evaluate
+import dashboard.cli.evaluate
 from core.errors import UserError
 from core.evaluation.store import open_evaluation
 from core.metrics.metric import metrics
@@ -86,7 +86,7 @@ def test_stopped_evaluation_goes_on(satchel, model, birds, tmp_path, monkeypatch
 
     words = ("evaluate", birds, *model, *QUICK, "--limit", 1, "--out", tmp_path / "out")
     with monkeypatch.context() as patched:
-        patched.setattr(dashboard.cli_evaluate, "show_stages", stopped)
+        patched.setattr(dashboard.cli.evaluate, "show_stages", stopped)
         done = satchel(*words)
     assert done.code == 130
     assert "Run the same command again" in done.err
@@ -104,7 +104,7 @@ def test_a_scorer_of_the_same_classes_is_named(satchel, model, birds, tmp_path):
 def test_without_masks_no_metric_asks_for_them(birds, bare):
     from core.data import open_dataset
 
-    usual = dashboard.cli_evaluate.usual_metrics
+    usual = dashboard.cli.evaluate.usual_metrics
     masked = {name for name, metric in metrics().items() if metric.needs_mask}
     assert masked.isdisjoint(usual(open_dataset(bare)))
     assert masked <= set(usual(open_dataset(birds)))
@@ -116,7 +116,7 @@ def test_the_usual_explainers_leave_out_whoever_refuses(small_vit, capsys):
 
     default = {name for name, explainer in explainers().items() if explainer.default}
     refused = {name for name in default if explainers()[name].supports(small_vit) is not None}
-    assert set(dashboard.cli_evaluate._usual_explainers(small_vit)) == default - refused
+    assert set(dashboard.cli.evaluate._usual_explainers(small_vit)) == default - refused
     told = capsys.readouterr().err.splitlines()
     assert len(told) == len(refused)
     assert all(any(f"{name} is left out" in line for line in told) for name in refused)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import dashboard.cli_explain
+import dashboard.cli.explain
 from core.images import Picture
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,7 +95,7 @@ def test_ctrl_c_says_how_to_go_on(satchel, model, picture, tmp_path, monkeypatch
     def interrupted(*_: object) -> Picture:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(dashboard.cli_explain, "_explain_one", interrupted)
+    monkeypatch.setattr(dashboard.cli.explain, "_explain_one", interrupted)
     done = satchel("explain", picture, *model, "--explainer", "gradient", "--out", tmp_path / "out")
     assert done.code == 130
     assert done.err.count("\n") == 1
@@ -121,7 +121,7 @@ def test_wrong_usage(satchel, words, told):
 
 def test_a_real_process_tells_it_the_same_way(tmp_path):
     """The console entry point, without a test runner around it."""
-    command = [sys.executable, "-c", "from dashboard.cli import main; main()"]
+    command = [sys.executable, "-c", "from dashboard.cli.main import main; main()"]
     words = ["explain", str(tmp_path / "missing.png"), "--explainer", "nothing"]
     done = subprocess.run([*command, *words], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2

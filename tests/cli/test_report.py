@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import dashboard.cli_report
+import dashboard.cli.report
 from core.sat import store
 from core.sat.verdicts import VERDICTS
 
@@ -76,18 +76,18 @@ def test_every_segment_is_tested_unless_told_not_to(satchel, model, birds, tmp_p
 
 def test_stopped_report_goes_on(satchel, model, birds, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    show = dashboard.cli_report.show_stages
+    show = dashboard.cli.report.show_stages
 
     def stop_after_one(work):
         next(work)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(dashboard.cli_report, "show_stages", stop_after_one)
+    monkeypatch.setattr(dashboard.cli.report, "show_stages", stop_after_one)
     done = satchel("report", birds, *model, *QUICK, "--out", out)
     assert done.code == 130
     assert "same command again" in done.err
     assert not (out / "manifest.json").exists()
-    monkeypatch.setattr(dashboard.cli_report, "show_stages", show)
+    monkeypatch.setattr(dashboard.cli.report, "show_stages", show)
     assert satchel("report", birds, *model, *QUICK, "--out", out).code == 0
     assert (out / "manifest.json").exists()
     assert_told(satchel("report", birds, *model, *QUICK, "--seed", 1, "--out", out), "other settings")

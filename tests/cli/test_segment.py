@@ -11,7 +11,7 @@ import pytest
 from parts import NAMES, draw, nameless
 from PIL import Image
 
-import dashboard.cli_segment
+import dashboard.cli.segment
 from core.runtime import versions
 from core.segments.files import coco, label_maps, open_segments
 from core.segments.registry import Superpixels, segmenters
@@ -67,18 +67,18 @@ def test_cut_and_again(satchel, parts, tmp_path):
 
 
 def test_a_stopped_run_goes_on(satchel, parts, tmp_path, monkeypatch):
-    show = dashboard.cli_segment.show_stages
+    show = dashboard.cli.segment.show_stages
 
     def stop_after_two(work):
         next(work), next(work)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(dashboard.cli_segment, "show_stages", stop_after_two)
+    monkeypatch.setattr(dashboard.cli.segment, "show_stages", stop_after_two)
     words = ("segment", parts / "pictures", *CUT, "--out", tmp_path / "out")
     stopped = satchel(*words)
     assert stopped.code == 130
     assert "same command again" in stopped.err
-    monkeypatch.setattr(dashboard.cli_segment, "show_stages", show)
+    monkeypatch.setattr(dashboard.cli.segment, "show_stages", show)
     assert f"{COUNT - 2} pictures cut, 2 done before" in satchel(*words).out
 
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from core.attribution import FAMILIES
-from dashboard.explain_drawing import chooser, fold_word
-from dashboard.findings import densest, finding_html
+from dashboard.explain.drawing import chooser, fold_word
+from dashboard.explain.findings import densest, finding_html
 from dashboard.palette import COLOURS, FAMILY_TITLES, SHAPES, families, look, ordered
 from dashboard.plots import Mark, Row
 

@@ -10,13 +10,13 @@ import pytest
 
 from core.errors import UserError
 from core.evaluation.store import Evaluation
-from dashboard.evaluate_actions import _options
-from dashboard.evaluate_drawing import leaderboard_html, sanity_html, scatter_html, warnings_html
-from dashboard.evaluation_data import Standing, caveat, headline
-from dashboard.evaluation_run import LiveEvaluation, dataset_of
+from dashboard.evaluate.actions import _options
+from dashboard.evaluate.data import Standing, caveat, headline
+from dashboard.evaluate.drawing import leaderboard_html, sanity_html, scatter_html, warnings_html
+from dashboard.evaluate.run import LiveEvaluation, dataset_of
 from dashboard.pictures import Pictures
 from dashboard.runs import FairLock
-from dashboard.segments_work import SavedSegments
+from dashboard.segments.work import SavedSegments
 from tests.dashboard.conftest import photo, save, tiny_classifier
 
 MEANS = {"suppression": 0.5, "grad-cam": 0.4, "edges": 0.1}

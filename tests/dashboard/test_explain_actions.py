@@ -7,8 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from dashboard.explain_actions import Actions
-from dashboard.explain_drawing import Settings, Updates
+from dashboard.explain.actions import Actions
+from dashboard.explain.drawing import Settings, Updates
 from dashboard.sessions import Session
 
 

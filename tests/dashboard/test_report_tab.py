@@ -17,15 +17,16 @@ from PIL import Image
 from core.errors import UserError
 from core.sat.statistics import Interval
 from core.sat.store import Report
-from dashboard import report_actions
-from dashboard import report_words as words
 from dashboard.app import make_page
-from dashboard.report_data import Finished, Reports, accuracy_interval, open_finished
-from dashboard.report_grid import grid_html, heat_map
-from dashboard.report_pictures import behind, exhibits, exhibits_html, pasted_html, pictures_html
-from dashboard.report_plots import density_figure, effect_rows, effects_figure
-from dashboard.report_table import COLUMNS, Filters, Sort, listed, table_html
-from dashboard.report_views import answer_html, cell_html, counts_html, facts_html, notes_html
+from dashboard.report import actions as report_actions
+from dashboard.report import words
+from dashboard.report.data import Finished, Reports, accuracy_interval, open_finished
+from dashboard.report.grid import grid_html, heat_map
+from dashboard.report.pictures import behind, exhibits, exhibits_html, pasted_html, pictures_html
+from dashboard.report.plots import density_figure, effect_rows, effects_figure
+from dashboard.report.table import COLUMNS, Filters, Sort, listed, table_html
+from dashboard.report.views import answer_html, cell_html, counts_html, facts_html, notes_html
+from dashboard.words import number
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'${alert(2)}{{x}}"
 
@@ -141,7 +142,7 @@ def test_heat_map_is_the_findings_by_class_and_segment(finished):
     stamped, plain = (dict(zip(names, line)) for line in grid.fields)
     assert plain["mark"] is None  # no picture of this class shows it
     mark = stamped["mark"]
-    assert mark.text == words.number(finished.cells[1, "mark"].sufficiency.estimate)
+    assert mark.text == number(finished.cells[1, "mark"].sufficiency.estimate)
     assert mark.shade == max(f.shade for line in grid.fields for f in line if f)
     assert abs(stamped["sky"].shade) < 0.01
 

@@ -18,9 +18,9 @@ from core.segments import edits
 from core.segments.saved.records import mask_key
 from core.segments.saved.store import Store
 from core.segments.segments import Segments
-from dashboard import segments_actions
-from dashboard.segments_actions import Actions
-from dashboard.segments_work import Bench, Work
+from dashboard.segments import actions as segments_actions
+from dashboard.segments.actions import Actions
+from dashboard.segments.work import Bench, Work
 from tests.dashboard.test_segments_work import CUT, LEFT, RIGHT, SMALL, bench, dataset
 
 HOLDERS = ("progress", "strip", "questions", "picture", "masks", "state")

@@ -19,7 +19,7 @@ from core.segments.naming.review import Review
 from core.segments.saved.records import mask_key
 from core.segments.saved.store import Store
 from core.segments.segments import Segment, Segments
-from dashboard.segments_drawing import (
+from dashboard.segments.drawing import (
     close_up,
     holder,
     masks_data,
@@ -28,8 +28,8 @@ from dashboard.segments_drawing import (
     state_data,
     strip_html,
 )
-from dashboard.segments_layers import layers
-from dashboard.segments_work import Bench, SavedSegments, Work, page_data, picture_id
+from dashboard.segments.layers import layers
+from dashboard.segments.work import Bench, SavedSegments, Work, page_data, picture_id
 from tests.dashboard.conftest import photo
 
 SIZE = (60, 90)

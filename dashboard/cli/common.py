@@ -1,0 +1,168 @@
+"""What the commands share: how mistakes are told, how progress is shown, how options are named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from core.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from core.classifier import Classifier
+    from core.runtime.progress import Progress as StageProgress
+    from core.segments.files import SegmentFiles
+
+MISTAKE, FOUND, INTERRUPTED = 2, 1, 130
+"""Exit codes: the user can mend it; `--fail-on` found what it looks for; Ctrl-C."""
+
+DataArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA", help="A folder of class folders, a folder with manifest.csv, or demo:birds (rendered)."
+    ),
+]
+SegmentsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH", help="Masks: a folder of `satchel segment`, COCO, CVAT, Label Studio, label maps, ..."
+    ),
+]
+LimitOption = Annotated[
+    int | None, typer.Option(min=1, help="At most this many pictures, spread evenly over the data.")
+]
+ModelOption = Annotated[
+    str, typer.Option("--model", "-m", metavar="SPEC", help="The classifier; `satchel list models` shows the forms.")
+]
+LabelsOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Class names, one a line or as JSON, in the model's order.")
+]
+ExplainerOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--explainer",
+        "-e",
+        metavar="NAME[:key=value,...]",
+        help="How to explain; may be repeated. `satchel list explainers` shows them.",
+    ),
+]
+SeedOption = Annotated[int, typer.Option(min=0, help="Same seed, same maps.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+PrecisionOption = Annotated[str, typer.Option(help="Of the passes: auto, float32 or bfloat16.")]
+
+
+def words_of(texts: Iterable[str]) -> list[str]:
+    """The words of an option that may be given several times, each time with commas between words."""
+    return [word.strip() for text in texts for word in text.split(",")]
+
+
+def tell(sentence: str) -> None:
+    """One line on standard error."""
+    typer.echo(f"satchel: {' '.join(sentence.split())}", err=True)
+
+
+def tell_notes(files: SegmentFiles | None) -> None:
+    """One line about what was left out of or changed in masks as they were read, if anything was."""
+    from dashboard.words import plural
+
+    if files is not None and files.noted:
+        picture, notes = next(iter(files.noted.items()))
+        of = plural(len(files.noted), "picture")
+        told = " ".join(notes)
+        tell(f"Masks of {of} in {files.path.name} were not all taken as they are; the first is {picture}: {told}")
+
+
+class OneLineGroup(TyperGroup):
+    """Commands whose wrong usage is told in one line, as every other mistake is."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **given: Any) -> Any:
+        try:
+            code = super().main(*args, standalone_mode=False, **given)
+        except Exception as error:
+            # typer carries a click of its own and exports none of the base classes of what that raises
+            message = getattr(error, "format_message", None)
+            if not standalone_mode or message is None:
+                raise
+            context = getattr(error, "ctx", None)
+            told = message().strip().replace("Value error, ", "")
+            stop = "" if told.endswith((".", "?")) else "."
+            tell(f"{told}{stop} See `{context.command_path if context else 'satchel'} --help`.")
+            raise SystemExit(MISTAKE) from error
+        if standalone_mode:
+            raise SystemExit(code if isinstance(code, int) else 0)
+        return code
+
+
+@contextmanager
+def mistakes_told(resume: str) -> Generator[None]:
+    """A user's mistake becomes one line and exit code 2; Ctrl-C becomes exit code 130 and how to go on."""
+    try:
+        yield
+    except UserError as error:
+        tell(str(error))
+        raise typer.Exit(MISTAKE) from error
+    except KeyboardInterrupt as error:
+        tell(f"Stopped. {resume}")
+        raise typer.Exit(INTERRUPTED) from error
+
+
+def progress_bar(counted: bool = True) -> Progress:
+    """Bars on standard error; nothing at all where that is a file or a pipe."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    amount = MofNCompleteColumn() if counted else TaskProgressColumn()
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), amount, TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def show_stages(work: Iterator[StageProgress]) -> None:
+    """Run the work with one bar a stage."""
+    with progress_bar() as bar:
+        tasks: dict[str, TaskID] = {}
+        for progress in work:
+            if progress.stage not in tasks:
+                tasks[progress.stage] = bar.add_task(progress.stage, total=progress.total)
+            bar.update(tasks[progress.stage], completed=progress.done, total=progress.total)
+
+
+@contextmanager
+def loading_bar() -> Generator[Callable[[float, str], None]]:
+    """A bar for weights that are fetched: what to call with (fraction in [0, 1], text)."""
+    with progress_bar(counted=False) as bar:
+        tasks: list[TaskID] = []
+
+        def show(part: float, what: str) -> None:
+            if not tasks:
+                tasks.append(bar.add_task(what, total=1.0))
+            bar.update(tasks[0], description=what, completed=part)
+
+        yield show
+
+
+def open_classifier(model: str, labels: Path | None, device: str, precision: str) -> Classifier:
+    """Load the model, with a bar where its weights are downloaded.
+
+    Raises:
+        UserError: the spec, its file or its labels do not fit.
+    """
+    from core.loading import load_classifier
+
+    with loading_bar() as show:
+        return load_classifier(
+            model, labels=labels, device=device, precision=precision, progress=show, allow_python=True
+        )

@@ -1,0 +1,168 @@
+"""`satchel evaluate`: which explainer to trust on a data set, as a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dashboard.cli.common import (
+    DataArgument,
+    DeviceOption,
+    LabelsOption,
+    LimitOption,
+    ModelOption,
+    PrecisionOption,
+    SeedOption,
+    SegmentsOption,
+    mistakes_told,
+    open_classifier,
+    show_stages,
+    tell,
+    tell_notes,
+)
+
+if TYPE_CHECKING:
+    from core.classifier import Classifier
+    from core.data import Dataset
+    from dashboard.evaluate.data import Standing
+
+USUAL = ("insertion-deletion", "certainty", "sparseness", "randomisation")
+"""One metric a question; those that need masks are added where every picture has some."""
+WIDE = 200  # columns of the table where it goes into a file or a pipe
+
+
+def evaluate(
+    data: DataArgument,
+    model: ModelOption = "demo:biased",
+    labels: LabelsOption = None,
+    segments: SegmentsOption = None,
+    explainers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--explainers",
+            "-e",
+            metavar="NAME[:key=value,...],...",
+            help="Who is compared; may be repeated. Without it the usual ones that can explain the model.",
+        ),
+    ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metrics",
+            metavar="NAME[:key=value,...],...",
+            help="By what; may be repeated. `satchel list metrics` shows them.",
+        ),
+    ] = None,
+    scorer: Annotated[
+        str | None,
+        typer.Option(metavar="SPEC", help="Another model of the same classes that scores masked pictures."),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the evaluation.")] = Path("evaluation"),
+    limit: LimitOption = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+) -> None:
+    """Compare explainers over a data set by metrics, beside controls that never look at the model."""
+    with mistakes_told(f"Run the same command again to go on where it stopped; what is done is kept in {out}."):
+        from core.data import open_dataset
+        from core.evaluation.run import Contender, EvaluationOptions, Yardstick
+        from core.evaluation.run import evaluate as run
+        from core.evaluation.store import open_evaluation
+        from core.parameters import separated
+        from dashboard.evaluate.data import Standing
+
+        contenders = [Contender.parse(text) for text in separated(explainers or ())]
+        yardsticks = [Yardstick.parse(text) for text in separated(metrics or ())]
+        opened = open_dataset(data, segments=segments, limit=limit)
+        for note in opened.notes:
+            tell(note)
+        classifier = open_classifier(model, labels, device, precision)
+        if not contenders:
+            contenders = [Contender.parse(name) for name in _usual_explainers(classifier)]
+        if not yardsticks:
+            yardsticks = [Yardstick.parse(name) for name in usual_metrics(opened)]
+        options = EvaluationOptions(
+            contenders=tuple(contenders),
+            yardsticks=tuple(yardsticks),
+            seed=seed,
+            scorer=None if scorer is None else open_classifier(scorer, labels, device, precision),
+        )
+        show_stages(run(opened, classifier, out, options))
+        tell_notes(opened.masks)
+        _summarise(Standing(open_evaluation(out)))
+
+
+def usual_metrics(data: Dataset) -> list[str]:
+    """Names of the metrics that are taken when none are named."""
+    from core.metrics.metric import metrics
+
+    masked = [] if data.first_without_masks else [name for name, metric in metrics().items() if metric.needs_mask]
+    return [*USUAL, *masked]
+
+
+def _usual_explainers(classifier: Classifier) -> list[str]:
+    """Names; who refuses the classifier is told and left out."""
+    from core.attribution import explainers
+
+    found = []
+    for name, explainer in explainers().items():
+        reason = explainer.supports(classifier) if explainer.default else None
+        if reason is not None:
+            tell(f"{name} is left out: {reason}")
+        elif explainer.default:
+            found.append(name)
+    return found
+
+
+def _summarise(standing: Standing) -> None:
+    """The answer, a table, what to beware of, and where it all is."""
+    from dashboard.evaluate.data import caveat, headline
+    from dashboard.words import plural
+
+    manifest = standing.manifest
+    if manifest["problem_count"]:
+        first, count = manifest["problems"][0], manifest["problem_count"]
+        others = "" if count == 1 else f" and {count - 1} more"
+        tell(f"{plural(count, 'picture')} left out: {first['image']}{others} ({first['problem']})")
+    for sentence in headline(standing):
+        typer.echo(sentence)
+    _show_table(standing)
+    for sentence in filter(None, (*manifest["warnings"], caveat(standing))):
+        typer.echo(sentence)
+    typer.echo(
+        f"Scored by {manifest['scorer']} on {plural(standing.pictures, 'picture')}; * is the best, controls come last."
+    )
+    path = standing.evaluation.path
+    typer.echo(f"The evaluation is in {path}; look at it with: satchel serve --evaluation {path}")
+
+
+def _show_table(standing: Standing) -> None:
+    """Explainers by metrics: the mean, and below it the 95 % interval."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from dashboard.evaluate.data import ARROWS
+    from dashboard.words import number
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("explainer", no_wrap=True)
+    for metric in standing.metrics:
+        table.add_column(f"{metric['label']} {ARROWS[metric['higher_is_better']]}", justify="right", overflow="fold")
+    table.add_column("samples saturated", justify="right")
+    table.add_column("distance to natural spectrum", justify="right")
+    for label in standing.ranked:
+        cells = []
+        for metric in standing.metrics:
+            entry = standing.entries[metric["label"], label]
+            mean, interval = standing.interval(entry)
+            counted = f" n={entry['pictures']}" if entry["undefined"] and entry["pictures"] else ""
+            cells.append(f"{mean}{'*' if entry['best'] else ' '}\n{interval}{counted} ")
+        cost = standing.entries[standing.metrics[0]["label"], label]
+        cells += ["–" if cost[name] is None else number(cost[name], 2) for name in ("saturated", "alignment")]
+        table.add_row(*map(escape, (label, *cells)), style="dim" if standing.is_control(label) else None)
+    console = Console()
+    (console if console.is_terminal else Console(width=WIDE)).print(table)

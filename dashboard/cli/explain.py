@@ -1,0 +1,155 @@
+"""`satchel explain`: maps of single pictures, as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from core.errors import UserError
+from dashboard.cli.common import (
+    MISTAKE,
+    DeviceOption,
+    ExplainerOption,
+    LabelsOption,
+    ModelOption,
+    PrecisionOption,
+    SeedOption,
+    mistakes_told,
+    open_classifier,
+    progress_bar,
+    tell,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from PIL import Image
+
+    from core.attribution import Attribution, BoundExplainer
+    from core.classifier import Classifier
+    from core.export import MapFolder
+    from core.images import Picture
+    from core.parameters import Parameters
+    from core.preprocessing import Prepared
+
+LONGEST_SIDE = 2048  # of an overlay, in pixels
+OPACITY = 0.6
+
+
+def explain(
+    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURE...", help="Picture files.")],
+    model: ModelOption = "demo:biased",
+    labels: LabelsOption = None,
+    explainer: ExplainerOption = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="Class to explain; without it, each picture's predicted one.")
+    ] = None,
+    contrast: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="Class to explain against: why the target and not this.")
+    ] = None,
+    seed: SeedOption = 0,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the maps.")] = Path("maps"),
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+) -> None:
+    """Explain pictures: an overlay (PNG), raw values (.npy) a map, and attribution.json with what they are."""
+    with mistakes_told(f"Run the same command again for all maps; those made so far, if any, are in {out}."):
+        from core.explain import default_explainers, parse_explainer
+        from core.export import MapFolder
+        from dashboard.words import plural
+
+        chosen = [parse_explainer(text) for text in explainer or ()]
+        folder = MapFolder(out)
+        classifier = open_classifier(model, labels, device, precision)
+        if not chosen:
+            chosen = [(method, method.parameters()) for method in default_explainers(classifier)]
+        bound = [(method.bind(classifier), parameters) for method, parameters in chosen]
+        wanted = None if target is None else classifier.class_index(target)
+        against = None if contrast is None else classifier.class_index(contrast)
+        if wanted is not None and wanted == against:
+            raise UserError("--target and --contrast are the same class; choose another class to explain against.")
+        failed = 0
+        with progress_bar() as bar:
+            task = bar.add_task("", total=len(pictures) * len(bound))
+            for number, path in enumerate(pictures, start=1):
+                bar.update(task, description=path.name, completed=(number - 1) * len(bound))
+                try:
+                    line, problems = _explain_one(
+                        path, classifier, bound, wanted, against, seed, folder, lambda: bar.advance(task)
+                    )
+                except UserError as error:
+                    failed += 1
+                    tell(_about(path.name, str(error)))
+                else:
+                    failed += len(problems)
+                    for problem in problems:
+                        tell(_about(path.name, problem))
+                    if line:
+                        typer.echo(line)
+        if folder.records:
+            typer.echo(f"{folder.finish()} lists {plural(len(folder.records), 'map')}.")
+        if failed:
+            raise typer.Exit(MISTAKE)
+
+
+def _explain_one(
+    path: Path,
+    classifier: Classifier,
+    bound: list[tuple[BoundExplainer, Parameters]],
+    wanted: int | None,
+    against: int | None,
+    seed: int,
+    folder: MapFolder,
+    step: Callable[[], object],
+) -> tuple[str, list[str]]:
+    """Write all maps of one picture; returns one line that says what the model sees in it, and what went wrong."""
+    from core.images import read_picture
+    from dashboard.explain.convergence import remark
+    from dashboard.words import plural
+
+    notes: list[str] = []
+    problems: list[str] = []
+    picture = read_picture(path)
+    if picture.notes:
+        tell(f"{path.name}: {' '.join(picture.notes)}")
+    prepared = classifier.prepare(picture)
+    images = prepared.tensor.unsqueeze(0)
+    predictions = classifier.predict(images, k=len(classifier.labels))[0]
+    target = predictions[0].index if wanted is None else wanted
+    probability = next(p.probability for p in predictions if p.index == target)
+    contrasts = None if against is None else [against]
+    for explainer, parameters in bound:
+        try:
+            (attribution,) = explainer.explain(images, [target], parameters, contrasts=contrasts, seeds=[seed])
+        except UserError as error:
+            problems.append(f"{explainer.explainer.name}: {error}")
+            continue
+        drawing = _drawing(picture, attribution, prepared)
+        folder.add(str(path), attribution, classifier, probability, drawing, picture.notes)
+        if (words := remark(attribution)) is not None:
+            notes.append(f"; {attribution.method} {words}")
+        step()
+    top, made = predictions[0], len(bound) - len(problems)
+    maps = f"{plural(made, 'map')} of {classifier.labels[target]}"
+    return (f"{path}: {top.label} {top.probability:.2f}, {maps}{''.join(notes)}" if made else ""), problems
+
+
+def _about(name: str, problem: str) -> str:
+    """The problem with the picture's name in front, where it does not say it."""
+    return problem if name in problem else f"{name}: {problem}"
+
+
+def _drawing(picture: Picture, attribution: Attribution, prepared: Prepared) -> Image.Image:
+    """The map over the whole upright picture, on the map's own colour scale."""
+    import numpy as np
+    from PIL import Image
+
+    from dashboard.overlays import display_size, overlay, scale_of, shrunk
+
+    height, width = display_size(picture.size, LONGEST_SIDE)
+    image = picture.image if (height, width) == picture.size else picture.image.resize((width, height))
+    geometry = shrunk(prepared.geometry, (height, width))
+    scale = scale_of(attribution, linked=False)
+    return Image.fromarray(overlay(np.asarray(image), attribution, geometry, scale, OPACITY))

@@ -1,0 +1,218 @@
+"""The `satchel` command. What is heavy is imported inside the commands, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from dashboard.cli.common import LabelsOption, ModelOption, OneLineGroup, mistakes_told
+from dashboard.cli.evaluate import evaluate
+from dashboard.cli.explain import explain
+from dashboard.cli.name import name
+from dashboard.cli.report import report
+from dashboard.cli.segment import export, segment
+
+app = typer.Typer(
+    name="satchel",
+    cls=OneLineGroup,
+    help="See what an image classifier looks at, by name, and test it by removing it.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"satchel {version('satchel')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def satchel(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and end.")
+    ] = False,
+) -> None:
+    """See what an image classifier looks at, by name, and test it by removing it.
+
+    Without a command the page opens on the demo.
+    """
+    if context.invoked_subcommand is None:
+        serve()
+
+
+@app.command()
+def serve(
+    model: ModelOption = "demo:biased",
+    labels: LabelsOption = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A finished report to show; without it the demo's.")
+    ] = None,
+    evaluation: Annotated[Path | None, typer.Option(metavar="DIR", help="A finished evaluation to show.")] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="A data set to cut and name on the Segments tab.")
+    ] = None,
+    segments: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where its segments are kept; else in your data folder.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 7860,
+    open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
+    share: Annotated[
+        bool, typer.Option("--share", help="Make a public link, for a week, to your pictures too.")
+    ] = False,
+) -> None:
+    """Open the page."""
+    with mistakes_told("Run the same command to open the page again."):
+        from dashboard.app import launch
+
+        launch(
+            model_spec=model,
+            labels=labels,
+            report=report,
+            evaluation=evaluation,
+            data=data,
+            segments=segments,
+            host=host,
+            port=port,
+            open_browser=open_browser,
+            share=share,
+        )
+
+
+app.command()(explain)
+app.command()(segment)
+app.command()(name)
+app.command()(export)
+app.command()(report)
+app.command()(evaluate)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[
+        Literal["explainers", "metrics", "models", "segmenters"],
+        typer.Argument(help="explainers, metrics, models or segmenters"),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: every detail as JSON.")] = False,
+) -> None:
+    """List the explainers, metrics or segmenters with their parameters, or the forms of a model's spec."""
+    with mistakes_told("Run the same command again."):
+        if what == "explainers":
+            entries = explainer_entries()
+            rows = [(e["name"], e["summary"], _defaults(e["parameters"])) for e in entries]
+            headings = ("name", "what it is", "parameters (defaults)")
+        elif what == "metrics":
+            entries = metric_entries()
+            better = {True: "higher", False: "lower"}
+            rows = [
+                (e["name"], e["summary"], better[e["higher_is_better"]], _defaults(e["parameters"])) for e in entries
+            ]
+            headings = ("name", "what it asks", "better", "parameters (defaults)")
+        elif what == "segmenters":
+            entries = segmenter_entries()
+            rows = [(e["name"], e["summary"], ", ".join(e["specs"]), _defaults(e["parameters"])) for e in entries]
+            headings = ("name", "what it finds", "specs", "parameters (defaults)")
+        else:
+            from core.loading import known_models
+
+            entries = known_models()
+            rows = [(e["spec"], e["title"], e["needs"]) for e in entries]
+            headings = ("spec", "what it is", "needs")
+        if as_json:
+            typer.echo(json.dumps(entries, indent=2))
+        else:
+            _table(headings, rows)
+
+
+def _defaults(parameters: list[dict[str, Any]]) -> str:
+    return ", ".join(f"{p['name']}={p['default']}" for p in parameters)
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for i, heading in enumerate(headings):
+        table.add_column(heading, no_wrap=i == 0)
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    Console().print(table)
+
+
+def explainer_entries() -> list[dict[str, Any]]:
+    """The registry, and captum's where it is installed, as plain values, one dictionary an explainer."""
+    from dataclasses import asdict
+
+    from core.attribution import explainers
+    from core.explainers.captum_adapter import captum_explainers
+
+    return [
+        {
+            "name": method.name,
+            "title": method.title,
+            "summary": method.summary,
+            "family": method.family,
+            "signed": method.signed,
+            "class_specific": method.class_specific,
+            "needs_weights": method.needs_weights,
+            "default": method.default,
+            "parameters": [asdict(spec) for spec in method.parameters.specs()],
+        }
+        for method in (*explainers().values(), *captum_explainers().values())
+    ]
+
+
+def metric_entries() -> list[dict[str, Any]]:
+    """The registry of metrics as plain values, one dictionary a metric."""
+    from dataclasses import asdict
+
+    from core.metrics.metric import metrics
+
+    return [
+        {
+            "name": metric.name,
+            "title": metric.title,
+            "summary": metric.summary,
+            "family": metric.family,
+            "higher_is_better": metric.higher_is_better,
+            "reference": metric.reference,
+            "needs_mask": metric.needs_mask,
+            "slow": metric.slow,
+            "parameters": [asdict(spec) for spec in metric.parameters.specs()],
+        }
+        for metric in metrics().values()
+    ]
+
+
+def segmenter_entries() -> list[dict[str, Any]]:
+    """The registry of segmenters as plain values, one dictionary a segmenter."""
+    from dataclasses import asdict
+
+    from core.segments.registry import segmenters
+
+    return [
+        {
+            "name": segmenter.name,
+            "title": segmenter.title,
+            "summary": segmenter.summary,
+            "family": segmenter.family,
+            "specs": list(segmenter.specs),
+            "parameters": [asdict(spec) for spec in segmenter.parameters.specs()],
+        }
+        for segmenter in segmenters().values()
+    ]
+
+
+def main() -> None:
+    """Entry point of the `satchel` command."""
+    app()

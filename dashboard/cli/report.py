@@ -1,0 +1,111 @@
+"""`satchel report`: what a model leans on over a data set, as a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from dashboard.cli.common import (
+    FOUND,
+    DataArgument,
+    DeviceOption,
+    ExplainerOption,
+    LabelsOption,
+    LimitOption,
+    ModelOption,
+    PrecisionOption,
+    SeedOption,
+    SegmentsOption,
+    mistakes_told,
+    open_classifier,
+    show_stages,
+    tell,
+    tell_notes,
+)
+
+if TYPE_CHECKING:
+    from core.attribution import Explainer
+    from core.classifier import Classifier
+    from core.sat.store import Report
+
+USUAL = ("suppression", "grad-cam")
+"""Two families that see differently and are quick enough for a whole data set."""
+
+
+def report(
+    data: DataArgument,
+    model: ModelOption = "demo:biased",
+    labels: LabelsOption = None,
+    segments: SegmentsOption = None,
+    explainer: ExplainerOption = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the report.")] = Path("report"),
+    context: Annotated[
+        str, typer.Option(metavar="NAME,...", help="Segments that are context: relying on them is a shortcut.")
+    ] = "",
+    check: Annotated[bool, typer.Option(help="Test every segment by removing and transplanting it.")] = True,
+    limit: LimitOption = None,
+    seed: SeedOption = 0,
+    delta: Annotated[
+        float | None, typer.Option(min=0.0, help="Smallest effect that matters, in log-odds; without it the usual one.")
+    ] = None,
+    fail_on: Annotated[
+        Literal["confirmed"] | None, typer.Option(help="Exit with code 1 if a shortcut is confirmed, for pipelines.")
+    ] = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+) -> None:
+    """Report over a data set which named segments the model leans on, with tests and verdicts."""
+    with mistakes_told(f"Run the same command again to go on where it stopped; what is done is kept in {out}."):
+        from core.data import open_dataset
+        from core.explain import parse_explainer
+        from core.sat.batch import label_warning
+        from core.sat.report import ReportOptions, build_report
+        from core.sat.store import open_report
+        from core.sat.verdicts import DELTA, is_shortcut
+
+        chosen = [parse_explainer(text) for text in explainer or ()]
+        opened = open_dataset(data, segments=segments, limit=limit)
+        for note in opened.notes:
+            tell(note)
+        classifier = open_classifier(model, labels, device, precision)
+        if not chosen:
+            chosen = [(method, method.parameters()) for method in _usual(classifier)]
+        if (warning := label_warning(opened, classifier)) is not None:
+            tell(warning)
+        options = ReportOptions(
+            explainers=tuple((method.name, parameters) for method, parameters in chosen),
+            check=check,
+            seed=seed,
+            delta=DELTA if delta is None else delta,
+            context=tuple(name.strip() for name in context.split(",") if name.strip()),
+        )
+        show_stages(build_report(opened, classifier, out, options))
+        tell_notes(opened.masks)
+        finished = open_report(out)
+    _summarise(finished)
+    if fail_on == "confirmed" and any(is_shortcut(finding) for finding in finished.findings):
+        raise typer.Exit(FOUND)
+
+
+def _usual(classifier: Classifier) -> list[Explainer]:
+    from core.attribution import get_explainer
+
+    return [method for method in map(get_explainer, USUAL) if method.supports(classifier) is None]
+
+
+def _summarise(report: Report) -> None:
+    """How many of each verdict, and what is confirmed, said once though every explainer's line repeats it."""
+    from dashboard.words import plural
+
+    manifest = report.manifest
+    if manifest["problem_count"]:
+        first = manifest["problems"][0]
+        count = manifest["problem_count"]
+        tell(f"{plural(count, 'picture')} left out; the first is {first['image']}: {first['problem']}")
+    for verdict, count in manifest["verdicts"].items():
+        typer.echo(f"{verdict:<13}{count:>5}")
+    for sentence in dict.fromkeys(f["sentence"] for f in report.findings if f["verdict"] == "confirmed"):
+        typer.echo(sentence)
+    typer.echo(f"The report is in {report.path}; look at it with: satchel serve --report {report.path}")

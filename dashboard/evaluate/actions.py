@@ -1,0 +1,177 @@
+"""Handlers of the Evaluate tab."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+import pandas as pd
+
+from core.errors import UserError
+from core.evaluation.run import Contender, EvaluationOptions, Yardstick
+from core.evaluation.store import open_evaluation
+from core.parameters import separated
+from core.paths import assets_dir
+from dashboard.controls import problem
+from dashboard.evaluate.data import Standing
+from dashboard.evaluate.drawing import answer_html, leaderboard_html, sanity_html, scatter_html, warnings_html
+from dashboard.evaluate.run import LiveEvaluation, dataset_of
+from dashboard.page import Page
+from dashboard.palette import ordered
+from dashboard.report.views import state_html
+from dashboard.sessions import Session
+
+if TYPE_CHECKING:
+    from dashboard.evaluate.tab import Widgets
+
+log = logging.getLogger("satchel")
+
+EXAMPLES, UPLOADS = "the examples", "pictures I added"
+SHIPPED = "demo-biased"
+NOTHING = (
+    '<div class="answer" data-testid="state"><h2>Which explainer can be trusted on these pictures?</h2>'
+    "<p>Press Evaluate: explainers are scored by metrics, beside controls that never look at the model. "
+    "For a whole data set there is <code>satchel evaluate</code>.</p></div>"
+)
+Updates = dict[Any, Any]
+
+
+class Actions:
+    """What happens on each event; every answer is a dictionary of components."""
+
+    def __init__(self, page: Page, widgets: Widgets) -> None:
+        self.page, self.w = page, widgets
+
+    def open(self, key: str) -> Updates:
+        """A page was opened or reloaded: the visitor's own results, else the given evaluation, else the demo's."""
+        session = self.page.sessions.get(key)
+        if session.evaluation is not None:  # a reload cut its stream
+            session.evaluation.stop()
+        updates = {**self.model_changed(key), self.w.stop: gr.update(interactive=False), self.w.status: ""}
+        try:
+            standing = session.standing or self._finished(session)
+        except UserError as error:
+            return {**updates, self.w.answer: state_html(str(error), "problem")}
+        return {**updates, **(self._show(standing) if standing else {self.w.answer: NOTHING})}
+
+    def model_changed(self, key: str) -> Updates:
+        """Offer the explainers that can explain the model."""
+        try:
+            classifier = self.page.classifiers.get(self.page.sessions.get(key).spec).classifier
+        except UserError:
+            return {self.w.explainers: gr.update(choices=[], value=[])}
+        able = {
+            name: e for name, e in ordered().items()
+            if e.family != "control" and not e.needs_weights and e.supports(classifier) is None
+        }  # fmt: skip
+        choices = [(e.title, name) for name, e in able.items()]
+        return {self.w.explainers: gr.update(choices=choices, value=[name for name, e in able.items() if e.default])}
+
+    def run(
+        self, key: str, pictures: str, chosen: Sequence[str], asked: Sequence[str], explainers: str, metrics: str
+    ) -> Iterator[Updates]:
+        """Evaluate what is ticked and what is typed besides; results are drawn anew after every picture."""
+        session = self.page.sessions.get(key)
+        if session.evaluation is not None:
+            session.evaluation.stop()
+        live = session.evaluation = LiveEvaluation()
+        done, ending = 0, "Stopped"
+        try:
+            sources = list((session.uploads if pictures == UPLOADS else self.page.examples).values())
+            if not sources:
+                raise UserError(
+                    "You have not added pictures yet; drop some in on the Explain tab."
+                    if pictures == UPLOADS
+                    else "There are no examples here; add pictures on the Explain tab."
+                )
+            options = _options(chosen, asked, explainers, metrics)
+            data = dataset_of(sources, pictures)
+            classifier = self.page.classifiers.get(session.spec).classifier
+            yield {self.w.stop: gr.update(interactive=True), self.w.status: "Starting"}
+            for step in live.stream(self.page.runner.lock, data, classifier, options):
+                if live is not session.evaluation:  # a newer run has the page
+                    yield {self.w.stop: gr.skip()}
+                    return
+                updates: Updates = {self.w.status: f'<span class="busy">{escape(step.text)}</span>'}
+                if step.standing is not None:
+                    session.standing, done = step.standing, step.standing.pictures
+                    updates |= self._show(step.standing)
+                    if step.standing.planned is None:
+                        ending = f"Finished {done} of {len(data)}"
+                yield updates
+            if ending == "Stopped":
+                ending = f"Stopped after {done} of {len(data)} pictures"
+                if session.standing is not None and done:
+                    session.standing = Standing(session.standing.evaluation)
+            else:
+                ending += " pictures"
+        except UserError as error:
+            ending = problem(error)
+        except Exception:  # a defect must leave a page that says so
+            log.exception("the evaluation failed")
+            ending = problem("The evaluation failed; the program's log says why.")
+        finally:
+            live.stop()
+            if session.evaluation is live:
+                session.evaluation = None
+        shown = self._show(session.standing) if session.standing is not None and done else {}
+        yield {self.w.stop: gr.update(interactive=False), self.w.status: ending, **shown}
+
+    def stop(self, key: str) -> Updates:
+        """End what runs, after the step in hand."""
+        live = self.page.sessions.get(key).evaluation
+        if live is None:
+            return {self.w.stop: gr.update(interactive=False)}
+        live.stop()
+        return {self.w.stop: gr.update(interactive=False), self.w.status: '<span class="busy">Stopping</span>'}
+
+    def _finished(self, session: Session) -> Standing | None:
+        given: Path | None = self.page.evaluation
+        if given is None and session.spec.startswith("demo:"):
+            shipped = assets_dir() / "evaluations" / SHIPPED
+            given = shipped if (shipped / "manifest.json").is_file() else None
+        return None if given is None else Standing(open_evaluation(given))
+
+    def _show(self, standing: Standing) -> Updates:
+        return {
+            self.w.answer: answer_html(standing),
+            self.w.rest: gr.update(visible=True),
+            self.w.board: leaderboard_html(standing),
+            self.w.table: _table_file(standing),
+            self.w.scatter: scatter_html(standing),
+            self.w.sanity: sanity_html(standing),
+            self.w.warnings: warnings_html(standing),
+        }
+
+
+def _table_file(standing: Standing) -> Any:
+    """The finished leaderboard to take along; nothing while it still grows."""
+    if standing.planned is not None:
+        return gr.update(visible=False)
+    path = Path(tempfile.mkdtemp(prefix="satchel-")) / "leaderboard.csv"
+    about = {name: standing.manifest[name] for name in ("model", "scorer", "data")}
+    pd.DataFrame(standing.evaluation.leaderboard).assign(**about).to_csv(path, index=False)
+    return gr.update(value=str(path), visible=True)
+
+
+def _options(
+    chosen: Sequence[str], asked: Sequence[str], more_explainers: str = "", more_metrics: str = ""
+) -> EvaluationOptions:
+    """One picture a step, so that others get their turn between."""
+    contenders = [*chosen, *separated([more_explainers])]
+    yardsticks = [*asked, *separated([more_metrics])]
+    if not contenders:
+        raise UserError("No explainer is chosen; tick one.")
+    if not yardsticks:
+        raise UserError("No metric is chosen; tick one.")
+    return EvaluationOptions(
+        contenders=tuple(map(Contender.parse, contenders)),
+        yardsticks=tuple(map(Yardstick.parse, yardsticks)),
+        shard=1,
+        batch=1,
+    )

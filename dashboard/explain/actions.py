@@ -1,0 +1,239 @@
+"""What happens on the Explain tab when somebody does something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from core.errors import UserError
+from dashboard.explain.drawing import NO_CONTRAST, Drawing, Settings, Updates
+from dashboard.page import Page
+from dashboard.palette import ordered
+from dashboard.pictures import View
+from dashboard.runs import Run
+from dashboard.sessions import Session
+
+if TYPE_CHECKING:
+    from dashboard.explain.tab import Widgets
+
+
+class Actions:
+    """Handlers of the tab."""
+
+    def __init__(self, page: Page, widgets: Widgets) -> None:
+        self.page, self.w, self.draw = page, widgets, Drawing(page, widgets)
+
+    # -- events
+
+    def open(self, *values: Any) -> Updates:
+        """A page was opened or reloaded: show what the session holds, with the controls as they were left."""
+        session, settings = self._read(values, remember=False)
+        session.resume = session.resume or bool(session.runs())  # a reload cut their stream
+        session.drop()
+        updates: Updates = {}
+        if session.values:
+            values = (values[0], values[1], *session.values["rest"])
+            _, settings = self._read(values)
+            updates = dict(zip(self.w.inputs(), values[2:]))
+        return updates | self._picture(session, settings, keep_target=True) | {self.w.ready: True}
+
+    def first_run(self, *values: Any) -> Iterator[Updates]:
+        """A first-time visitor of the demo sees maps without a click; after a reload, what was running goes on."""
+        session, _ = self._read(values, remember=False)
+        first = self.page.autorun and not session.values and session.spec.startswith("demo:")
+        if first or session.resume:
+            yield from self.explain(*values)
+        else:  # a generator that yields nothing would empty every component
+            yield {self.w.stop: gr.skip()}
+
+    def model_changed(self, *values: Any) -> Updates:
+        session, settings = self._read(values)
+        session.drop()
+        return self._picture(session, settings)
+
+    def upload(self, files: Sequence[str] | None, *values: Any) -> Updates:
+        """Keep the good ones; say what is wrong with each of the others."""
+        session, settings = self._read(values)
+        added = 0
+        for file in reversed(files or ()):
+            try:
+                source = self.page.pictures.read(Path(file))
+            except UserError as error:
+                gr.Warning(escape(str(error)), title="Not added")
+                continue
+            same = session.sources(self.page.examples).get(source.id)
+            if same is not None and same.name != source.name:
+                gr.Info(
+                    f"{escape(source.name)} shows the very same picture as {escape(same.name)}; it stands there once."
+                )
+            session.add(source)
+            session.current = source.id
+            added += 1
+        if not added:
+            return {self.w.upload: None}
+        session.drop()
+        return {self.w.upload: None, **self._picture(session, settings)}
+
+    def pick(self, event: gr.EventData, *values: Any) -> Updates:
+        session, settings = self._read(values)
+        if event.id not in session.sources(self.page.examples) or event.id == session.current:
+            return {self.w.stop: gr.skip()}
+        session.drop()
+        session.current = event.id
+        return self._picture(session, settings)
+
+    def remove(self, event: gr.EventData, *values: Any) -> Updates:
+        session, settings = self._read(values)
+        session.uploads.pop(event.id, None)
+        if event.id != session.current:
+            return {self.w.strip: self.draw.strip(session)}
+        session.drop()
+        session.current = None
+        return self._picture(session, settings)
+
+    def fold(self, *values: Any) -> Updates:
+        """Offer every explainer, or only the defaults and the chosen ones."""
+        session, settings = self._read(values)
+        return self.draw.offer(session, replace(settings, unfolded=not settings.unfolded))
+
+    def redraw(self, *values: Any) -> Iterator[Updates]:
+        """Another target, scale, opacity or choice of explainers: nothing is computed."""
+        yield from self._redrawn(*self._read(values))
+
+    def look(self, ready: bool, *values: Any) -> Iterator[Updates]:
+        """The tab came into view.
+
+        Nobody has changed anything: that a first-time visitor clicked here early is no reason to make no maps, and what
+        the controls say before they are put back as they were left must not be taken for a choice.
+        """
+        if ready:
+            yield from self._redrawn(*self._read(values, remember=False))
+        else:  # all of it is on its way
+            yield {self.w.stop: gr.skip()}
+
+    def _redrawn(self, session: Session, settings: Settings) -> Iterator[Updates]:
+        try:
+            view = self.page.view(session)
+        except UserError:
+            yield {self.w.stop: gr.skip()}
+            return
+        yield from self._settled(session, settings, view)
+
+    def explain(self, *values: Any) -> Iterator[Updates]:
+        """Make all chosen maps, side by side."""
+        session, settings = self._read(values)
+        if not settings.chosen:
+            gr.Warning("No explainer is chosen; tick one first.")
+            yield {self.w.stop: gr.skip()}
+            return
+        yield from self._run(session, settings, settings.chosen, retouch=False)
+
+    def retouch(self, name: str) -> Callable[..., Iterator[Updates]]:
+        """The handler of one explainer's sliders: make its map again, and no other."""
+
+        def handler(*values: Any) -> Iterator[Updates]:
+            session, settings = self._read(values)
+            yield from self._run(session, settings, (name,), retouch=True)
+
+        return handler
+
+    def stop(self, key: str) -> Updates:
+        """End all that runs for this visitor, after the chunk in hand."""
+        self.page.sessions.get(key).stop()
+        return {self.w.stop: gr.update(interactive=False)}
+
+    # -- drawing
+
+    def _picture(self, session: Session, settings: Settings, keep_target: bool = False) -> Updates:
+        """All that depends on picture and model; again where another came into view while it was drawn.
+
+        Loading a model takes seconds, in which somebody may drop a picture in: whoever ends last must show that one.
+        """
+        while True:
+            before = session.shown
+            updates = self.draw.picture(session, settings, keep_target)
+            if session.shown == before:
+                return updates
+            keep_target = False
+
+    # -- running
+
+    def _run(self, session: Session, settings: Settings, names: Sequence[str], retouch: bool) -> Iterator[Updates]:
+        try:
+            view = self.page.view(session)
+            loaded = self.page.classifiers.get(session.spec)
+            keys = {name: self.draw.key(session, settings, view, name) for name in names}
+        except UserError as error:
+            gr.Warning(escape(str(error)))
+            yield {self.w.stop: gr.skip()}
+            return
+        run = Run(keys)
+        session.resume = False
+        session.start(run, retouch)
+        steps = self.page.runner.stream(loaded, view.image, run)
+        try:
+            yield {
+                **({} if retouch else self.draw.maps(session, settings, view)),
+                self.w.stop: gr.update(interactive=True),
+                self.w.status: "Starting",
+            }
+            for changed in steps:
+                if run.dropped:
+                    break
+                yield self.draw.maps(session, self._now(session, settings), view, changed)
+        except GeneratorExit:  # the page went away; when it comes back the run goes on
+            session.resume = not (run.stopped or run.dropped)
+            raise
+        finally:
+            steps.close()  # ty: ignore[missing-attribute]
+            session.end(run)
+        if run.dropped:
+            yield {self.w.stop: gr.update(interactive=bool(session.runs()))}
+            return
+        yield from self._settled(session, settings, view)
+
+    def _settled(self, session: Session, settings: Settings, view: View) -> Iterator[Updates]:
+        """Draw all maps, and again if anything changed before they had reached the page.
+
+        Handlers run side by side, so an older drawing can arrive after a newer one; whoever comes last is up to date.
+        """
+        while session.current == view.source.id:
+            version = session.version
+            yield self.draw.maps(session, self._now(session, settings), view)
+            if session.version == version:
+                return
+        yield {self.w.stop: gr.skip()}
+
+    def _now(self, session: Session, settings: Settings) -> Settings:
+        """The controls as they are now: they may have moved while a run goes on."""
+        rest = session.values.get("rest")
+        return self._settings((None, settings.dark, *rest)) if rest else settings
+
+    # -- reading
+
+    def _read(self, values: Sequence[Any], remember: bool = True) -> tuple[Session, Settings]:
+        session = self.page.sessions.get(values[0])
+        if remember:
+            session.values = {"rest": tuple(values[2:])}
+            session.version += 1
+        return session, self._settings(values)
+
+    def _settings(self, values: Sequence[Any]) -> Settings:
+        _, dark, unfolded, target, contrast, seed, opacity, linked, *rest = values
+        families = len(self.w.families)
+        chosen = {name for group in rest[:families] for name in group or ()}
+        options: dict[str, dict[str, Any]] = {}
+        for (explainer, parameter), value in zip(self.w.controls, rest[families:]):
+            options.setdefault(explainer, {})[parameter] = "" if value is None else value
+        known = [name for name in ordered() if name in chosen]
+        against = None if contrast in (None, NO_CONTRAST) else int(contrast)
+        return Settings(
+            tuple(known), None if target is None else int(target), against, seed or 0,
+            float(opacity), bool(linked), bool(dark), bool(unfolded),
+            options,
+        )  # fmt: skip

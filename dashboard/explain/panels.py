@@ -1,0 +1,133 @@
+"""One explainer's panel: its map over the picture, and what the map cost and is worth."""
+
+from __future__ import annotations
+
+from html import escape
+
+from core.attribution import Attribution, Explainer, get_explainer
+from dashboard.explain.convergence import convergence_plot, settled
+from dashboard.overlays import Scale, colour_table, dim_outside, display_size, jpeg, overlay, shrunk
+from dashboard.palette import marker
+from dashboard.pictures import View
+from dashboard.plots import percent
+
+FRAME_SIDE = 448  # while a map is still changing
+
+
+def map_panel(
+    explainer: Explainer,
+    view: View | None,
+    attribution: Attribution | None,
+    scale: Scale | None,
+    *,
+    opacity: float,
+    dark: bool,
+    running: bool,
+    failed: str | None = None,
+) -> str:
+    """HTML of one panel in any of its states: empty, waiting, running, finished, stopped, flat, broken, failed."""
+    state = _state(attribution, running, failed)
+    picture, over = "", ""
+    if view is not None:
+        picture = _picture(view, attribution, scale, opacity, dark, running)
+    if failed:
+        over = f'<p class="over problem">{escape(failed)}</p>'
+    elif attribution is None:
+        over = f'<p class="over">{"Starting" if running else "Press Explain to make this map."}</p>'
+    elif attribution.condition == "flat":
+        over = "<p class='over'>No evidence: this map is the same everywhere.</p>"
+    elif attribution.condition == "broken":
+        over = "<p class='over problem'>This map holds values that are not numbers; it cannot be shown.</p>"
+    return (
+        f'<figure class="map {state}" data-testid="map-{explainer.name}" data-state="{state}">'
+        f'<figcaption><i class="mark {marker(explainer.name)}"></i>'
+        f'<b title="{escape(explainer.summary)}">{escape(explainer.title)}</b></figcaption>'
+        f'<div class="canvas">{picture}{over}</div>'
+        f"{_legend(attribution, scale, dark)}{_figures(attribution, running)}</figure>"
+    )
+
+
+def picture_alone(view: View, svg: str, maps: int) -> str:
+    """The picture as it was given, with its segments under the pointer.
+
+    `maps` stand beside it, four in a row with it; the style sheet is told how many places the last row leaves.
+    """
+    picture = jpeg(dim_outside(view.shown, view.geometry), 90)
+    return (
+        f'<figure class="map plain" data-left="{-(maps + 1) % 4}"><figcaption><b>Picture</b></figcaption>'
+        '<div class="canvas">'
+        f'<img alt="{escape(view.source.name)}" src="{picture}">{svg}</div></figure>'
+    )
+
+
+def _state(attribution: Attribution | None, running: bool, failed: str | None) -> str:
+    if failed:
+        return "failed"
+    if running:
+        return "running"
+    if attribution is None:
+        return "empty"
+    return "stopped" if attribution.partial else "finished"
+
+
+def _picture(
+    view: View, attribution: Attribution | None, scale: Scale | None, opacity: float, dark: bool, running: bool
+) -> str:
+    shown, geometry = view.shown, view.geometry
+    if running:
+        size = display_size(geometry.picture_size, FRAME_SIDE)
+        step = max(1, round(geometry.picture_size[0] / size[0]))
+        shown = shown[::step, ::step]
+        geometry = shrunk(geometry, shown.shape[:2])
+    if attribution is None:
+        picture = dim_outside(shown.mean(2, keepdims=True).repeat(3, 2), geometry)
+    else:
+        picture = overlay(shown, attribution, geometry, scale, opacity, dark)
+    return f'<img alt="" src="{jpeg(picture)}" style="aspect-ratio:{view.shown.shape[1]}/{view.shown.shape[0]}">'
+
+
+def _legend(attribution: Attribution | None, scale: Scale | None, dark: bool) -> str:
+    if attribution is None or scale is None:
+        return '<div class="scale none"></div>'
+    table = colour_table(attribution.signed, dark)
+    stops = ",".join("#%02x%02x%02x" % tuple(table[round(i * (len(table) - 1) / 16)]) for i in range(17))  # noqa: UP031
+    top = f"{scale.top:g}x average or more" if scale.linked else f"{scale.top:.2g}"
+    ends = ("against", "0", f"for, {top}") if attribution.signed else ("0", "", top)
+    labels = "".join(f"<span>{text}</span>" for text in ends)
+    return f'<div class="scale"><div style="background:linear-gradient(90deg,{stops})"></div><p>{labels}</p></div>'
+
+
+def _figures(attribution: Attribution | None, running: bool) -> str:
+    if attribution is None:
+        return '<p class="figures">&nbsp;</p>'
+    passes = max(attribution.forward_passes, attribution.backward_passes)
+    total = getattr(attribution.parameters, "samples", None)
+    if attribution.partial:
+        done = f"{passes} of {total}" if total else f"{passes} passes"
+        first = f"running, {done}" if running else f"stopped after {done}"
+    else:
+        plain = "no passes" if passes == 0 else "1 pass" if passes == 1 else f"{passes} passes"
+        first = settled(attribution) or plain
+    relative = attribution.relative_error
+    drawn = get_explainer(attribution.method).is_random(attribution.parameters)
+    if attribution.partial and attribution.standard_error is None:
+        error = ""
+    elif attribution.standard_error is None:
+        # one sample tells nothing of its spread; a sum over a path is no draw, and not exact for that
+        error = "± not known" if drawn and passes else "nothing random"
+    else:
+        error = f"±{percent(relative)}" if relative is not None else "± not known yet"
+    seed = f"seed {attribution.seed}" if drawn else ""
+    # of a single look at the picture itself it would say nothing of a sampler
+    sampled = attribution.saturated is not None and attribution.forward_passes > 1
+    saturated = f"{percent(attribution.saturated or 0)} saturated" if sampled else ""
+    parts = [first, f"{attribution.seconds:.1f} s", error, saturated, seed]
+    titles = [
+        f"{attribution.forward_passes} forward, {attribution.backward_passes} backward",
+        "computing time of this map",
+        "mean standard error over mean absolute value",
+        "share of the samples where the probability no longer moves",
+        "same seed, same map",
+    ]
+    spans = "".join(f'<span title="{title}">{escape(text)}</span>' for text, title in zip(parts, titles) if text)
+    return f'<p class="figures">{spans}</p>{convergence_plot(attribution)}'

@@ -1,0 +1,163 @@
+"""The Explain tab: pictures, prediction, explainers side by side, and what the evidence lies on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from dashboard.controls import control, title
+from dashboard.explain.actions import Actions
+from dashboard.explain.drawing import OPACITY, chooser, fold_word
+from dashboard.page import Page
+from dashboard.palette import FAMILY_TITLES, families, marker, ordered
+
+PICK = """
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('button[data-id]');
+  if (button) trigger(button.dataset.act, {id: button.dataset.id});
+});
+// events: 'pick' 'remove'
+"""
+
+
+@dataclass
+class Widgets:
+    """The components that handlers read and write."""
+
+    ready: gr.State  # True once the session's picture and controls are on the page
+    upload: gr.File
+    strip: gr.HTML
+    prediction: gr.HTML
+    families: dict[str, gr.CheckboxGroup]  # the chosen explainers, family by family
+    unfolded: gr.State  # True: every explainer is offered, not only the defaults and the chosen ones
+    fold: gr.Button
+    target: gr.Dropdown
+    contrast: gr.Dropdown
+    seed: gr.Number
+    explain: gr.Button
+    stop: gr.Button
+    status: gr.HTML
+    opacity: gr.Slider
+    linked: gr.Checkbox
+    scale_note: gr.HTML
+    finding: gr.HTML
+    picture: gr.HTML
+    evidence: gr.HTML
+    columns: dict[str, gr.Column]
+    panels: dict[str, gr.HTML]
+    controls: dict[tuple[str, str], Any]  # by (explainer, parameter)
+
+    def inputs(self) -> list[Any]:
+        """What handlers get after the visitor's key and the page's mode, in this order."""
+        fields = [self.unfolded, self.target, self.contrast, self.seed, self.opacity, self.linked]
+        return [*fields, *self.families.values(), *self.controls.values()]
+
+
+def build(page: Page) -> None:
+    """Lay the tab out and wire it."""
+    widgets = _layout()
+    _wire(page, widgets, Actions(page, widgets))
+
+
+def _layout() -> Widgets:
+    known = ordered()
+    ready = gr.State(False)
+    with gr.Row(elem_classes="sheet"):
+        with gr.Column(scale=3, min_width=260, elem_classes="area"):
+            title("Pictures")
+            upload = gr.File(
+                file_count="multiple", label="Drop, paste or choose pictures", show_label=False, height=44,
+                elem_id="upload", elem_classes="drop", interactive=True,
+            )  # fmt: skip
+            strip = gr.HTML(js_on_load=PICK, elem_id="strip")
+        with gr.Column(scale=3, min_width=260, elem_classes="area"):
+            title("Prediction")
+            prediction = gr.HTML(elem_id="prediction")
+        with gr.Column(scale=6, min_width=320, elem_classes="area run"):
+            title("Explain it")
+            unfolded = gr.State(False)
+            defaults = tuple(name for name, e in known.items() if e.default)
+            with gr.Column(elem_id="explainers"):
+                groups = {
+                    family: gr.CheckboxGroup(label=FAMILY_TITLES[family], elem_id=f"family-{family}", **properties)
+                    for family, properties in chooser(tuple(known), defaults, False).items()
+                }
+                with gr.Row(elem_classes="more"):
+                    fold = gr.Button(fold_word(tuple(known), defaults, False), elem_id="fold", size="sm", scale=0)
+                    gr.HTML(_what_they_do(), elem_classes="help")
+            with gr.Row(elem_classes="fields"):
+                target = gr.Dropdown([], label="Why", elem_id="target", min_width=150, scale=4)
+                contrast = gr.Dropdown([], label="and not", elem_id="contrast", min_width=150, scale=4)
+                seed = gr.Number(0, label="Seed", elem_id="seed", min_width=80, scale=1)
+            with gr.Row(elem_classes="buttons"):
+                explain = gr.Button("Explain", variant="primary", size="md", elem_id="explain", min_width=120, scale=0)
+                stop = gr.Button("Stop", size="md", elem_id="stop", interactive=False, min_width=80, scale=0)
+                status = gr.HTML(elem_id="status")
+    with gr.Row(elem_classes="sheet"), gr.Column(elem_classes="area"):
+        finding = gr.HTML(elem_id="finding")
+        with gr.Row(elem_classes="toolbar"):
+            opacity = gr.Slider(0, 1, OPACITY, step=0.05, label="Opacity", elem_id="opacity", min_width=180, scale=0)
+            linked = gr.Checkbox(True, label="One scale for all maps", elem_id="linked", min_width=180, scale=0)
+            scale_note = gr.HTML(elem_classes="note", elem_id="scale-note")
+        with gr.Row(elem_classes="maps"):
+            with gr.Column(min_width=0, elem_classes="explainer"):
+                picture = gr.HTML(elem_id="picture")
+            columns, panels, controls = {}, {}, {}
+            for name, explainer in known.items():
+                with gr.Column(visible=explainer.default, min_width=0, elem_classes="explainer") as columns[name]:
+                    panels[name] = gr.HTML()
+                    specs = explainer.parameters.specs()
+                    if specs:
+                        with gr.Accordion("Parameters", open=False, elem_id=f"parameters-{name}"):
+                            for spec in specs:
+                                controls[name, spec.name] = control(name, spec)
+            with gr.Column(min_width=0, elem_classes="explainer lies-on"):
+                title("What the evidence lies on")
+                evidence = gr.HTML(elem_id="evidence")
+    return Widgets(
+        ready, upload, strip, prediction, groups, unfolded, fold, target, contrast, seed, explain, stop, status,
+        opacity, linked, scale_note, finding, picture, evidence, columns, panels, controls,
+    )  # fmt: skip
+
+
+def _what_they_do() -> str:
+    lines = "".join(
+        f'<li><i class="mark {marker(name)}"></i><b>{escape(e.title)}</b> {escape(e.summary)}</li>'
+        for members in families().values()
+        for name, e in members.items()
+    )
+    return f"<details><summary>What each one does</summary><ul>{lines}</ul></details>"
+
+
+def _wire(page: Page, w: Widgets, act: Actions) -> None:
+    settings = [page.key, page.dark, *w.inputs()]
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    # no limit: the device is shared by the runner's own lock, chunk by chunk
+    shared: dict[str, Any] = {**quiet, "concurrency_limit": None}
+    everything = [
+        w.strip, w.prediction, w.unfolded, w.fold, *w.families.values(), w.target, w.contrast, w.seed, w.explain,
+        w.stop, w.status, w.opacity, w.linked, w.scale_note, w.finding, w.picture, w.evidence,
+        *w.columns.values(), *w.panels.values(),
+    ]  # fmt: skip
+    opening = page.opened.change(act.open, settings, [w.ready, *everything, *w.controls.values()], **shared)
+    page.model.change(act.model_changed, settings, everything, **shared)
+    w.upload.upload(act.upload, [w.upload, *settings], [w.upload, *everything], **shared)
+    w.strip.pick(act.pick, settings, everything, **shared)
+    w.strip.remove(act.remove, settings, everything, **shared)
+    w.fold.click(act.fold, settings, [w.unfolded, w.fold, *w.families.values()], **shared)
+    for changed in (w.target, w.contrast, *w.families.values(), w.linked):
+        changed.input(act.redraw, settings, everything, trigger_mode="always_last", **shared)
+    w.seed.submit(act.redraw, settings, everything, **shared)
+    w.seed.blur(act.redraw, settings, everything, **shared)
+    w.opacity.release(act.redraw, settings, everything, trigger_mode="always_last", **shared)
+    # names may have been given meanwhile
+    page.tabs["Explain"].select(act.look, [w.ready, *settings], everything, **shared)
+    w.explain.click(act.explain, settings, everything, **shared)
+    opening.then(act.first_run, settings, everything, **shared)
+    w.stop.click(act.stop, [page.key], [w.stop], queue=False, **quiet)
+    for (name, _), field in w.controls.items():
+        listen = field.release if isinstance(field, gr.Slider) else field.input
+        listen(act.retouch(name), settings, everything, trigger_mode="always_last", **shared)

@@ -1,0 +1,230 @@
+"""Handlers of the Report tab."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from core.errors import UserError
+from dashboard.controls import problem
+from dashboard.page import Page
+from dashboard.report.data import Cell, Finished, Reports, shipped_reports
+from dashboard.report.grid import MEASURES, grid_html, heat_map
+from dashboard.report.pictures import exhibits_html, pasted_html, pictures_html
+from dashboard.report.plots import density_figure, effects_figure
+from dashboard.report.table import ANY, Filters, Sort, filter_choices, listed, table_html
+from dashboard.report.views import answer_html, cell_html, facts_html, notes_html, state_html
+from dashboard.report.words import strongest_shortcut
+
+if TYPE_CHECKING:
+    from dashboard.report.tab import Widgets
+
+FIRST = "demo-biased"
+NO_REPORT = (
+    "There is no report yet. Make one with `satchel report DATA --model SPEC --segments DIR --out DIR`, "
+    "then type its folder above."
+)
+HINT = "Choose one, or type the folder of a report on this machine."
+Updates = dict[Any, Any]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a visitor is: which report, which cell, how the table is sorted."""
+
+    path: str = ""
+    cell: str | None = None
+    sort: Sort = field(default_factory=Sort)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the controls say."""
+
+    dark: bool
+    place: Place
+    measure: Any
+    explainer: str
+    maps_of: str
+    filters: Filters
+
+
+class Actions:
+    """What happens on each event; every answer is a dictionary of components."""
+
+    def __init__(self, page: Page, widgets: Widgets) -> None:
+        self.page, self.w = page, widgets
+        self.reports = Reports()
+
+    # -- events
+
+    def open_first(self, *values: Any) -> Iterator[Updates]:
+        """A page was opened: the report given on the command line, else the demo's."""
+        try:
+            shipped = shipped_reports()
+        except UserError:
+            shipped = {}
+        given = self.page.report
+        first = given or shipped.get(FIRST) or next(iter(shipped.values()), None)
+        choices = [(name, str(path)) for name, path in shipped.items()]
+        if given is not None and str(given) not in shipped.values():
+            choices.insert(0, (given.name or str(given), str(given)))
+        if first is None:
+            yield {self.w.chooser: gr.update(choices=choices), **self._empty(NO_REPORT)}
+            return
+        settings = self._settings(values)
+        yield {self.w.chooser: gr.update(choices=choices, value=str(first))}
+        yield from self._open(str(first), settings)
+
+    def open(self, wanted: str | None, *values: Any) -> Iterator[Updates]:
+        """Another report was chosen or typed; if it does not open, the one in view stays."""
+        settings = self._settings(values)
+        if not (wanted or "").strip() or wanted == settings.place.path:
+            yield {self.w.message: HINT}
+            return
+        yield {self.w.message: f'<span class="busy">Opening {escape(Path(str(wanted)).name)}</span>'}
+        yield from self._open(str(wanted), settings)
+
+    def choose(self, event: gr.EventData, *values: Any) -> Updates:
+        """A cell was chosen, in the heat map, the table or the headline."""
+        settings = self._settings(values)
+        finished = self._finished(settings)
+        cell = finished.find(str(event.cell)) if finished else None
+        if finished is None or cell is None:
+            return {self.w.message: "That cell is not in this report; open the report again."}
+        place = replace(settings.place, cell=cell.id)
+        return {
+            self.w.place: place, self.w.message: HINT,
+            **self._cell(finished, cell, settings), **self._charts(finished, cell, settings),
+        }  # fmt: skip
+
+    def sort(self, event: gr.EventData, *values: Any) -> Updates:
+        """A heading of the table was pressed."""
+        settings = self._settings(values)
+        place = replace(settings.place, sort=settings.place.sort.toggled(str(event.column)))
+        return {self.w.place: place, **self.list_again(*values, place=place)}
+
+    def draw_again(self, *values: Any) -> Updates:
+        """The heat map shows something else."""
+        settings = self._settings(values)
+        finished = self._finished(settings)
+        return self._overview(finished, settings) if finished else {self.w.message: HINT}
+
+    def list_again(self, *values: Any, place: Place | None = None) -> Updates:
+        """The filters changed."""
+        settings = self._settings(values)
+        settings = replace(settings, place=place or settings.place)
+        finished = self._finished(settings)
+        return {self.w.table: self._table(finished, settings)} if finished else {self.w.message: HINT}
+
+    def maps_again(self, *values: Any) -> Updates:
+        """The maps of another explainer."""
+        settings = self._settings(values)
+        finished = self._finished(settings)
+        cell = finished.find(settings.place.cell) if finished else None
+        if finished is None or cell is None:
+            return {self.w.message: HINT}
+        return {self.w.pictures: pictures_html(finished, cell, settings.maps_of, settings.dark)}
+
+    # -- reading
+
+    @staticmethod
+    def _settings(values: tuple[Any, ...]) -> Settings:
+        dark, place, measure, explainer, maps_of, verdict, kind, target, text = values
+        filters = Filters(verdict or ANY, kind or ANY, ANY if target is None else target, text or "")
+        return Settings(bool(dark), place or Place(), measure, explainer or "", maps_of or "", filters)
+
+    def _finished(self, settings: Settings) -> Finished | None:
+        """The report in view; None if there is none or it is gone."""
+        try:
+            return self.reports.get(settings.place.path) if settings.place.path else None
+        except UserError:
+            return None
+
+    # -- drawing
+
+    def _open(self, path: str, settings: Settings) -> Iterator[Updates]:
+        """The answer and the tables first, then the charts, which take a browser longest."""
+        try:
+            finished = self.reports.get(path)
+            found, table = finished.downloads
+            shown = exhibits_html(finished)
+        except UserError as error:
+            said = problem(error)
+            if settings.place.path:  # the report in view stays
+                yield {self.w.message: said}
+            else:
+                yield {self.w.message: HINT, **self._empty(str(error), "problem")}
+            return
+        cell = strongest_shortcut(finished) or next(iter(finished.cells.values()), None)
+        place = Place(path, cell.id if cell else None)
+        titles = [(title, name) for name, title in finished.explainers.items()]
+        lead = titles[0][1]
+        measure = MEASURES[0][1] if finished.manifest["checked"] else MEASURES[2][1]
+        settings = Settings(settings.dark, place, measure, lead, lead, Filters())
+        verdicts, kinds, targets = filter_choices(finished)
+        w = self.w
+        yield {
+            w.message: HINT, w.place: place, w.answer: answer_html(finished), w.facts: facts_html(finished),
+            w.shown: shown, w.shown_area: gr.update(visible=bool(shown)),
+            w.rest: gr.update(visible=True), w.downloads: gr.update(visible=True),
+            w.findings_file: gr.update(value=str(found)), w.table_file: gr.update(value=str(table)),
+            w.measure: gr.update(value=measure),
+            w.explainer: gr.update(choices=titles, value=lead), w.maps_of: gr.update(choices=titles, value=lead),
+            w.verdict: gr.update(choices=verdicts, value=ANY), w.kind: gr.update(choices=kinds, value=ANY),
+            w.target: gr.update(choices=targets, value=ANY), w.text: "",
+            w.notes: notes_html(finished), **self._overview(finished, settings),
+            **(self._cell(finished, cell, settings) if cell else self._no_cell()),
+        }  # fmt: skip
+        if cell is not None:
+            yield self._charts(finished, cell, settings)
+
+    def _overview(self, finished: Finished, settings: Settings) -> Updates:
+        grid = heat_map(finished, settings.measure, settings.explainer)
+        chosen = finished.find(settings.place.cell)
+        return {
+            self.w.grid: grid_html(grid, settings.measure, settings.explainer, chosen),
+            self.w.table: self._table(finished, settings),
+        }
+
+    @staticmethod
+    def _table(finished: Finished, settings: Settings) -> str:
+        cells = listed(finished, settings.filters, settings.place.sort, settings.explainer)
+        chosen = finished.find(settings.place.cell)
+        filtered = settings.filters != Filters()
+        return table_html(finished, cells, settings.place.sort, settings.explainer, chosen, filtered)
+
+    def _cell(self, finished: Finished, cell: Cell, settings: Settings) -> Updates:
+        return {
+            self.w.cell: cell_html(finished, cell),
+            self.w.pasted: pasted_html(finished, cell),
+            self.w.pictures: pictures_html(finished, cell, settings.maps_of, settings.dark),
+        }
+
+    def _charts(self, finished: Finished, cell: Cell, settings: Settings) -> Updates:
+        effects = effects_figure(finished, cell, settings.dark)
+        density = density_figure(finished, cell, settings.dark)
+        return {
+            self.w.effects: gr.update(value=effects, visible=effects is not None),
+            self.w.density: gr.update(value=density, visible=density is not None),
+        }
+
+    def _no_cell(self) -> Updates:
+        hidden = gr.update(visible=False)
+        return {
+            self.w.cell: state_html("This report has no pairs of class and segment."), self.w.pictures: "",
+            self.w.pasted: "", self.w.effects: hidden, self.w.density: hidden,
+        }  # fmt: skip
+
+    def _empty(self, why: str, kind: str = "empty") -> Updates:
+        """No report: one panel that says what to do, and nothing else."""
+        hidden = gr.update(visible=False)
+        return {
+            self.w.answer: state_html(why, kind), self.w.shown_area: hidden, self.w.rest: hidden,
+            self.w.downloads: hidden,
+        }  # fmt: skip

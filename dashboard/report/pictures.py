@@ -1,0 +1,300 @@
+"""The pictures behind a cell: as they are, their maps, without the segment, and with it pasted elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from core.attribution import Attribution
+from core.errors import UserError
+from core.images import read_picture
+from core.parameters import Parameters
+from core.preprocessing import Geometry
+from core.runtime.recent import Recent
+from core.sat.examples import load_map
+from dashboard.overlays import Scale, colour_table, jpeg, overlay, scale_of
+from dashboard.plots import probability
+from dashboard.report.data import Cell, Finished
+from dashboard.report.words import strongest_shortcut
+from dashboard.words import number
+
+OPACITY = 0.75
+_DRAWN: Recent[tuple[str, str, str], str] = Recent(600)  # of about 10 kB each
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Behind:
+    """What a report holds of one cell.
+
+    Attributes:
+        images: ids of example pictures that show the segment, surest first.
+        removals: by (image, fill). pastes: transplants, or context swaps, of either test.
+    """
+
+    images: list[str]
+    removals: dict[tuple[str, str], Record]
+    pastes: list[Record]
+
+    @property
+    def fills(self) -> list[str]:
+        return list(dict.fromkeys(fill for _, fill in self.removals))
+
+
+def behind(finished: Finished, cell: Cell) -> Behind:
+    """Choose the pictures of a cell."""
+    examples = finished.report.examples
+    removals = [r for r in examples["removals"] if (r["target"], r["segment"]) == cell.key]
+    pastes = [r for r in examples["pastes"] if (r["target"], r["segment"]) == cell.key]
+    pastes.sort(key=lambda r: (r["test"] != "sufficiency", -r["effect"]))
+    shows = set(finished.report.rows(cell.target, cell.segment)["image"])
+    images = [i for i, entry in examples["pictures"].items() if entry["target"] == cell.target and i in shows]
+    return Behind(images, {(r["image"], r["fill"]): r for r in removals}, pastes)
+
+
+def exhibits(finished: Finished) -> tuple[Cell, Record | None, Record | None] | None:
+    """The strongest shortcut with its clearest removal and its clearest paste; None where nothing is confirmed."""
+    cell = strongest_shortcut(finished)
+    if cell is None:
+        return None
+    found = behind(finished, cell)
+    removal = max((r for r in found.removals.values() if r["image"] in found.images), key=_drop, default=None)
+    paste = max((r for r in found.pastes if r["test"] == "sufficiency"), key=lambda r: -_drop(r), default=None)
+    return cell, removal, paste
+
+
+def _drop(record: Record) -> float:
+    return record["before_probability"] - record["after_probability"]
+
+
+# -- drawing
+
+
+def exhibits_html(finished: Finished) -> str:
+    """Beside the headline: with and without the segment, and another picture before and after it was pasted."""
+    chosen = exhibits(finished)
+    if chosen is None:
+        return ""
+    cell, removal, paste = chosen
+    segment, label = escape(cell.segment), escape(cell.label)
+    pairs = []
+    if removal is not None:
+        source = finished.report.examples["pictures"][removal["image"]]["file"]
+        pairs.append(
+            _pair(
+                finished, f"Take the {segment} away", source, removal["file"], label,
+                removal["before_probability"], removal["after_probability"], "as it is", f"without the {segment}",
+            )
+        )  # fmt: skip
+    if paste is not None:
+        title = f"Give another picture its {segment}" if cell.swapped else f"Paste the {segment} on another picture"
+        pairs.append(
+            _pair(
+                finished, title, paste["picture"], paste["file"], label,
+                paste["before_probability"], paste["after_probability"], "as it is", f"with the {segment}",
+            )
+        )  # fmt: skip
+    if not pairs:
+        return '<p class="note">This report keeps no pictures of it.</p>'
+    return (
+        f'<div class="exhibits" data-testid="exhibits">{"".join(pairs)}</div>'
+        '<p class="note">The clearest of the pictures kept in the report; the mean over all is in the sentence.</p>'
+    )
+
+
+def _pair(
+    finished: Finished, title: str, first: str, second: str, label: str,
+    before: float, after: float, word: str, other_word: str,
+) -> str:  # fmt: skip
+    return (
+        f'<div class="pair"><h3>{title}</h3><div>'
+        f"{_figure(_img(finished, first, word), f'<p>{word}</p>{_meter(label, before)}')}"
+        f"{_figure(_img(finished, second, other_word), f'<p>{other_word}</p>{_meter(label, after)}')}</div></div>"
+    )
+
+
+def pasted_html(finished: Finished, cell: Cell) -> str:
+    """Other pictures before and after they were given the segment."""
+    found = behind(finished, cell)
+    segment, label = escape(cell.segment), escape(cell.label)
+    if not found.pastes:
+        why = "no picture was given it" if finished.manifest["checked"] else "this report was made without tests"
+        return f'<h3>Pasted elsewhere</h3><p class="note">No pictures: {why}.</p>'
+    titles = {
+        "sufficiency": f"Pictures of other classes given its {segment}" if cell.swapped else "Pasted on other pictures",
+        "necessity": f"Its own {segment} swapped for that of another class",
+    }
+    parts = []
+    for test, title in titles.items():
+        shown = [r for r in found.pastes if r["test"] == test]
+        if not shown:
+            continue
+        pairs = "".join(
+            '<div class="pair"><div>'
+            + _figure(_img(finished, r["picture"], "before"), f"<p>before</p>{_meter(label, r['before_probability'])}")
+            + _figure(
+                _img(finished, r["file"], "after"),
+                f"<p>after, {_placebo(r)}</p>{_meter(label, r['after_probability'])}",
+            )
+            + "</div></div>"
+            for r in shown
+        )
+        parts.append(f'<h3>{title}</h3><div class="exhibits small">{pairs}</div>')
+    if cell.swapped:
+        what = "it is given the context of a third class (or, for its own context, of its own class)"
+    else:
+        what = f"it is given the same place of a picture without {segment}"
+    note = f'<p class="note">Placebo: what the model says where {what} instead.</p>'
+    return f'<div data-testid="pasted">{"".join(parts)}{note}</div>'
+
+
+def _placebo(record: Record) -> str:
+    said = f"placebo {probability(record['placebo_probability'])}"
+    effect = f"effect {number(record['effect'], 2)} log-odds: the change, minus that of the placebo"
+    return f'<span title="{effect}">{said}</span>'
+
+
+def pictures_html(finished: Finished, cell: Cell, explainer: str, dark: bool) -> str:
+    """Pictures that show the segment, a column each: as they are, their maps, and without it under each fill."""
+    found = behind(finished, cell)
+    segment, label = escape(cell.segment), escape(cell.label)
+    title = f"<h3>Pictures taken for {label} that show the {segment}</h3>"
+    if not found.images:
+        return f'{title}<p class="note">None of the pictures kept in the report shows it.</p>'
+    lines = [_line("as it is", [_as_it_is(finished, cell, image) for image in found.images])]
+    lines.append(_maps(finished, found.images, explainer, dark))
+    for fill in found.fills:
+        figures = []
+        for image in found.images:
+            record = found.removals.get((image, fill))
+            if record is None:
+                figures.append('<span class="absent" title="no place for a placebo, so it was not tested"></span>')
+                continue
+            note = f"<p>{_placebo(record)}</p>{_meter(label, record['after_probability'])}"
+            figures.append(_figure(_img(finished, record["file"], f"without {segment}"), note))
+        lines.append(_line(f"without it<small>filled: {escape(fill)}</small>", figures))
+    note = '<p class="note">Placebo: what the model says where the same shape is filled elsewhere.</p>'
+    if cell.swapped:
+        note = (
+            '<p class="note">It covers more than a quarter of the picture: removing it would leave nothing '
+            "natural, so contexts are swapped between pictures instead.</p>"
+        )
+    elif not found.removals:
+        why = "no place for a placebo" if finished.manifest["checked"] else "this report was made without tests"
+        note = f'<p class="note">It was not removed from these: {why}.</p>'
+    table = f'<table class="behind" data-testid="behind"><tbody>{"".join(lines)}</tbody></table>'
+    return f'{title}<div class="scroll" tabindex="-1">{table}</div>{note}'
+
+
+def _line(name: str, figures: Sequence[str]) -> str:
+    return f'<tr><th scope="row">{name}</th>{"".join(f"<td>{figure}</td>" for figure in figures)}</tr>'
+
+
+def _as_it_is(finished: Finished, cell: Cell, image: str) -> str:
+    known = finished.report.pictures
+    line = known[(known["image"] == image) & (known["target"] == cell.target)].iloc[0]
+    label = line["label"] if isinstance(line["label"], str) and line["label"] else None
+    wrong = label is not None and not pd.isna(line["correct"]) and not line["correct"]
+    said = f"labelled {escape(label)}" if wrong else "as it is"
+    file = finished.report.examples["pictures"][image]["file"]
+    shown = _img(finished, file, image)
+    return _figure(shown, f'<p title="{escape(image)}">{said}</p>{_meter(escape(cell.label), line["probability"])}')
+
+
+def _maps(finished: Finished, images: Sequence[str], explainer: str, dark: bool) -> str:
+    entries = [finished.report.examples["pictures"][image] for image in images]
+    maps = [_attribution(finished, entry, explainer) for entry in entries]
+    figures, top, signed = [], None, False
+    for entry, attribution in zip(entries, maps):
+        if attribution is None:
+            figures.append('<span class="missing">map missing</span>')
+        elif attribution.condition != "fine":
+            figures.append('<span class="missing">no evidence: the map is flat</span>')
+        else:
+            own = scale_of(attribution, linked=True)
+            top, signed = own.top if own else None, attribution.signed
+            figures.append(_figure(_overlay(finished, entry["file"], attribution, own, dark), ""))
+    title = escape(finished.explainers.get(explainer, explainer))
+    return _line(f"map<small>{title}</small>{_ramp(top, signed, dark)}", figures)
+
+
+def _ramp(top: float | None, signed: bool, dark: bool) -> str:
+    if top is None:
+        return ""
+    table = colour_table(signed, dark)
+    stops = ",".join("#{:02x}{:02x}{:02x}".format(*table[round(i * (len(table) - 1) / 8)]) for i in range(9))
+    ends = ("against", "0", "for") if signed else ("0", "", f"{top:g}x average")
+    words = "".join(f"<span>{text}</span>" for text in ends)
+    return f'<div class="scale"><div style="background:linear-gradient(90deg,{stops})"></div><p>{words}</p></div>'
+
+
+def _attribution(finished: Finished, entry: Record, explainer: str) -> Attribution | None:
+    """The stored map; None where the report does not hold it."""
+    stored = entry["maps"].get(explainer)
+    if stored is None:
+        return None
+    try:
+        values = torch.from_numpy(load_map(_file(finished, stored["file"]), stored["scale"]))
+    except (OSError, ValueError):
+        return None
+    return Attribution(
+        values, None, False, stored["signed"], entry["target"], None, explainer, Parameters(), 0, 0, 0, 0.0
+    )
+
+
+def _file(finished: Finished, name: str) -> Path:
+    """A file of the examples folder, and of no other: the index is only a text file that anyone may have written."""
+    folder = (finished.report.path / "examples").resolve()
+    path = (folder / name).resolve()
+    if path.parent != folder:
+        raise UserError(f"{name} lies outside the report.")
+    return path
+
+
+def _array(finished: Finished, file: str) -> np.ndarray | None:
+    try:
+        return read_picture(_file(finished, file)).array()
+    except UserError:
+        return None
+
+
+def _img(finished: Finished, file: str, alt: str) -> str:
+    """<img>, or a box that says that the file is missing."""
+    key = (str(finished.report.path), str(finished.manifest.get("created")), file)
+
+    def draw() -> str:
+        array = _array(finished, file)
+        return "" if array is None else jpeg(array)
+
+    found = _DRAWN.get_or_make(key, draw)
+    return f'<img alt="{escape(alt)}" src="{found}">' if found else '<span class="missing">picture missing</span>'
+
+
+def _overlay(finished: Finished, file: str, attribution: Attribution, scale: Scale | None, dark: bool) -> str:
+    array = _array(finished, file)
+    if array is None or array.shape[:2] != attribution.values.shape:
+        return '<span class="missing">picture missing</span>'
+    size = (array.shape[0], array.shape[1])
+    shown = overlay(array, attribution, Geometry(size, size, 1.0, 1.0, 0.0, 0.0), scale, OPACITY, dark)
+    return f'<img alt="map" src="{jpeg(shown)}">'
+
+
+def _figure(image: str, caption: str) -> str:
+    caption = f"<figcaption>{caption}</figcaption>" if caption else ""
+    return f'<figure class="map shot"><div class="canvas">{image}</div>{caption}</figure>'
+
+
+def _meter(label: str, value: float) -> str:
+    """A class with its probability as a bar."""
+    return (
+        f'<p class="meter"><span>{label}</span><b>{probability(value)}</b>'
+        f'<i style="--p:{max(0.5, min(100.0, value * 100)):.1f}%"></i></p>'
+    )

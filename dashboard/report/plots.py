@@ -1,0 +1,137 @@
+"""Interval charts of one cell: every test and every explainer with its interval, and the single pictures behind it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from core.sat.statistics import Interval
+from dashboard.palette import COLOURS, look
+from dashboard.report.data import Cell, Finished, counted_effects
+from dashboard.report.words import interval
+from dashboard.theme import ACCENT, INK, LINE, QUIET
+
+SYMBOLS = {"circle": "circle", "square": "square", "diamond": "diamond", "triangle": "triangle-up"}
+ROW = 46
+MOST_DOTS = 120
+
+
+def effect_rows(finished: Finished, cell: Cell) -> list[tuple[str, Interval, np.ndarray]]:
+    """(what was done, its mean with interval, effect on each picture), sufficiency first."""
+    records = counted_effects(finished, cell)
+    rows = []
+
+    def effects(test: str, fill: str | None = None) -> np.ndarray:
+        if records.empty:
+            return np.empty(0)
+        part = records[records["test"] == test]
+        return (part if fill is None else part[part["fill"] == fill])["effect"].to_numpy(float)
+
+    if cell.sufficiency is not None:
+        rows.append(("swapped in" if cell.swapped else "pasted elsewhere", cell.sufficiency, effects("sufficiency")))
+    for fill, found in cell.fills.items():
+        name = "swapped out" if fill == "context swap" else f"removed, {fill}"
+        rows.append((name, found, effects("necessity", fill)))
+    return rows
+
+
+def effects_figure(finished: Finished, cell: Cell, dark: bool) -> go.Figure | None:
+    """One row a test: a faint dot a picture, the mean with its interval, lines at zero and at delta."""
+    rows = effect_rows(finished, cell)
+    if not rows:
+        return None
+    figure = _frame([name for name, _, _ in rows], dark)
+    for y, (name, found, dots) in enumerate(rows):
+        some = dots[np.linspace(0, len(dots) - 1, min(len(dots), MOST_DOTS)).astype(int)] if len(dots) else dots
+        jitter = (np.arange(len(some)) * 0.618 % 1 - 0.5) * 0.5  # spread evenly, the same at every drawing
+        figure.add_scatter(
+            x=some, y=y + 0.1 + jitter * 0.6, mode="markers", hovertemplate="%{x:.2f}<extra>one picture</extra>",
+            marker={"size": 5, "color": QUIET[dark], "opacity": 0.4},
+        )  # fmt: skip
+        _whisker(figure, y, found, INK[dark], "diamond", name, 2)
+    delta = finished.manifest["delta"]
+    spread = np.concatenate([np.array([0.0, delta]), *(dots for *_, dots in rows), _bounds(r[1] for r in rows)])
+    low, high = _padded(spread)
+    side = ("left", "center", "right")[min(2, int(3 * (delta - low) / (high - low)))]  # so that the words fit in
+    figure.add_vline(x=0, line={"width": 1, "color": QUIET[dark]})
+    figure.add_vline(
+        x=delta, line={"width": 1, "dash": "dash", "color": ACCENT[dark]}, annotation_text=f"matters from {delta:g}",
+        annotation_position="top", annotation_font={"color": ACCENT[dark], "size": 11}, annotation_xanchor=side,
+    )  # fmt: skip
+    figure.update_xaxes(range=[low, high], title_text=f"log-odds of {_plain(cell.label)}")
+    return figure
+
+
+def density_figure(finished: Finished, cell: Cell, dark: bool) -> go.Figure | None:
+    """One row an explainer: attribution for the segment's size, with its interval; 1 is no more than its size."""
+    known = {name: found for name, found in cell.density.items() if not math.isnan(found.estimate)}
+    rows = [name for name in finished.explainers if name in known] + [n for n in known if n not in finished.explainers]
+    if not rows:
+        return None
+    figure = _frame([finished.explainers.get(name, name) for name in rows], dark)
+    for y, name in enumerate(rows):
+        index, shape = look(name)
+        _whisker(figure, y, known[name], COLOURS[index][dark], SYMBOLS[shape], finished.explainers.get(name, name), 2)
+    figure.add_vline(
+        x=1, line={"width": 1, "color": QUIET[dark]}, annotation_text="its size", annotation_position="top",
+        annotation_font={"color": QUIET[dark], "size": 11},
+    )  # fmt: skip
+    figure.update_xaxes(
+        range=_padded(np.concatenate([np.array([0.0, 1.2]), _bounds(known.values())])),
+        title_text="attention for its size (density)",
+    )
+    return figure
+
+
+def _whisker(figure: go.Figure, y: int, found: Interval, colour: str, symbol: str, name: str, digits: int) -> None:
+    if not math.isnan(found.low):
+        figure.add_scatter(
+            x=[found.low, found.high], y=[y, y], mode="lines", line={"width": 2, "color": colour}, hoverinfo="skip"
+        )
+    figure.add_scatter(
+        x=[found.estimate], y=[y], mode="markers", marker={"size": 11, "color": colour, "symbol": symbol},
+        hovertemplate=f"{_plain(name)}: {interval(found, digits)}<extra></extra>",
+    )  # fmt: skip
+    figure.add_annotation(
+        x=1, xref="paper", y=y, text=interval(found, digits), showarrow=False, xanchor="right", yshift=16,
+        font={"size": 11.5, "color": colour},
+    )  # fmt: skip
+
+
+def _frame(names: list[str], dark: bool) -> go.Figure:
+    """An empty chart with one row a name, first on top, in the page's own colours."""
+    figure = go.Figure()
+    font: dict[str, Any] = {"family": "IBM Plex Sans, system-ui, sans-serif", "size": 12.5, "color": INK[dark]}
+    figure.update_layout(
+        template="none", height=86 + ROW * len(names), margin={"l": 8, "r": 8, "t": 26, "b": 44}, showlegend=False,
+        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", font=font, dragmode=False, hovermode="closest",
+    )  # fmt: skip
+    figure.update_yaxes(
+        tickvals=list(range(len(names))), ticktext=[_plain(name) for name in names], range=[len(names) - 0.45, -0.55],
+        showgrid=False, zeroline=False, automargin=True, fixedrange=True,
+    )  # fmt: skip
+    figure.update_xaxes(
+        gridcolor=LINE[dark], zeroline=False, fixedrange=True, title_font={"size": 12, "color": QUIET[dark]},
+        tickfont={"color": QUIET[dark]}, nticks=7,
+    )  # fmt: skip
+    return figure
+
+
+def _bounds(intervals: Iterable[Interval]) -> np.ndarray:
+    values = [v for found in intervals for v in (found.estimate, found.low, found.high)]
+    return np.array([v for v in values if math.isfinite(v)])
+
+
+def _padded(values: np.ndarray) -> list[float]:
+    low, high = float(values.min()), float(values.max())
+    pad = 0.06 * (high - low) or 0.5
+    return [low - pad, high + pad]
+
+
+def _plain(text: str) -> str:
+    """Plotly reads some HTML in texts; names are only names."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

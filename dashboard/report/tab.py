@@ -1,0 +1,179 @@
+"""The Report tab: the answer first, then the heat map, the ranked findings, and the pictures behind a cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from dashboard.page import Page
+from dashboard.report.actions import HINT, Actions, Place
+from dashboard.report.grid import MEASURES
+from dashboard.report.views import state_html
+
+# Marks the chosen cell wherever it stands, so that nothing is drawn again; brings its pictures into view if they are
+# below the screen; arrow keys walk the heat map (one tab stop for all of it).
+CHOOSE = """
+const show = (id) => {
+  document.querySelectorAll('#report [data-cell]').forEach((other) => {
+    if (other.dataset.cell === id && !other.classList.contains('link')) other.setAttribute('aria-current', 'true');
+    else other.removeAttribute('aria-current');
+  });
+  const top = document.querySelector('#cell-sheet')?.getBoundingClientRect().top ?? 0;
+  const hidden = top + Math.min(420, innerHeight / 2) - innerHeight;
+  if (hidden > 0) window.scrollBy({top: hidden, behavior: 'smooth'});
+};
+let sorted = null;
+element.addEventListener('click', (event) => {
+  const heading = event.target.closest('[data-sort]');
+  if (heading) { sorted = heading.dataset.sort; trigger('sort', {column: sorted}); return; }
+  const cell = event.target.closest('[data-cell]');
+  if (cell) { show(cell.dataset.cell); trigger('choose', {cell: cell.dataset.cell}); }
+});
+element.addEventListener('keydown', (event) => {
+  const step = {ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0]}[event.key];
+  const from = event.target.closest('.grid td');
+  if (!step || !from) return;
+  const rows = from.closest('tbody').rows;
+  let row = from.parentElement.sectionRowIndex, column = from.cellIndex, next = null;
+  do {
+    row += step[0]; column += step[1];
+    next = rows[row]?.cells[column];
+  } while (next && !next.querySelector('button'));
+  const button = next?.querySelector('button');
+  if (!button) return;
+  event.preventDefault();
+  event.target.tabIndex = -1;
+  button.tabIndex = 0;
+  button.focus();
+});
+watch('value', () => {
+  if (sorted) element.querySelector(`[data-sort="${sorted}"]`)?.focus();
+  sorted = null;
+});
+// events: 'choose' 'sort'
+"""
+
+
+@dataclass
+class Widgets:
+    """The components that handlers read and write."""
+
+    place: gr.State
+    chooser: gr.Dropdown
+    message: gr.HTML
+    downloads: gr.Row
+    findings_file: gr.DownloadButton
+    table_file: gr.DownloadButton
+    answer: gr.HTML
+    shown_area: gr.Column
+    shown: gr.HTML
+    rest: gr.Column
+    facts: gr.HTML
+    measure: gr.Radio
+    explainer: gr.Dropdown
+    grid: gr.HTML
+    verdict: gr.Dropdown
+    kind: gr.Dropdown
+    target: gr.Dropdown
+    text: gr.Textbox
+    table: gr.HTML
+    cell: gr.HTML
+    effects: gr.Plot
+    density: gr.Plot
+    pasted: gr.HTML
+    maps_of: gr.Radio
+    pictures: gr.HTML
+    notes: gr.HTML
+
+    def all(self) -> list[Any]:
+        return list(vars(self).values())
+
+
+def build(page: Page) -> None:
+    """Lay the tab out and wire it."""
+    with gr.Column(elem_id="report"):
+        widgets = _layout()
+    _wire(page, widgets, Actions(page, widgets))
+
+
+def _layout() -> Widgets:
+    bare: dict[str, Any] = {"show_label": False, "container": False}
+    place = gr.State(Place())
+    with gr.Row(elem_classes="reports"):
+        gr.HTML("Report", elem_id="report-word")
+        chooser = gr.Dropdown(
+            [], allow_custom_value=True, elem_id="report-folder", min_width=220, interactive=True, **bare
+        )
+        message = gr.HTML(HINT, elem_id="report-message")
+        with gr.Row(visible=False, elem_classes="downloads", scale=0) as downloads:
+            findings_file = gr.DownloadButton(
+                "findings.json", size="sm", elem_id="findings-json", min_width=110, scale=0
+            )
+            table_file = gr.DownloadButton("table.csv", size="sm", elem_id="table-csv", min_width=100, scale=0)
+    with gr.Row(elem_classes="sheet"):
+        with gr.Column(scale=5, min_width=300, elem_classes="area"):
+            answer = gr.HTML(state_html("Opening the report", "busy"), js_on_load=CHOOSE, elem_id="answer")
+        with gr.Column(scale=7, min_width=300, elem_classes="area", visible=False) as shown_area:
+            shown = gr.HTML(elem_id="shown")
+    with gr.Column(visible=False, elem_classes="rest") as rest:
+        with gr.Row(elem_classes="sheet facts-sheet"), gr.Column(elem_classes="area"):
+            facts = gr.HTML(elem_id="report-facts")
+        with gr.Row(elem_classes="sheet"):
+            with gr.Column(scale=5, min_width=300, elem_classes="area"):
+                gr.HTML("<h2>Classes and segments</h2>", elem_classes="title")
+                with gr.Row(elem_classes="fields look"):
+                    measure = gr.Radio(list(MEASURES), value=MEASURES[0][1], elem_id="measure", scale=5, **bare)
+                    explainer = gr.Dropdown([], elem_id="report-explainer", min_width=200, scale=3, **bare)
+                grid = gr.HTML(js_on_load=CHOOSE, elem_id="grid")
+            with gr.Column(scale=7, min_width=300, elem_classes="area"):
+                gr.HTML("<h2>Findings, strongest first</h2>", elem_classes="title")
+                with gr.Row(elem_classes="fields"):
+                    verdict = gr.Dropdown([], label="Verdict", elem_id="filter-verdict", min_width=110, **bare)
+                    kind = gr.Dropdown([], label="Kind", elem_id="filter-kind", min_width=110, **bare)
+                    target = gr.Dropdown([], label="Class", elem_id="filter-class", min_width=110, **bare)
+                    text = gr.Textbox(
+                        label="Name", placeholder="part of a name", elem_id="filter-text", min_width=110, **bare
+                    )
+                table = gr.HTML(js_on_load=CHOOSE, elem_id="findings")
+        with gr.Row(elem_classes="sheet", elem_id="cell-sheet"):
+            with gr.Column(scale=4, min_width=300, elem_classes="area"):
+                cell = gr.HTML(elem_id="cell")
+                effects = gr.Plot(elem_id="effects", elem_classes="chart", **bare)
+                density = gr.Plot(elem_id="density", elem_classes="chart", **bare)
+            with gr.Column(scale=8, min_width=300, elem_classes="area"):
+                pasted = gr.HTML(elem_id="pictures-pasted")
+                with gr.Row(elem_classes="maps-by"):
+                    gr.HTML("Maps by", elem_id="maps-word")
+                    maps_of = gr.Radio([], elem_id="maps-of", **bare)
+                pictures = gr.HTML(elem_id="pictures-behind")
+        with gr.Row(elem_classes="sheet"), gr.Column(elem_classes="area"):
+            notes = gr.HTML(elem_id="report-notes")
+    return Widgets(
+        place, chooser, message, downloads, findings_file, table_file, answer, shown_area, shown, rest, facts, measure,
+        explainer, grid, verdict, kind, target, text, table, cell, effects, density, pasted, maps_of, pictures, notes,
+    )  # fmt: skip
+
+
+def _wire(page: Page, w: Widgets, act: Actions) -> None:
+    filters = [w.verdict, w.kind, w.target, w.text]
+    settings = [page.dark, w.place, w.measure, w.explainer, w.maps_of, *filters]
+    shared: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+    latest: dict[str, Any] = {**shared, "trigger_mode": "always_last"}
+    everything = w.all()
+    page.opened.change(act.open_first, settings, everything, **shared)
+    w.chooser.input(act.open, [w.chooser, *settings], everything, **latest)
+    overview, behind = (
+        [w.grid, w.table, w.message],
+        [w.place, w.cell, w.effects, w.density, w.pasted, w.pictures, w.message],
+    )
+    for source in (w.answer, w.grid, w.table):
+        source.choose(act.choose, settings, behind, **latest)
+        source.sort(act.sort, settings, [w.place, w.table, w.message], **latest)
+    w.measure.input(act.draw_again, settings, overview, **latest)
+    w.explainer.input(act.draw_again, settings, overview, **latest)
+    # not `change`: it would fire when a report is opened, before the other controls have their new values
+    for listen in (w.verdict.input, w.kind.input, w.target.input, w.text.input, w.text.submit, w.text.blur):
+        listen(act.list_again, settings, [w.table, w.message], **latest)
+    w.maps_of.input(act.maps_again, settings, [w.pictures, w.message], **latest)

@@ -1,0 +1,109 @@
+"""What a report says in words and counts: the answer, the facts behind it, one cell, and what it cannot see."""
+
+from __future__ import annotations
+
+from html import escape
+
+from core.sat.verdicts import VERDICTS
+from dashboard.plots import percent
+from dashboard.report.data import Cell, Finished, accuracy_interval
+from dashboard.report.words import KIND_WORDS, headline, strongest_shortcut, verdict_mark
+from dashboard.words import number, plural
+
+
+def answer_html(finished: Finished) -> str:
+    """The answer first: one sentence, what stands behind it, and the count of verdicts."""
+    sentence, evidence = headline(finished)
+    cell = strongest_shortcut(finished)
+    mark = verdict_mark("confirmed", True, "Shortcut confirmed") if cell else ""
+    link = (
+        f'<button class="link" data-cell="{escape(cell.id)}">All pictures and tests of this finding</button>'
+        if cell
+        else ""
+    )
+    return (
+        f'<div class="answer" data-testid="answer">{mark}<h2>{escape(sentence)}</h2><p>{escape(evidence)}</p>{link}'
+        f"{counts_html(finished)}</div>"
+    )
+
+
+def counts_html(finished: Finished) -> str:
+    """ "1 shortcut confirmed, 2 suspected, 61 cleared, 8 too few", each with its shape."""
+    cells = list(finished.cells.values())
+    shortcuts = sum(cell.shortcut for cell in cells)
+    count = {verdict: sum(c.verdict == verdict for c in cells) for verdict in VERDICTS}
+    others = count["confirmed"] - shortcuts
+    parts = [verdict_mark("confirmed", True, f"{plural(shortcuts, 'shortcut')} confirmed") if shortcuts else
+             '<span class="verdict">no shortcut confirmed</span>']  # fmt: skip
+    if others:
+        parts.append(verdict_mark("confirmed", False, f"{others:,} confirmed, not context"))
+    parts += [verdict_mark(v, False, f"{n:,} {v}") for v, n in count.items() if v != "confirmed" and n]
+    return f'<p class="counts" data-testid="counts">{"".join(parts)}</p>'
+
+
+def facts_html(finished: Finished) -> str:
+    """What was looked at, and how."""
+    m = finished.manifest
+    accuracy = accuracy_interval(finished)
+    right = "no labels" if accuracy is None else "{:.2f} [{:.2f}, {:.2f}]".format(*accuracy)
+    masks = m.get("without_masks", 0)
+    unmasked = f", {masks:,} without masks" if masks else ""
+    facts = [
+        ("Data", escape(m["data"]), ""),
+        ("Model", escape(m["model"]), m.get("fingerprint", "")),
+        ("Pictures", f"{m['pictures']:,}{unmasked}", ""),
+        ("Accuracy", right, "on the pictures that have a label, with the 95 % interval"),
+        ("Explainers", escape(", ".join(finished.explainers.values())), ""),
+        ("Smallest effect that matters", f"{m['delta']:g} log-odds", "delta"),
+        ("Removed under", escape(", ".join(m["fills"])) if m["checked"] else "not tested", "what stands there instead"),
+    ]
+    lines = "".join(f'<div title="{escape(tip)}"><dt>{name}</dt><dd>{value}</dd></div>' for name, value, tip in facts)
+    said = "".join(f'<p class="note">{escape(str(warning))}</p>' for warning in m.get("warnings", ()))
+    return f'<dl class="facts">{lines}</dl>{said}'
+
+
+def cell_html(finished: Finished, cell: Cell) -> str:
+    """One cell in words."""
+    q = "" if cell.q is None else "q < 0.001" if cell.q < 0.001 else f"q = {cell.q:.2g}"
+    parts = [
+        plural(cell.pictures, "picture"),
+        f"in {percent(cell.presence)} of those taken for {cell.label}",
+        f"covers {percent(cell.coverage)} of them",
+        plural(cell.pairs, "independent donor") if cell.pairs else "never pasted elsewhere",
+        q and f"{q} over all pairs",
+    ]
+    facts = "".join(f"<span>{escape(part)}</span>" for part in parts if part)
+    word = f"{cell.verdict}, a shortcut" if cell.shortcut else cell.verdict
+    return (
+        f'<div class="cell" data-testid="cell">{verdict_mark(cell.verdict, cell.shortcut, word)}'
+        f'<h2>{escape(cell.segment)} <em title="{KIND_WORDS[cell.kind]}">{KIND_WORDS[cell.kind]}</em> '
+        f"for {escape(cell.label)}</h2><p>{escape(cell.sentence)}</p><p class='figures'>{facts}</p></div>"
+    )
+
+
+def notes_html(finished: Finished) -> str:
+    """Folded: what the report cannot see, where explainers disagree, and what could not be read."""
+    m = finished.manifest
+    seconds, made = m.get("seconds"), str(m.get("created", ""))[:10]
+    took = f" in {number(seconds / 60, 0)} minutes" if isinstance(seconds, (int, float)) and seconds >= 90 else ""
+    parts = [_fold("What this report cannot see", m["blind_spots"], f"Blind spots ({len(m['blind_spots'])})")]
+    if m["notes"]:
+        parts.append(_fold("Where explainers disagree", m["notes"], f"Explainers disagree ({len(m['notes'])})"))
+    if m["problem_count"]:
+        lines = [f"{problem['image']}: {problem['problem']}" for problem in m["problems"]]
+        if m["problem_count"] > len(lines):
+            lines.append(f"and {m['problem_count'] - len(lines):,} more")
+        parts.append(_fold("Left out", lines, f"Pictures that could not be read ({m['problem_count']:,})"))
+    origin = f"Made {escape(made)}{took} on {escape(str(m.get('device', '')))}, seed {escape(str(m.get('seed', '')))}."
+    return f'<div data-testid="notes">{"".join(parts)}<p class="note">{origin}</p></div>'
+
+
+def _fold(tip: str, lines: list[str], summary: str) -> str:
+    items = "".join(f"<li>{escape(str(line))}</li>" for line in lines)
+    return f'<details class="fold" title="{tip}"><summary>{summary}</summary><ul>{items}</ul></details>'
+
+
+def state_html(text: str, kind: str = "empty") -> str:
+    """A panel without a report: "empty", "busy" or "problem"."""
+    role = ' role="alert"' if kind == "problem" else ""
+    return f'<div class="state {kind}" data-testid="state"{role}><p>{escape(text)}</p></div>'

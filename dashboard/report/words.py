@@ -1,0 +1,104 @@
+"""Numbers, verdicts and the headline of a report in words. Every string that comes from data is escaped here."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+
+from core.sat.statistics import Interval
+from core.sat.verdicts import in_words
+from dashboard.report.data import Cell, Finished
+from dashboard.words import number, plural
+
+# One shape a verdict, so that no colour is needed to tell them apart; 12 x 12.
+SHAPES = {
+    "confirmed": '<path d="M6 .8 11.2 6 6 11.2 .8 6Z"/>',
+    "suspected": '<path d="M6 1.2 11.2 10.8H.8Z"/>',
+    "inconclusive": '<circle class="hollow" cx="6" cy="6" r="4.2"/>',
+    "cleared": '<path class="hollow" d="M1.5 6.5 4.8 9.6 10.5 2.6"/>',
+    "too few": '<path class="hollow" d="M1.5 6H10.5"/>',
+}
+MEANINGS = {
+    "confirmed": "tested: the model relies on it",
+    "suspected": "it draws attention or has an effect that may be chance",
+    "inconclusive": "nothing can be said yet",
+    "cleared": "tested: every effect is below what matters",
+    "too few": "fewer than 20 pictures",
+}
+KIND_WORDS = {"context": "context", "object": "part of the object", "unset": "nobody has said what it is"}
+
+
+def interval(value: Interval | None, digits: int = 1) -> str:
+    """ "3.1 [2.7, 3.5]", or a dash where there was no test."""
+    if value is None or math.isnan(value.estimate):
+        return "–"
+    if math.isnan(value.low):
+        return number(value.estimate, digits)
+    return f"{number(value.estimate, digits)} [{number(value.low, digits)}, {number(value.high, digits)}]"
+
+
+def verdict_class(verdict: str, shortcut: bool = False) -> str:
+    """CSS class of a verdict; reliance on context has its own colour."""
+    return "v-" + ("shortcut" if shortcut else verdict.replace(" ", "-"))
+
+
+def verdict_mark(verdict: str, shortcut: bool = False, word: str | None = None) -> str:
+    """Shape, and the word beside it."""
+    shape = f'<svg viewBox="0 0 12 12" aria-hidden="true">{SHAPES[verdict]}</svg>'
+    words = f"<span>{escape(word)}</span>" if word else ""
+    return f'<span class="verdict {verdict_class(verdict, shortcut)}" title="{MEANINGS[verdict]}">{shape}{words}</span>'
+
+
+def strongest_shortcut(finished: Finished) -> Cell | None:
+    """The first of the report's own order; None where none is confirmed."""
+    return next((cell for cell in finished.cells.values() if cell.shortcut), None)
+
+
+def headline(finished: Finished) -> tuple[str, str]:
+    """(the answer in one sentence, what stands behind it), plain text.
+
+    The sentence tells of the strongest confirmed shortcut, or that there is none and why.
+    """
+    cell = strongest_shortcut(finished)
+    if cell is not None:
+        return f"This model leans on the {cell.segment} to say {cell.label}.", _evidence(cell)
+    count = {verdict: sum(c.verdict == verdict for c in finished.cells.values()) for verdict in MEANINGS}
+    total = len(finished.cells)
+    if not finished.manifest["checked"]:
+        return (
+            "Nothing was tested in this report.",
+            "It was made with --no-check: maps can raise a suspicion, but only tests confirm or clear.",
+        )
+    if count["too few"] == total:
+        return (
+            "There are too few pictures to say anything.",
+            "A verdict needs 20 pictures that show a segment and are taken for a class.",
+        )
+    others = "rely on the object itself" if _all_object(finished) else "confirmed outside context"
+    words = {
+        "cleared": "cleared by a test", "confirmed": others, "suspected": "suspected",
+        "inconclusive": "undecided", "too few": "with too few pictures",
+    }  # fmt: skip
+    parts = ", ".join(f"{count[verdict]:,} {word}" for verdict, word in words.items() if count[verdict])
+    return "No shortcut is confirmed.", f"{plural(total, 'pair')} of class and segment: {parts}."
+
+
+def _all_object(finished: Finished) -> bool:
+    return all(c.kind == "object" for c in finished.cells.values() if c.verdict == "confirmed")
+
+
+def _evidence(cell: Cell) -> str:
+    facts = []
+    if cell.sufficiency is not None:
+        what = f"Giving other pictures its {cell.segment}" if cell.swapped else "Pasting it on other pictures"
+        facts.append(f"{what} {_moves(cell.sufficiency, 'adds', 'takes')} the log-odds of {cell.label}")
+    if cell.necessity is not None:
+        what = "swapping it for another class's" if cell.swapped else "removing it"
+        facts.append(f"{what} {_moves(cell.necessity, 'takes', 'adds')} them")
+    told = "; ".join(facts)
+    return f"{told[:1].upper()}{told[1:]}." if told else cell.sentence
+
+
+def _moves(value: Interval, up: str, down: str) -> str:
+    verb, size, link = in_words(value, up, down)
+    return f"{verb} {interval(size)} {link}"
