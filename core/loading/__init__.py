@@ -48,7 +48,7 @@ def load_classifier(
     """
     source, colon, rest = spec.partition(":")
     if source not in LOADERS or not colon:
-        hint = closest(source, list(LOADERS))
+        hint = "a name has to follow." if source in LOADERS else closest(source, list(LOADERS))
         raise UserError(f"{spec!r} names no model; {hint} Write SOURCE:NAME, such as torchvision:resnet50.")
     if not rest:
         raise UserError(f"{spec!r} lacks a name after the colon; `satchel list models` shows what can stand there.")

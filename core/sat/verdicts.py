@@ -125,7 +125,8 @@ def findings(table: pd.DataFrame, effects: pd.DataFrame, labels: Sequence[str], 
     groups = table.groupby(["target", "segment"])["groups"].max().to_dict()
     enough = [pair for pair in coverage if groups[pair] >= LEAST_PICTURES]
     q = dict(zip(enough, benjamini_hochberg([combined_p(*tests[pair]) for pair in enough])))
-    flagged = table.groupby(["target", "segment"])["flagged"].any().to_dict()
+    flagging = table[table["flagged"]].groupby(["target", "segment"])["explainer"].agg(list).to_dict()
+    explainers = table["explainer"].nunique()
     out = []
     for line in table.to_dict("records"):
         pair = (line["target"], line["segment"])
@@ -135,10 +136,13 @@ def findings(table: pd.DataFrame, effects: pd.DataFrame, labels: Sequence[str], 
             q=q.get(pair, math.nan),
             necessity=necessity,
             sufficiency=sufficiency,
-            flagged=flagged[pair],
+            flagged=pair in flagging,
             delta=delta,
         )
-        out.append(_entry(line, labels, necessity, sufficiency, combined_p(*tests[pair]), q.get(pair), verdict, delta))
+        entry = _entry(line, labels, necessity, sufficiency, combined_p(*tests[pair]), q.get(pair), verdict)
+        weakest = _weakest(necessity)
+        entry["sentence"] = sentence(entry, weakest, sufficiency, delta, flagging.get(pair, []), explainers)
+        out.append(entry)
     place = {verdict: i for i, verdict in enumerate(VERDICTS)}
     return sorted(out, key=lambda e: (place[e["verdict"]], e["kind"] == "object", -(_strength(e)), e["target"]))
 
@@ -155,10 +159,8 @@ def _entry(
     p: float,
     q: float | None,
     verdict: str,
-    delta: float,
 ) -> dict[str, Any]:
-    # the weakest fill speaks for all: necessity has to hold under each
-    weakest = min(necessity, key=lambda e: e.margin.estimate) if necessity else None
+    weakest = _weakest(necessity)
     entry: dict[str, Any] = {
         "target": labels[line["target"]],
         "segment": line["segment"],
@@ -182,8 +184,12 @@ def _entry(
     entry["fills"] = {e.fill: [e.margin.estimate, e.margin.low, e.margin.high] for e in necessity}
     entry["pairs"] = sufficiency.margin.count if sufficiency else 0
     entry["p"], entry["q"], entry["flagged"], entry["verdict"] = p, q, bool(line["flagged"]), verdict
-    entry["sentence"] = sentence(entry, weakest, sufficiency, delta)
     return _without_nan(entry)
+
+
+def _weakest(necessity: Sequence[Effect]) -> Effect | None:
+    """The weakest fill speaks for all: necessity has to hold under each."""
+    return min(necessity, key=lambda e: e.margin.estimate, default=None)
 
 
 def _without_nan(value: Any) -> Any:
@@ -200,8 +206,19 @@ def is_shortcut(entry: dict[str, Any]) -> bool:
     return entry["verdict"] == "confirmed" and entry["kind"] == "context"
 
 
-def sentence(entry: dict[str, Any], necessity: Effect | None, sufficiency: Effect | None, delta: float) -> str:
-    """What a person would say, with its numbers."""
+def sentence(
+    entry: dict[str, Any],
+    necessity: Effect | None,
+    sufficiency: Effect | None,
+    delta: float,
+    flagging: Sequence[str] = (),
+    explainers: int = 1,
+) -> str:
+    """What a person would say, with its numbers.
+
+    Args:
+        flagging: the explainers, of so many, whose maps lie above the controls.
+    """
     target, segment = entry["target"], entry["segment"]
     unset = " (nobody has said whether it is part of the object)" if entry["kind"] == "unset" else ""
     facts = []
@@ -213,7 +230,6 @@ def sentence(entry: dict[str, Any], necessity: Effect | None, sufficiency: Effec
         whose = "them" if facts else f"the log-odds of {target}"
         facts.append(f"{what} {_change(necessity.margin, 'takes', 'adds')} {whose}")
     evidence = " and ".join(facts)
-    evidence = evidence[:1].upper() + evidence[1:]
     verdict = entry["verdict"]
     if verdict == "too few":
         if entry["groups"] < entry["pictures"]:
@@ -225,12 +241,16 @@ def sentence(entry: dict[str, Any], necessity: Effect | None, sufficiency: Effec
             return f"Only one picture taken for {target} shows {segment}: too few to judge."
         return f"Only {entry['pictures']} pictures taken for {target} show {segment}: too few to judge."
     if verdict == "confirmed":
-        return f"The model relies on {segment}{unset} for {target}: {evidence[:1].lower() + evidence[1:]}."
+        return f"The model relies on {segment}{unset} for {target}: {evidence}."
     if verdict == "cleared":
-        return f"No reliance on {segment} for {target}: every effect lies below {delta:g} in log-odds. {evidence}."
+        below = f"every effect lies below {delta:g} in log-odds"
+        return f"No reliance on {segment} for {target}: {below}. {evidence[:1].upper()}{evidence[1:]}."
     if verdict == "suspected":
-        why = "draws more attention than its look explains" if entry["flagged"] else "has an effect that may be chance"
-        return f"{segment[:1].upper() + segment[1:]}{unset} {why} for {target}" + (f": {evidence}." if facts else ".")
+        why = f"has an effect on {target} that may be chance"
+        if flagging:
+            alone = " alone" if len(flagging) < explainers else ""
+            why = f"draws more attention for {target} than its look explains, in {' and '.join(flagging)}{alone}"
+        return f"{segment[:1].upper() + segment[1:]}{unset} {why}" + (f": {evidence}." if facts else ".")
     return f"Nothing can be said yet about {segment} for {target}" + (f": {evidence}." if facts else ".")
 
 

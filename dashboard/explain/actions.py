@@ -67,11 +67,11 @@ class Actions:
                 gr.Warning(escape(str(error)), title="Not added")
                 continue
             same = session.sources(self.page.examples).get(source.id)
-            if same is not None and same.name != source.name:
-                gr.Info(
-                    f"{escape(source.name)} shows the very same picture as {escape(same.name)}; it stands there once."
-                )
-            session.add(source)
+            if same is None:
+                session.add(source)
+            elif same.name != source.name:
+                known = escape(same.name)
+                gr.Info(f"{escape(source.name)} shows the very same picture as {known}; it stands there once.")
             session.current = source.id
             added += 1
         if not added:

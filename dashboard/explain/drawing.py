@@ -77,7 +77,7 @@ class Drawing:
         loaded = self.page.classifiers.get(session.spec)
         classes = len(loaded.classifier.labels)
         target = self._target(settings, view, classes)
-        contrast = settings.contrast if settings.contrast is not None and settings.contrast < classes else None
+        contrast = self._contrast(settings, classes)
         if contrast == target:
             raise UserError("Why and and-not name the same class; choose another class to explain against.")
         if settings.seed < 0 or settings.seed != int(settings.seed):
@@ -186,7 +186,7 @@ class Drawing:
         labels = self.page.classifiers.get(session.spec).classifier.labels
         target = self._target(settings, view, len(labels))
         found = densest(rows)
-        updates[self.w.finding] = finding_html(view, target, labels, rows, found)
+        updates[self.w.finding] = finding_html(view, target, self._contrast(settings, len(labels)), labels, rows, found)
         running = bool(session.runs())
         updates[self.w.status] = self._status(made, running)
         if changed is None:
@@ -205,6 +205,11 @@ class Drawing:
         """The class to explain: the likeliest one where none of this model's was chosen."""
         asked = settings.target
         return view.predictions[0].index if asked is None or asked >= classes else asked
+
+    @staticmethod
+    def _contrast(settings: Settings, classes: int) -> int | None:
+        """The class to explain against; None for nothing in particular."""
+        return settings.contrast if settings.contrast is not None and settings.contrast < classes else None
 
     @staticmethod
     def _done(attribution: Attribution | None) -> bool:
@@ -242,6 +247,8 @@ class Drawing:
 
     def _status(self, made: dict[str, Attribution | None], running: bool) -> str:
         done = sum(self._done(attribution) for attribution in made.values())
+        if not made:
+            return ""
         if running:
             return f"{done} of {len(made)} maps finished"
         seconds = sum(a.seconds for a in made.values() if a is not None)

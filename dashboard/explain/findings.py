@@ -18,16 +18,20 @@ def densest(rows: Sequence[Row]) -> Row | None:
     return max(worth, key=lambda row: row.density, default=None)
 
 
-def finding_html(view: View, target: int, labels: Sequence[str], rows: Sequence[Row], found: Row | None) -> str:
+def finding_html(
+    view: View, target: int, contrast: int | None, labels: Sequence[str], rows: Sequence[Row], found: Row | None
+) -> str:
     """One sentence in front, its numbers behind it.
 
     Args:
-        target: the class explained. labels: of the classifier.
+        target, contrast: the class explained, and the one it is explained against. labels: of the classifier.
         rows: the evidence, most first. found: `densest(rows)`.
     """
     likeliest = view.predictions[0]
     says = f"The model says <b>{escape(likeliest.label)}</b> ({probability(likeliest.probability)})"
-    if target != likeliest.index:
+    if contrast is not None:
+        says += f"; explained is why <b>{escape(labels[target])}</b> and not <b>{escape(labels[contrast])}</b>"
+    elif target != likeliest.index:
         says += f"; explained is <b>{escape(labels[target])}</b>"
     if not rows:
         return _sentence(f"{says}.", "Press Explain to see what it looks at.")

@@ -14,6 +14,7 @@ from dashboard.explain.drawing import OPACITY, chooser, fold_word
 from dashboard.page import Page
 from dashboard.palette import FAMILY_TITLES, families, marker, ordered
 
+MOST_SEED = 2**31 - 1
 PICK = """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-id]');
@@ -91,7 +92,9 @@ def _layout() -> Widgets:
             with gr.Row(elem_classes="fields"):
                 target = gr.Dropdown([], label="Why", elem_id="target", min_width=150, scale=4)
                 contrast = gr.Dropdown([], label="and not", elem_id="contrast", min_width=150, scale=4)
-                seed = gr.Number(0, label="Seed", elem_id="seed", min_width=80, scale=1)
+                seed = gr.Number(
+                    0, label="Seed", elem_id="seed", min_width=80, scale=1, minimum=0, maximum=MOST_SEED, step=1
+                )
             with gr.Row(elem_classes="buttons"):
                 explain = gr.Button("Explain", variant="primary", size="md", elem_id="explain", min_width=120, scale=0)
                 stop = gr.Button("Stop", size="md", elem_id="stop", interactive=False, min_width=80, scale=0)
@@ -160,4 +163,5 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
     w.stop.click(act.stop, [page.key], [w.stop], queue=False, **quiet)
     for (name, _), field in w.controls.items():
         listen = field.release if isinstance(field, gr.Slider) else field.input
-        listen(act.retouch(name), settings, everything, trigger_mode="always_last", **shared)
+        # not one after the other: the newest value replaces the run of the one before
+        listen(act.retouch(name), settings, everything, trigger_mode="multiple", **shared)

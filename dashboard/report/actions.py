@@ -157,7 +157,7 @@ class Actions:
         except UserError as error:
             said = problem(error)
             if settings.place.path:  # the report in view stays
-                yield {self.w.message: said}
+                yield {self.w.message: f"{said} Still showing {escape(Path(settings.place.path).name)}."}
             else:
                 yield {self.w.message: HINT, **self._empty(str(error), "problem")}
             return

@@ -176,7 +176,7 @@ def pictures_html(finished: Finished, cell: Cell, explainer: str, dark: bool) ->
         for image in found.images:
             record = found.removals.get((image, fill))
             if record is None:
-                figures.append('<span class="absent" title="no place for a placebo, so it was not tested"></span>')
+                figures.append('<span class="missing">not tested: no place for a placebo</span>')
                 continue
             note = f"<p>{_placebo(record)}</p>{_meter(label, record['after_probability'])}"
             figures.append(_figure(_img(finished, record["file"], f"without {segment}"), note))

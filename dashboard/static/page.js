@@ -1,4 +1,5 @@
-// Pasted pictures go where dropped ones go; a clicked map fills the screen; a slider's number stays within its bounds.
+// What the page adds to Gradio's components: pasted pictures, maps that fill the screen, boxes that hold what they may,
+// sliders and lists that listen to the keyboard, and a reload that comes back to the same tab.
 document.addEventListener('paste', (event) => {
   const files = [...(event.clipboardData?.files ?? [])];
   const input = document.querySelector('#upload input[type=file]');
@@ -15,16 +16,70 @@ document.addEventListener('click', (event) => {
   if (document.fullscreenElement) document.exitFullscreen();
   else canvas.requestFullscreen?.();
 });
-// An emptied box gets its number back, one out of bounds the nearest in them, before Gradio sends it on: the server would
-// refuse it in words about its own insides.
+// An emptied box gets its number back, one out of bounds or between steps the nearest, before Gradio sends it on: the
+// server would refuse it in words about its own insides.
+const NUMBER = 'input[type=number][min][max]';
 document.addEventListener('focusin', (event) => {
-  if (event.target.matches?.('input[type=number][min][max]')) event.target.dataset.kept = event.target.value;
+  if (event.target.matches?.(NUMBER)) event.target.dataset.kept = event.target.value;
 });
 document.addEventListener('blur', (event) => {
   const box = event.target;
-  if (!box.matches?.('input[type=number][min][max]')) return;
-  const wanted = box.value === '' ? box.dataset.kept : Math.min(Math.max(box.value, box.min), box.max);
+  if (!box.matches?.(NUMBER)) return;
+  let wanted = box.dataset.kept;
+  if (box.value !== '') {
+    wanted = Math.min(Math.max(box.value, box.min), box.max);
+    if (Number.isInteger(Number(box.step)) && Number.isInteger(Number(box.min))) wanted = Math.round(wanted);
+  }
   if (String(wanted) === box.value) return;
   box.value = wanted;
   box.dispatchEvent(new Event('input', { bubbles: true }));
 }, true);
+
+// A slider's number is sent when its box is left, its handle's when the pointer lets go; Enter and the arrow keys as well.
+let handle = 0;
+document.addEventListener('keyup', (event) => {
+  const slider = event.target;
+  if (!slider.matches?.('input[type=range]') || !/^(Arrow|Page|Home|End)/.test(event.key)) return;
+  clearTimeout(handle);
+  handle = setTimeout(() => slider.dispatchEvent(new PointerEvent('pointerup', { bubbles: true })), 250);
+});
+document.addEventListener('keydown', (event) => {
+  if (event.key !== 'Enter' || !event.target.matches?.(`[data-testid=number-input]${NUMBER}`)) return;
+  event.target.blur();
+  event.target.focus();
+});
+
+// A list is searched by typing over what it shows. Gradio opens it again on the very Tab that leaves it, and keeps words
+// that fit nothing until it is left.
+const LIST = 'input[role=combobox]';
+document.addEventListener('focusin', (event) => {
+  if (event.target.matches?.(LIST)) event.target.dataset.entered = 'yes';
+});
+document.addEventListener('click', (event) => {
+  if (!event.target.matches?.(LIST) || !event.target.dataset.entered) return;
+  delete event.target.dataset.entered;
+  event.target.select();
+});
+window.addEventListener('keydown', (event) => {
+  const list = event.target;
+  if (!list.matches?.(LIST)) return;
+  delete list.dataset.entered;
+  if (event.key === 'Tab') event.stopPropagation();
+  if (event.key === 'Escape' || event.key === 'Enter') setTimeout(() => list.blur(), 100);
+}, true);
+
+// After a reload the tab that was open, instead of the one that the page opens with.
+document.addEventListener('click', (event) => {
+  const tab = event.target.closest?.('button[role=tab]');
+  if (tab) sessionStorage.setItem('satchel-tab', tab.textContent.trim());
+});
+const last = sessionStorage.getItem('satchel-tab');
+if (last && performance.getEntriesByType('navigation')[0]?.type === 'reload') {
+  const started = Date.now();
+  const back = setInterval(() => {
+    const tabs = [...document.querySelectorAll('button[role=tab]')];
+    const tab = tabs.find((button) => button.textContent.trim() === last);
+    if (tab && tab.getAttribute('aria-selected') !== 'true') tab.click();
+    if (tab || Date.now() - started > 20000) clearInterval(back);
+  }, 100);
+}

@@ -53,17 +53,19 @@ def test_the_finding_names_the_densest_segment_with_its_spread() -> None:
     rows = [row("sky", 0.5, 0.4), row("mark", 0.05, 0.2, 0.3, 0.25), row("speck", 0.001, 0.01)]
     found = densest(rows)
     assert found is rows[1]  # the speck is denser, but has next to no evidence
-    said = finding_html(view(), 1, ["ant", "<bee>"], rows, found)
+    said = finding_html(view(), 1, None, ["ant", "<bee>"], rows, found)
     assert "the mark" in said
     assert "25 % of it (20 % to 30 % by explainer) lies on 5.0 % of the picture" in said
     assert "&lt;bee&gt;" in said
-    assert "explained is <b>ant</b>" in finding_html(view(), 0, ["ant", "<bee>"], rows, found)
-    assert "of what the model sees" in finding_html(view(boxed=True), 1, ["ant", "<bee>"], rows, found)
-    assert "mark (outlined)" in finding_html(view(named=False), 1, ["ant", "<bee>"], rows, found)
+    assert "explained is <b>ant</b>" in finding_html(view(), 0, None, ["ant", "<bee>"], rows, found)
+    against = finding_html(view(), 1, 0, ["ant", "<bee>"], rows, found)
+    assert "explained is why <b>&lt;bee&gt;</b> and not <b>ant</b>" in against
+    assert "of what the model sees" in finding_html(view(boxed=True), 1, None, ["ant", "<bee>"], rows, found)
+    assert "mark (outlined)" in finding_html(view(named=False), 1, None, ["ant", "<bee>"], rows, found)
 
 
 def test_even_evidence_is_no_finding() -> None:
     rows = [row("sky", 0.5, 0.5), row("ground", 0.5, 0.5)]
     assert densest(rows) is None
-    assert "no segment draws much more" in finding_html(view(), 1, ["ant", "bee"], rows, None)
-    assert "Press Explain" in finding_html(view(), 1, ["ant", "bee"], [], None)
+    assert "no segment draws much more" in finding_html(view(), 1, None, ["ant", "bee"], rows, None)
+    assert "Press Explain" in finding_html(view(), 1, None, ["ant", "bee"], [], None)
