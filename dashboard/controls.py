@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import Any
 
@@ -17,7 +18,8 @@ def title(text: str) -> None:
 
 def problem(what: Exception | str) -> str:
     """A sentence about what went wrong, as it stands beside what it is about."""
-    return f'<span class="problem" role="alert">{escape(str(what))}</span>'
+    said = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(str(what)))
+    return f'<span class="problem" role="alert">{said}</span>'
 
 
 def control(owner: str, spec: ParameterSpec) -> Any:

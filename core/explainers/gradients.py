@@ -177,7 +177,9 @@ class SmoothGrad(GradientExplainer):
 class SuppressionParameters(Parameters):
     samples: int = _samples("Copies of the picture with features suppressed")
     operator: str = parameter(
-        Suppression.operator, "How features are taken away (see docs/sampling.md)", choices=OPERATORS
+        Suppression.operator,
+        "How features are taken away: all of a cell by one factor (gain), smoothly, or cut out",
+        choices=OPERATORS,
     )
     cell: int = parameter(Suppression.cell, "Size of a cell in pixels of the model's frame", low=2, high=128, step=1)
     keep: float = parameter(Suppression.keep, "Least part of a feature that is kept", low=0.0, high=0.95, step=0.05)

@@ -54,10 +54,13 @@ def _layout() -> Widgets:
             answer = gr.HTML(elem_id="evaluation-answer")
         with gr.Column(scale=7, min_width=300, elem_classes="area"):
             title("Evaluate on")
-            pictures = gr.Radio([EXAMPLES, UPLOADS], value=EXAMPLES, elem_id="evaluate-pictures", **bare)
+            pictures = gr.Radio(
+                [EXAMPLES, UPLOADS], value=EXAMPLES, label="Pictures", elem_id="evaluate-pictures", **bare
+            )
             title("Explainers")
-            chosen = gr.CheckboxGroup([], elem_id="evaluate-explainers", **bare)
+            chosen = gr.CheckboxGroup([], label="Explainers", elem_id="evaluate-explainers", **bare)
             more = gr.Textbox(
+                label="More explainers",
                 placeholder="And with parameters: smoothgrad:samples=100, captum:Saliency",
                 max_lines=1, elem_id="evaluate-more-explainers", **bare,
             )  # fmt: skip
@@ -67,6 +70,7 @@ def _layout() -> Widgets:
                 elem_id="evaluate-metrics", **bare,
             )  # fmt: skip
             others = gr.Textbox(
+                label="More metrics",
                 placeholder="And with parameters: insertion:fill=blur",
                 max_lines=1,
                 elem_id="evaluate-more-metrics",

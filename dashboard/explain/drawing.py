@@ -218,6 +218,9 @@ class Drawing:
     def _prediction(self, session: Session, settings: Settings, view: View) -> str:
         source = view.source
         notes = list(source.notes)
+        if source.upload and session.spec.startswith("demo:"):
+            labels = self.page.classifiers.get(session.spec).classifier.labels
+            notes.append(f"This demo model knows {plural(len(labels), 'bird')} and takes everything for one of them.")
         if view.boxed:
             notes.append("The model sees the bright part only; the rest is cut off before it looks.")
         said = "".join(f"<p class='note'>{escape(note)}</p>" for note in notes)

@@ -125,7 +125,7 @@ def _figures(attribution: Attribution | None, running: bool) -> str:
     titles = [
         f"{attribution.forward_passes} forward, {attribution.backward_passes} backward",
         "computing time of this map",
-        "mean standard error over mean absolute value",
+        "mean standard error over mean absolute value" if error.startswith("±") else "another seed gives the same map",
         "share of the samples where the probability no longer moves",
         "same seed, same map",
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -192,7 +193,7 @@ def _cells(report: Report) -> Iterable[Cell]:
             kind=first["kind"],
             verdict=first["verdict"],
             shortcut=is_shortcut(first),
-            sentence=first["sentence"],
+            sentence=re.sub(r"(?<=[\s\[])-(?=\d)", "−", first["sentence"]),
             pictures=max(e["pictures"] for e in entries),
             presence=first["presence"],
             coverage=first["coverage"],

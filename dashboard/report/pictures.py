@@ -142,7 +142,7 @@ def pasted_html(finished: Finished, cell: Cell) -> str:
             + _figure(_img(finished, r["picture"], "before"), f"<p>before</p>{_meter(label, r['before_probability'])}")
             + _figure(
                 _img(finished, r["file"], "after"),
-                f"<p>after, {_placebo(r)}</p>{_meter(label, r['after_probability'])}",
+                f"<p>{_effect(r)}</p>{_meter(label, r['after_probability'])}",
             )
             + "</div></div>"
             for r in shown
@@ -152,14 +152,17 @@ def pasted_html(finished: Finished, cell: Cell) -> str:
         what = "it is given the context of a third class (or, for its own context, of its own class)"
     else:
         what = f"it is given the same place of a picture without {segment}"
-    note = f'<p class="note">Placebo: what the model says where {what} instead.</p>'
+    note = f'<p class="note">What it adds or takes beyond its placebo, where {what} instead.</p>'
     return f'<div data-testid="pasted">{"".join(parts)}{note}</div>'
 
 
-def _placebo(record: Record) -> str:
-    said = f"placebo {probability(record['placebo_probability'])}"
-    effect = f"effect {number(record['effect'], 2)} log-odds: the change, minus that of the placebo"
-    return f'<span title="{effect}">{said}</span>'
+def _effect(record: Record) -> str:
+    """What a removal or a paste did beyond its placebo."""
+    up, down = ("takes", "adds") if record["test"] == "necessity" else ("adds", "takes")
+    size = round(record["effect"], 1)
+    said = f"{up if size >= 0 else down} {number(abs(size))} log-odds"
+    placebo = f"the change, minus that of the placebo, which gives {probability(record['placebo_probability'])}"
+    return f'<span title="{escape(placebo)}">{said}</span>'
 
 
 def pictures_html(finished: Finished, cell: Cell, explainer: str, dark: bool) -> str:
@@ -178,10 +181,10 @@ def pictures_html(finished: Finished, cell: Cell, explainer: str, dark: bool) ->
             if record is None:
                 figures.append('<span class="missing">not tested: no place for a placebo</span>')
                 continue
-            note = f"<p>{_placebo(record)}</p>{_meter(label, record['after_probability'])}"
+            note = f"<p>{_effect(record)}</p>{_meter(label, record['after_probability'])}"
             figures.append(_figure(_img(finished, record["file"], f"without {segment}"), note))
         lines.append(_line(f"without it<small>filled: {escape(fill)}</small>", figures))
-    note = '<p class="note">Placebo: what the model says where the same shape is filled elsewhere.</p>'
+    note = '<p class="note">What it takes or adds beyond its placebo, where the same shape is filled elsewhere.</p>'
     if cell.swapped:
         note = (
             '<p class="note">It covers more than a quarter of the picture: removing it would leave nothing '

@@ -17,6 +17,7 @@ from dashboard.theme import ACCENT, INK, LINE, QUIET
 
 SYMBOLS = {"circle": "circle", "square": "square", "diamond": "diamond", "triangle": "triangle-up"}
 ROW = 46
+DIGITS = 2
 MOST_DOTS = 120
 
 
@@ -44,7 +45,7 @@ def effects_figure(finished: Finished, cell: Cell, dark: bool) -> go.Figure | No
     rows = effect_rows(finished, cell)
     if not rows:
         return None
-    figure = _frame([name for name, _, _ in rows], dark)
+    figure = _frame([(name, found, INK[dark]) for name, found, _ in rows], dark)
     for y, (name, found, dots) in enumerate(rows):
         some = dots[np.linspace(0, len(dots) - 1, min(len(dots), MOST_DOTS)).astype(int)] if len(dots) else dots
         jitter = (np.arange(len(some)) * 0.618 % 1 - 0.5) * 0.5  # spread evenly, the same at every drawing
@@ -52,7 +53,7 @@ def effects_figure(finished: Finished, cell: Cell, dark: bool) -> go.Figure | No
             x=some, y=y + 0.1 + jitter * 0.6, mode="markers", hovertemplate="%{x:.2f}<extra>one picture</extra>",
             marker={"size": 5, "color": QUIET[dark], "opacity": 0.4},
         )  # fmt: skip
-        _whisker(figure, y, found, INK[dark], "diamond", name, 2)
+        _whisker(figure, y, found, INK[dark], "diamond", name)
     delta = finished.manifest["delta"]
     spread = np.concatenate([np.array([0.0, delta]), *(dots for *_, dots in rows), _bounds(r[1] for r in rows)])
     low, high = _padded(spread)
@@ -72,10 +73,11 @@ def density_figure(finished: Finished, cell: Cell, dark: bool) -> go.Figure | No
     rows = [name for name in finished.explainers if name in known] + [n for n in known if n not in finished.explainers]
     if not rows:
         return None
-    figure = _frame([finished.explainers.get(name, name) for name in rows], dark)
+    titles = {name: finished.explainers.get(name, name) for name in rows}
+    colours = {name: COLOURS[look(name)[0]][dark] for name in rows}
+    figure = _frame([(titles[name], known[name], colours[name]) for name in rows], dark)
     for y, name in enumerate(rows):
-        index, shape = look(name)
-        _whisker(figure, y, known[name], COLOURS[index][dark], SYMBOLS[shape], finished.explainers.get(name, name), 2)
+        _whisker(figure, y, known[name], colours[name], SYMBOLS[look(name)[1]], titles[name])
     figure.add_vline(
         x=1, line={"width": 1, "color": QUIET[dark]}, annotation_text="its size", annotation_position="top",
         annotation_font={"color": QUIET[dark], "size": 11},
@@ -87,31 +89,28 @@ def density_figure(finished: Finished, cell: Cell, dark: bool) -> go.Figure | No
     return figure
 
 
-def _whisker(figure: go.Figure, y: int, found: Interval, colour: str, symbol: str, name: str, digits: int) -> None:
+def _whisker(figure: go.Figure, y: int, found: Interval, colour: str, symbol: str, name: str) -> None:
     if not math.isnan(found.low):
         figure.add_scatter(
             x=[found.low, found.high], y=[y, y], mode="lines", line={"width": 2, "color": colour}, hoverinfo="skip"
         )
     figure.add_scatter(
         x=[found.estimate], y=[y], mode="markers", marker={"size": 11, "color": colour, "symbol": symbol},
-        hovertemplate=f"{_plain(name)}: {interval(found, digits)}<extra></extra>",
-    )  # fmt: skip
-    figure.add_annotation(
-        x=1, xref="paper", y=y, text=interval(found, digits), showarrow=False, xanchor="right", yshift=16,
-        font={"size": 11.5, "color": colour},
+        hovertemplate=f"{_plain(name)}: {interval(found, DIGITS)}<extra></extra>",
     )  # fmt: skip
 
 
-def _frame(names: list[str], dark: bool) -> go.Figure:
-    """An empty chart with one row a name, first on top, in the page's own colours."""
+def _frame(rows: list[tuple[str, Interval, str]], dark: bool) -> go.Figure:
+    """An empty chart with one row a name and its numbers, in their colour, first on top."""
     figure = go.Figure()
     font: dict[str, Any] = {"family": "IBM Plex Sans, system-ui, sans-serif", "size": 12.5, "color": INK[dark]}
     figure.update_layout(
-        template="none", height=86 + ROW * len(names), margin={"l": 8, "r": 8, "t": 26, "b": 44}, showlegend=False,
+        template="none", height=86 + ROW * len(rows), margin={"l": 8, "r": 8, "t": 26, "b": 44}, showlegend=False,
         paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", font=font, dragmode=False, hovermode="closest",
     )  # fmt: skip
     figure.update_yaxes(
-        tickvals=list(range(len(names))), ticktext=[_plain(name) for name in names], range=[len(names) - 0.45, -0.55],
+        tickvals=list(range(len(rows))), range=[len(rows) - 0.45, -0.55],
+        ticktext=[f"{_plain(name)}<br>{_coloured(interval(found, DIGITS), colour)}" for name, found, colour in rows],
         showgrid=False, zeroline=False, automargin=True, fixedrange=True,
     )  # fmt: skip
     figure.update_xaxes(
@@ -119,6 +118,10 @@ def _frame(names: list[str], dark: bool) -> go.Figure:
         tickfont={"color": QUIET[dark]}, nticks=7,
     )  # fmt: skip
     return figure
+
+
+def _coloured(text: str, colour: str) -> str:
+    return f"<span style='color:{colour};font-size:11.5px'>{text}</span>"
 
 
 def _bounds(intervals: Iterable[Interval]) -> np.ndarray:

@@ -35,12 +35,16 @@ element.addEventListener('keydown', (event) => {
   const step = {ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0]}[event.key];
   const from = event.target.closest('.grid td');
   if (!step || !from) return;
-  const rows = from.closest('tbody').rows;
-  let row = from.parentElement.sectionRowIndex, column = from.cellIndex, next = null;
-  do {
-    row += step[0]; column += step[1];
-    next = rows[row]?.cells[column];
-  } while (next && !next.querySelector('button'));
+  // along a row and on into the next one; up and down to the nearest column: cells without a finding are passed over
+  const cells = [...from.closest('tbody').querySelectorAll('td:has(button)')];
+  const away = (cell) => Math.abs(cell.cellIndex - from.cellIndex);
+  const row = (cell) => cell.parentElement.sectionRowIndex;
+  let next = cells[cells.indexOf(from) + step[1]];
+  if (step[0]) {
+    const beyond = cells.filter((cell) => Math.sign(row(cell) - row(from)) === step[0]);
+    const nearest = Math.min(...beyond.map((cell) => Math.abs(row(cell) - row(from))));
+    next = beyond.filter((cell) => Math.abs(row(cell) - row(from)) === nearest).sort((a, b) => away(a) - away(b))[0];
+  }
   const button = next?.querySelector('button');
   if (!button) return;
   event.preventDefault();
@@ -104,7 +108,13 @@ def _layout() -> Widgets:
     with gr.Row(elem_classes="reports"):
         gr.HTML("Report", elem_id="report-word")
         chooser = gr.Dropdown(
-            [], allow_custom_value=True, elem_id="report-folder", min_width=220, interactive=True, **bare
+            [],
+            allow_custom_value=True,
+            label="Report",
+            elem_id="report-folder",
+            min_width=220,
+            interactive=True,
+            **bare,
         )
         message = gr.HTML(HINT, elem_id="report-message")
         with gr.Row(visible=False, elem_classes="downloads", scale=0) as downloads:
@@ -124,8 +134,12 @@ def _layout() -> Widgets:
             with gr.Column(scale=5, min_width=300, elem_classes="area"):
                 gr.HTML("<h2>Classes and segments</h2>", elem_classes="title")
                 with gr.Row(elem_classes="fields look"):
-                    measure = gr.Radio(list(MEASURES), value=MEASURES[0][1], elem_id="measure", scale=5, **bare)
-                    explainer = gr.Dropdown([], elem_id="report-explainer", min_width=200, scale=3, **bare)
+                    measure = gr.Radio(
+                        list(MEASURES), value=MEASURES[0][1], label="Show", elem_id="measure", scale=5, **bare
+                    )
+                    explainer = gr.Dropdown(
+                        [], label="Explainer", elem_id="report-explainer", min_width=200, scale=3, **bare
+                    )
                 grid = gr.HTML(js_on_load=CHOOSE, elem_id="grid")
             with gr.Column(scale=7, min_width=300, elem_classes="area"):
                 gr.HTML("<h2>Findings, strongest first</h2>", elem_classes="title")
@@ -146,7 +160,7 @@ def _layout() -> Widgets:
                 pasted = gr.HTML(elem_id="pictures-pasted")
                 with gr.Row(elem_classes="maps-by"):
                     gr.HTML("Maps by", elem_id="maps-word")
-                    maps_of = gr.Radio([], elem_id="maps-of", **bare)
+                    maps_of = gr.Radio([], label="Maps by", elem_id="maps-of", **bare)
                 pictures = gr.HTML(elem_id="pictures-behind")
         with gr.Row(elem_classes="sheet"), gr.Column(elem_classes="area"):
             notes = gr.HTML(elem_id="report-notes")

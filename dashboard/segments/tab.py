@@ -89,7 +89,9 @@ def _layout(page: Page) -> Widgets:
             strip = gr.HTML(js_on_load=PICK, elem_id="segments-strip")
             title("Take them along")
             with gr.Row(elem_classes="buttons"):
-                form = gr.Dropdown(list(FORMS), value=next(iter(FORMS)), elem_id="segments-form", min_width=120, **bare)
+                form = gr.Dropdown(
+                    list(FORMS), value=next(iter(FORMS)), label="Form", elem_id="segments-form", min_width=120, **bare
+                )
                 export = gr.Button("Export", size="md", elem_id="segments-export", min_width=80, scale=0)
             file = gr.DownloadButton("Download", visible=False, size="md", elem_id="segments-file")
             export_status = gr.HTML(elem_id="segments-export-status", elem_classes="job-status")
@@ -109,7 +111,11 @@ def _layout(page: Page) -> Widgets:
             first = next(iter(known))
             with gr.Row(elem_classes="fields"):
                 cutter = gr.Radio(
-                    [(one.title, name) for name, one in known.items()], value=first, elem_id="segments-cutter", **bare
+                    [(one.title, name) for name, one in known.items()],
+                    value=first,
+                    label="Segmenter",
+                    elem_id="segments-cutter",
+                    **bare,
                 )
             sam = gr.Dropdown(
                 [COMPACT, *PUBLISHED], value=COMPACT, allow_custom_value=True, label="SAM", elem_id="segments-sam",
@@ -120,7 +126,7 @@ def _layout(page: Page) -> Widgets:
                 with gr.Column(visible=name == first, min_width=0, elem_classes="explainer") as boxes[name]:
                     _controls(name, segmenter, controls)
             with gr.Row(elem_classes="buttons"):
-                whole = gr.Radio(list(WHOLE), value=WHOLE[0], elem_id="segments-whole", **bare)
+                whole = gr.Radio(list(WHOLE), value=WHOLE[0], label="Cut", elem_id="segments-whole", **bare)
                 cut = gr.Button("Cut", variant="primary", size="md", elem_id="segments-cut", min_width=90, scale=0)
                 cutting = _job_line("cutting")
         with gr.Column(scale=7, min_width=300, elem_classes="area"):

@@ -44,7 +44,7 @@ document.addEventListener('keyup', (event) => {
   handle = setTimeout(() => slider.dispatchEvent(new PointerEvent('pointerup', { bubbles: true })), 250);
 });
 document.addEventListener('keydown', (event) => {
-  if (event.key !== 'Enter' || !event.target.matches?.(`[data-testid=number-input]${NUMBER}`)) return;
+  if (event.key !== 'Enter' || !event.target.matches?.(`${NUMBER}[data-testid=number-input]`)) return;
   event.target.blur();
   event.target.focus();
 });

@@ -185,10 +185,15 @@
         frame.style.height = 100 * (box[3] - box[1]) + '%';
       }
       if (!this.part('tags').checked) return;
+      const taken = [];
       for (const segment of this.data.segments) {
-        if (segment.name && segment.at && segment.share > 0.003) {
-          put(...segment.at, text('span', segment.name + (segment.naming === 'proposed' ? '?' : ''), 'tag'));
+        if (!segment.name || !segment.at || segment.share <= 0.003) continue;
+        const tag = put(...segment.at, text('span', segment.name + (segment.naming === 'proposed' ? '?' : ''), 'tag'));
+        const covers = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+        for (let down = 0; down < 5 && taken.some((box) => covers(box, tag.getBoundingClientRect())); ) {
+          tag.style.marginTop = `${19 * ++down}px`; // a name under another one, not over it
         }
+        taken.push(tag.getBoundingClientRect());
       }
     }
 

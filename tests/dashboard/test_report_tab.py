@@ -282,7 +282,9 @@ def test_charts_draw_every_test_with_its_interval_and_its_pictures(finished):
     figure = effects_figure(finished, cell, dark=False)
     assert {shape.x0 for shape in figure.layout.shapes} == {0, finished.manifest["delta"]}
     drawn = density_figure(finished, cell, dark=True)
-    assert list(drawn.layout.yaxis.ticktext) == list(finished.explainers.values())
+    told = [line.split("<br>") for line in drawn.layout.yaxis.ticktext]
+    assert [name for name, _ in told] == list(finished.explainers.values())
+    assert [words.interval(found, 2) in numbers for found, (_, numbers) in zip(cell.density.values(), told)] == [True]
     untested = replace(cell, sufficiency=None, fills={}, density={})
     assert effects_figure(finished, untested, False) is None
     assert density_figure(finished, untested, False) is None
