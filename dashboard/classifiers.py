@@ -42,7 +42,7 @@ class Classifiers:
         self.start, self.labels = start, labels
         self._kept: OrderedDict[str, Loaded] = OrderedDict()
         self._lock = threading.Lock()  # for looking; never held long
-        self._loading = threading.Lock()  # one load at a time: two at once would need twice the memory
+        self._loading: dict[str, threading.Lock] = {}  # by spec: two visitors who want the same load it once
 
     def get(self, spec: str, progress: Callable[[float, str], None] | None = None) -> Loaded:
         """Load a classifier, or find it.
@@ -56,7 +56,9 @@ class Classifiers:
         found = self._find(spec)
         if found is not None:
             return found
-        with self._loading:
+        with self._lock:
+            loading = self._loading.setdefault(spec, threading.Lock())
+        with loading:
             return self._find(spec) or self.add(spec, self._load(spec, progress))
 
     def add(self, spec: str, classifier: Classifier) -> Loaded:

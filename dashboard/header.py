@@ -44,6 +44,7 @@ def build(page: Page, blocks: gr.Blocks) -> None:
 
     def change(key: str, wanted: str) -> Iterator[dict[Any, Any]]:
         session = page.sessions.get(key)
+        session.wanted = wanted
         if wanted == session.spec:
             yield {note: _where(page, session.spec)}
             return
@@ -53,7 +54,10 @@ def build(page: Page, blocks: gr.Blocks) -> None:
             page.classifiers.get(wanted, lambda fraction, text: bar(fraction, desc=text))
         except UserError as error:
             said = f"{error} Still using {session.spec}."
-            yield {note: problem(said)}
+            yield {note: problem(said) if session.wanted == wanted else gr.skip()}
+            return
+        if session.wanted != wanted:  # another one was named meanwhile
+            yield {note: gr.skip()}
             return
         session.spec = wanted.strip()
         yield {note: _where(page, session.spec), page.model: session.spec}
@@ -61,9 +65,7 @@ def build(page: Page, blocks: gr.Blocks) -> None:
     quiet: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None}
     outputs = [page.key, page.dark, page.opened, spec, note]
     blocks.load(enter, [given_key, given_mode], outputs, js=ENTER, show_progress="hidden", **quiet)
-    spec.change(
-        change, [page.key, spec], [note, page.model], trigger_mode="always_last", show_progress="minimal", **quiet
-    )
+    spec.change(change, [page.key, spec], [note, page.model], trigger_mode="multiple", show_progress="minimal", **quiet)
 
 
 def _where(page: Page, spec: str) -> str:

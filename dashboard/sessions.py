@@ -24,6 +24,7 @@ class Session:
     """One page in one browser tab; it survives a reload."""
 
     spec: str
+    wanted: str = ""  # the model asked for last, which may still be loading
     uploads: OrderedDict[str, Source] = field(default_factory=OrderedDict)
     current: str | None = None
     run: Run | None = None  # the last press of Explain
