@@ -137,10 +137,26 @@ def test_a_slider_keeps_a_number_within_its_bounds(visit: Visit) -> None:
     box.blur()
     assert box.input_value() == "1"
     map_of(tab, "smoothgrad").get_by_text("1 pass", exact=True).wait_for()
-    tab.locator("#seed input").fill("-3")
-    tab.locator("#seed input").blur()
-    map_of(tab, "smoothgrad").get_by_text("seed must be a whole number").wait_for()
+    for typed, kept in (("-3", "0"), ("1.5", "2"), ("", "2"), ("99999999999", str(2**31 - 1))):
+        tab.locator("#seed input").fill(typed)
+        tab.locator("#seed input").blur()
+        assert tab.locator("#seed input").input_value() == kept
     assert tab.locator(".toast-body").count() == 0
+
+
+def test_a_slider_listens_to_the_keyboard(visit: Visit) -> None:
+    tab = visit.tab
+    choose_only(tab, "SmoothGrad")
+    tab.locator("#parameters-smoothgrad > button").click()
+    set_slider(tab, "smoothgrad-samples", 9)
+    map_of(tab, "smoothgrad").get_by_text("9 passes", exact=True).wait_for()
+    tab.locator("#smoothgrad-samples input[type=range]").press("ArrowRight")
+    map_of(tab, "smoothgrad").get_by_text("10 passes", exact=True).wait_for()
+    box = tab.locator("#smoothgrad-samples input[type=number]")
+    box.fill("0")
+    box.press("Enter")
+    map_of(tab, "smoothgrad").get_by_text("1 pass", exact=True).wait_for()
+    assert box.input_value() == "1"
 
 
 def test_the_list_of_explainers_folds_and_keeps_what_is_ticked(visit: Visit, served: Served) -> None:
@@ -194,6 +210,8 @@ def test_stop_stops(visit: Visit, served: Served) -> None:
     with slow_device(served):
         set_slider(tab, "suppression-samples", 1000)
         wait_for_state(tab, "suppression", "running")
+        set_slider(tab, "suppression-samples", 900)  # takes the place of the run before, which is not waited for
+        map_of(tab, "suppression").get_by_text("of 900").wait_for()
         tab.locator("#stop").click()
         wait_for_state(tab, "suppression", "stopped")
         chunks = served.page.runner.chunks
@@ -330,6 +348,17 @@ def test_target_and_contrast(visit: Visit) -> None:
     wait_for_state(tab, "gradient", "empty")
     explain(tab, "gradient")
     assert map_of(tab, "gradient").locator("img").get_attribute("src") != before
+    tab.locator("#target input").click()
+    tab.keyboard.type("cat")  # over what stood there
+    tab.keyboard.press("Enter")
+    tab.wait_for_function("document.querySelector('#target input').value === 'cat'")
+    tab.locator("#target input").click()
+    tab.keyboard.type("no such class")
+    tab.keyboard.press("Enter")
+    tab.wait_for_function("document.querySelector('#target input').value === 'cat'")
+    tab.locator("#model input").focus()
+    tab.keyboard.press("Tab")
+    tab.wait_for_function("!document.querySelector('ul[role=listbox]')")
 
 
 def test_a_class_cannot_be_explained_against_itself(visit: Visit) -> None:
@@ -352,8 +381,7 @@ def test_a_reload_while_maps_are_made_goes_on(visit: Visit, served: Served) -> N
     with slow_device(served, 1.5):
         tab.locator("#explain").click()
         wait_for_state(tab, "smoothgrad", "running")
-        tab.reload()
-        open_explain(tab)
+        tab.reload()  # comes back to the tab that was open
         wait_for_state(tab, "smoothgrad", "finished")
     visit.errors.clear()  # Gradio logs the streams that the reload cut
 
