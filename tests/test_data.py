@@ -113,7 +113,7 @@ def test_masks_that_do_not_fit(folder):
         ("{", "no whole JSON file"),
         ("[1, 2]", "must map mask values to names"),
         ('{"a": "body"}', "whole numbers"),
-        ('{"1": 3}', "must map mask values to names"),
+        ('{"1": 3}', r'must map mask values to names, such as \{"128": "nucleus"\}\.$'),
         ('{"1": null}', "must map mask values to names"),
         ('{"1": {"kind": "object"}}', "must map mask values to names"),
         ('{"1": {"name": 3}}', "must map mask values to names"),

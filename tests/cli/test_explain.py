@@ -17,6 +17,7 @@ from core.loading import load_classifier
 
 KEYS = [
     "picture",
+    "model",
     "explainer",
     "parameters",
     "target",
@@ -65,6 +66,7 @@ def test_files_are_what_the_list_says(satchel, model, picture, tmp_path):
     }
     assert (first["forward_passes"], first["backward_passes"]) == (2, 2)
     assert (second["explainer"], second["forward_passes"]) == ("gradient", 1)
+    assert first["model"] == load_classifier(model[1], labels=Path(model[3])).name
     assert first["contrast"] is None
     assert first["notes"] == []
     for entry in (first, second):
