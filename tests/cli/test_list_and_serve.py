@@ -92,6 +92,34 @@ def test_serve_hands_its_options_on(satchel, launched):
     ]
 
 
+@pytest.mark.parametrize(("share", "public"), [(False, None), (True, "https://abc.gradio.live"), (True, None)])
+def test_serve_says_where_the_page_is_and_ends_with_ctrl_c(satchel, monkeypatch, share, public):
+    from dashboard import app
+
+    closed = []
+
+    class Blocks:
+        def launch(self, **given: object) -> tuple[None, str, str | None]:
+            print("* Running on local URL")
+            return None, f"http://127.0.0.1:{given['server_port']}/", public
+
+        def close(self, verbose: bool) -> None:
+            closed.append(verbose)
+
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "build", lambda page: Blocks())
+    monkeypatch.setattr(app.Event, "wait", interrupted)
+    done = satchel("serve", "--no-open", *(["--share"] if share else []))
+    assert done.code == 130
+    assert "Stopped." in done.err
+    first, *others = done.out.splitlines()
+    assert first == "Satchel is at http://127.0.0.1:7860 - Ctrl-C ends it."
+    assert [(public or "could not be made") in line for line in others] == [True] * share
+    assert closed == [False]
+
+
 def test_serve_refuses_a_port_that_is_none(satchel, launched):
     assert satchel("serve", "--port", 70000).code == 2
     assert launched == []
