@@ -14,6 +14,7 @@ from core.errors import UserError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+    from rich.table import Table
 
     from core.classifier import Classifier
     from core.runtime.progress import Progress as StageProgress
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 MISTAKE, FOUND, INTERRUPTED = 2, 1, 130
 """Exit codes: the user can mend it; `--fail-on` found what it looks for; Ctrl-C."""
+
+WIDE = 200  # columns of a table where it goes into a file or a pipe
 
 DataArgument = Annotated[
     str,
@@ -128,6 +131,14 @@ def progress_bar(counted: bool = True) -> Progress:
     amount = MofNCompleteColumn() if counted else TaskProgressColumn()
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), amount, TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def show_table(table: Table) -> None:
+    """On standard output, as wide as the terminal is."""
+    from rich.console import Console
+
+    console = Console()
+    (console if console.is_terminal else Console(width=WIDE)).print(table)
 
 
 def show_stages(work: Iterator[StageProgress]) -> None:

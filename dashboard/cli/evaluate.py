@@ -19,6 +19,7 @@ from dashboard.cli.common import (
     mistakes_told,
     open_classifier,
     show_stages,
+    show_table,
     tell,
     tell_notes,
 )
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 USUAL = ("insertion-deletion", "certainty", "sparseness", "randomisation")
 """One metric a question; those that need masks are added where every picture has some."""
-WIDE = 200  # columns of the table where it goes into a file or a pipe
 
 
 def evaluate(
@@ -141,7 +141,6 @@ def _summarise(standing: Standing) -> None:
 
 def _show_table(standing: Standing) -> None:
     """Explainers by metrics: the mean, and below it the 95 % interval."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -149,7 +148,7 @@ def _show_table(standing: Standing) -> None:
     from dashboard.words import number
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("explainer", no_wrap=True)
+    table.add_column("explainer", overflow="fold")
     for metric in standing.metrics:
         table.add_column(f"{metric['label']} {ARROWS[metric['higher_is_better']]}", justify="right", overflow="fold")
     table.add_column("samples saturated", justify="right")
@@ -164,5 +163,4 @@ def _show_table(standing: Standing) -> None:
         cost = standing.entries[standing.metrics[0]["label"], label]
         cells += ["–" if cost[name] is None else number(cost[name], 2) for name in ("saturated", "alignment")]
         table.add_row(*map(escape, (label, *cells)), style="dim" if standing.is_control(label) else None)
-    console = Console()
-    (console if console.is_terminal else Console(width=WIDE)).print(table)
+    show_table(table)

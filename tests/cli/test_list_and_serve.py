@@ -52,6 +52,21 @@ def test_tables_name_everything(satchel):
     assert all(name in shown for name in (*explainers(), *captum_explainers()))
 
 
+@pytest.mark.parametrize("what", ["explainers", "metrics", "models", "segmenters"])
+def test_nothing_that_has_to_be_typed_is_cut(satchel, monkeypatch, what):
+    entries = json.loads(satchel("list", what, "--json").out)
+    names = [entry["spec" if what == "models" else "name"] for entry in entries]
+    with monkeypatch.context() as terminal:
+        terminal.setenv("FORCE_COLOR", "1")
+        terminal.setenv("COLUMNS", "80")
+        shown = satchel("list", what).out
+    assert "…" not in shown
+    assert all(name in shown for name in names)
+    piped = satchel("list", what).out
+    assert "…" not in piped
+    assert all(p["name"] in piped for entry in entries for p in entry.get("parameters", ()))
+
+
 def test_models_as_json(satchel):
     listed = json.loads(satchel("list", "models", "--json").out)
     assert listed == known_models()
@@ -106,11 +121,11 @@ def test_serve_says_where_the_page_is_and_ends_with_ctrl_c(satchel, monkeypatch,
         def close(self, verbose: bool) -> None:
             closed.append(verbose)
 
-    def interrupted(_: object) -> None:
+    def interrupted() -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(app, "build", lambda page: Blocks())
-    monkeypatch.setattr(app.Event, "wait", interrupted)
+    monkeypatch.setattr(app, "Event", lambda: SimpleNamespace(wait=interrupted))
     done = satchel("serve", "--no-open", *(["--share"] if share else []))
     assert done.code == 130
     assert "Stopped." in done.err
