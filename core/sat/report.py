@@ -28,12 +28,13 @@ from core.parameters import Parameters
 from core.runtime import folders
 from core.runtime.progress import Progress
 from core.runtime.randomness import derived_seed
+from core.sat import DELTA
 from core.sat.batch import Scene, attribution_rows, label_warning, load, picture_lines
 from core.sat.effects import Pair, choose_pairs, necessity_records, pair_records
 from core.sat.examples import choose_examples, write_examples
 from core.sat.store import FORMAT, open_report
 from core.sat.tables import attribution_table
-from core.sat.verdicts import DELTA, VERDICTS, findings, flag_by_controls, is_shortcut
+from core.sat.verdicts import VERDICTS, findings, flag_by_controls, is_shortcut
 
 Run = tuple[str, Parameters | None, BoundExplainer]  # name in the table, parameters, what makes the maps
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 MISTAKE, FOUND, INTERRUPTED = 2, 1, 130
 """Exit codes: the user can mend it; `--fail-on` found what it looks for; Ctrl-C."""
 
+MINUTE = 60.0
 WIDE = 200  # columns of a table where it goes into a file or a pipe
 
 DataArgument = Annotated[
@@ -141,14 +143,18 @@ def show_table(table: Table) -> None:
     (console if console.is_terminal else Console(width=WIDE)).print(table)
 
 
-def show_stages(work: Iterator[StageProgress]) -> None:
-    """Run the work with one bar a stage."""
+def show_stages(work: Iterator[StageProgress], clock: Callable[[], float] = monotonic) -> None:
+    """Run the work with one bar a stage; where no bar can be seen, with a line a minute."""
     with progress_bar() as bar:
         tasks: dict[str, TaskID] = {}
+        told = clock()
         for progress in work:
             if progress.stage not in tasks:
                 tasks[progress.stage] = bar.add_task(progress.stage, total=progress.total)
             bar.update(tasks[progress.stage], completed=progress.done, total=progress.total)
+            if bar.disable and clock() - told >= MINUTE:
+                tell(f"{progress.stage} {progress.done:,} of {progress.total:,}")
+                told = clock()
 
 
 @contextmanager

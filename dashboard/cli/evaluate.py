@@ -44,7 +44,8 @@ def evaluate(
             "--explainers",
             "-e",
             metavar="NAME[:key=value,...],...",
-            help="Who is compared; may be repeated. Without it the usual ones that can explain the model.",
+            help="Who is compared; may be repeated. Without it those that are marked as default in "
+            "`satchel list explainers --json`.",
         ),
     ] = None,
     metrics: Annotated[
@@ -52,7 +53,8 @@ def evaluate(
         typer.Option(
             "--metrics",
             metavar="NAME[:key=value,...],...",
-            help="By what; may be repeated. `satchel list metrics` shows them.",
+            help="By what; may be repeated. `satchel list metrics` shows them. Without it "
+            f"{', '.join(USUAL)}, and those that need masks where every picture has some.",
         ),
     ] = None,
     scorer: Annotated[

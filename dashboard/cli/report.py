@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from core.sat import DELTA
 from dashboard.cli.common import (
     FOUND,
     DataArgument,
@@ -48,9 +49,7 @@ def report(
     check: Annotated[bool, typer.Option(help="Test every segment by removing and transplanting it.")] = True,
     limit: LimitOption = None,
     seed: SeedOption = 0,
-    delta: Annotated[
-        float | None, typer.Option(min=0.0, help="Smallest effect that matters, in log-odds; without it the usual one.")
-    ] = None,
+    delta: Annotated[float, typer.Option(min=0.0, help="Smallest effect that matters, in log-odds.")] = DELTA,
     fail_on: Annotated[
         Literal["confirmed"] | None, typer.Option(help="Exit with code 1 if a shortcut is confirmed, for pipelines.")
     ] = None,
@@ -64,7 +63,7 @@ def report(
         from core.sat.batch import label_warning
         from core.sat.report import ReportOptions, build_report
         from core.sat.store import open_report
-        from core.sat.verdicts import DELTA, is_shortcut
+        from core.sat.verdicts import is_shortcut
 
         chosen = [parse_explainer(text) for text in explainer or ()]
         opened = open_dataset(data, segments=segments, limit=limit)
@@ -75,7 +74,7 @@ def report(
             explainers=tuple((method.name, parameters) for method, parameters in chosen),
             check=check,
             seed=seed,
-            delta=DELTA if delta is None else delta,
+            delta=delta,
             context=tuple(name.strip() for name in context.split(",") if name.strip()),
         )
         steps = build_report(opened, classifier, out, options)

@@ -128,6 +128,13 @@ def test_contrast_is_written(satchel, model, picture, tmp_path):
     assert (entry["target"], entry["contrast"], entry["contrast_label"]) == (0, 2, "bee-eater")
 
 
+def test_a_picture_that_is_named_twice_is_explained_once(satchel, model, picture, tmp_path):
+    again = f"{picture.parent}/./{picture.name}"
+    done = satchel("explain", picture, again, *model, "--explainer", "gradient", "--out", tmp_path / "out")
+    assert done.code == 0
+    assert len(listed(tmp_path / "out")) == 1
+
+
 def test_one_bad_picture_does_not_stop_the_others(satchel, model, picture, tmp_path):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"not a picture")

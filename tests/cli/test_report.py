@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import dashboard.cli.report
-from core.sat import store
+from core.sat import DELTA, store
 from core.sat.verdicts import VERDICTS
 
 QUICK = ("--explainer", "gradient", "--no-check")
@@ -159,6 +159,10 @@ def test_a_summary_says_what_too_few_means_and_how_many_have_no_masks(satchel, m
     assert done.code == 0
     assert "No class has 20 independent pictures taken for it that show one segment; take more" in done.out
     assert done.err == "satchel: 1 of 6 pictures came without named masks; nothing is said of them.\n"
+
+
+def test_the_help_states_the_smallest_effect_that_matters(satchel):
+    assert f"[default: {DELTA}]" in satchel("report", "--help").out
 
 
 def test_folders_that_are_none(satchel, model, birds, tmp_path):
