@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pyarrow import parquet
 
 from core.errors import UserError
 
@@ -174,5 +173,5 @@ def open_finished(
 def _contents(path: Path) -> Any:
     """Of a JSON file; of a Parquet file only what it says of itself, by which it is seen to be whole."""
     if path.suffix == ".parquet":
-        return parquet.read_metadata(path)
+        return pd.read_parquet(path, columns=[])
     return json.loads(path.read_text(encoding="utf-8"))
