@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from core.errors import UserError, closest
 from core.images import Picture
@@ -65,13 +66,15 @@ class Classifier:
         their own probability and a gradient of full size.
 
         Raises:
-            UserError: labels do not fit, weights are not finite, or the module does not take such pictures.
+            UserError: labels do not fit, weights are not finite, a layer has none yet, or the module does not take such
+                pictures.
         """
         self.name = name
         self.output: Output = output
         self.preprocessing = preprocessing or Preprocessing()
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
+        _check_made(module, name)
         module = copy.deepcopy(module).eval().requires_grad_(False)
         _check_finite(module)
         for part in module.modules():
@@ -215,6 +218,17 @@ def _tensor_of(output: object) -> Tensor:
     if not isinstance(logits, Tensor):
         raise UserError(f"The model answers with {type(output).__name__}; a classifier gives logits.")
     return logits
+
+
+def _check_made(module: nn.Module, name: str) -> None:
+    """A lazy layer has no weights before its first picture."""
+    for key, value in module.state_dict(keep_vars=True).items():
+        if is_lazy(value):
+            layer = key.rpartition(".")[0]
+            raise UserError(
+                f"{name} has layers that have not seen a picture yet (first {layer!r}); pass one through it before "
+                "handing it over."
+            )
 
 
 def _check_finite(module: nn.Module) -> None:

@@ -168,31 +168,41 @@ def strays(files: SegmentFiles, used: int, data: Dataset) -> tuple[str, ...]:
 
 
 def _from_manifest(root: Path) -> Dataset:
+    manifest = root / "manifest.csv"
     try:
-        with (root / "manifest.csv").open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle)
-            fields = reader.fieldnames or []
+        with manifest.open(newline="", encoding="utf-8-sig") as handle:
+            reader = csv.DictReader(handle, skipinitialspace=True)
+            fields = [_column(name) for name in reader.fieldnames or ()]
+            reader.fieldnames = fields
             rows = list(reader)
+    except OSError as error:
+        raise UserError(f"{manifest} cannot be read ({error.strerror}); check its permissions.") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{root / 'manifest.csv'} is no CSV file in UTF-8 ({error}); save it as such.") from error
+        raise UserError(f"{manifest} is no CSV file in UTF-8 ({error}); save it as such.") from error
+    if not fields:
+        raise UserError(f"{manifest} is empty or begins with an empty line; begin it with: image,label")
     if "image" not in fields:
-        raise UserError(f"{root / 'manifest.csv'} has no column 'image'; name the picture files there.")
+        if any(mark in name for name in fields for mark in ";\t"):
+            raise UserError(f"The columns of {manifest} must be separated by commas; save it with commas.")
+        raise UserError(f"{manifest} has no column 'image' (only {', '.join(fields)}); name the picture files there.")
     if not rows:
-        raise UserError(f"{root / 'manifest.csv'} lists no pictures; add a line a picture.")
+        raise UserError(f"{manifest} lists no pictures; add a line a picture.")
     label_column = "label" if "label" in fields else "name" if "name" in fields else None
     names = read_names(root / NAMES_FILE) if (root / NAMES_FILE).is_file() else None
     items = []
     for line, row in enumerate(rows, start=2):
         relative, mask = row["image"], (row.get("mask") or "")
         if not relative:
-            raise UserError(f"{root / 'manifest.csv'} names no picture for its entry in line {line}; fill in 'image'.")
+            raise UserError(f"{manifest} names no picture for its entry in line {line}; fill in 'image'.")
+        if None in row:
+            raise UserError(f"{manifest} has more cells than columns in line {line}; put texts with commas in quotes.")
         if mask and names is None:
             raise UserError(f"{root} has masks but no segments.json; write one that names the mask values.")
         files = tuple(_inside(root, part) for part in (relative, mask) if part)
         items.append(
             Item(
                 id=relative,
-                label=row[label_column] if label_column else None,
+                label=((row[label_column] or "").strip() or None) if label_column else None,
                 picture=_picture_reader(files[0]),
                 segments=partial(read_one, files[1], names or {}) if mask else no_segments,
                 columns={k: v for k, v in row.items() if k not in ("image", "label", "mask") and v is not None},
@@ -201,6 +211,12 @@ def _from_manifest(root: Path) -> Dataset:
         )
     _check_unique(items, root)
     return Dataset(root.resolve().name, str(root), tuple(items), files=(root / NAMES_FILE,))
+
+
+def _column(name: str) -> str:
+    """Columns that mean something here go by their plain name, however it is written; others keep theirs."""
+    name = name.strip()
+    return name.lower() if name.lower() in ("image", "label", "name", "mask", "group") else name
 
 
 def _from_class_folders(root: Path) -> Dataset:

@@ -69,6 +69,7 @@ class MapFolder:
         values_file, overlay_file = self.folder / f"{name}.npy", self.folder / f"{name}.png"
         record: dict[str, Any] = {
             "picture": picture,
+            "model": classifier.name,
             "explainer": attribution.method,
             "parameters": attribution.parameters.to_dict(),
             "target": attribution.target,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from core.errors import UserError
 
@@ -65,7 +65,7 @@ class Picture:
 def read_picture(source: str | Path | bytes, name: str | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read a picture from a file or from bytes, distrusting it.
 
-    Turned upright by its EXIF tag; 16-bit and float greys scaled to 8 bit; CMYK and palettes converted; transparency
+    Turned upright by its EXIF tag; 16 bit and floats scaled to 8 bit; CMYK, LAB and palettes converted; transparency
     laid over white; the first frame of an animation. The size limit is checked before any pixel is decoded.
 
     Raises:
@@ -85,13 +85,14 @@ def read_picture(source: str | Path | bytes, name: str | None = None, max_pixels
     image = _open(data, name)
     if image.width * image.height > max_pixels:
         raise _too_large(name, f"{image.width} x {image.height} pixels", max_pixels)
+    deep = any(";16" in str(tile[3]) for tile in image.tile)  # known only until it is decoded
     try:
         image.load()
     except DAMAGE as error:
         raise UserError(f"{name} is damaged or cut off ({error}); export or download it again.") from error
     except MemoryError as error:
         raise _too_large(name, f"{image.width} x {image.height} pixels", max_pixels) from error
-    return _upright_rgb(image, name)
+    return _upright_rgb(image, name, deep)
 
 
 def _bytes_of(path: Path, name: str) -> bytes:
@@ -107,7 +108,7 @@ def _bytes_of(path: Path, name: str) -> bytes:
         raise UserError(f"{path} cannot be read ({error.strerror}); check its permissions.") from error
 
 
-def _open(data: bytes, name: str) -> Image.Image:
+def _open(data: bytes, name: str) -> ImageFile.ImageFile:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
@@ -127,7 +128,7 @@ def _too_large(name: str, size: str, limit: int) -> UserError:
     return UserError(f"{name} has {size}; the limit is {limit // 1_000_000} megapixels, so save a smaller copy of it.")
 
 
-def _upright_rgb(image: Image.Image, name: str) -> Picture:
+def _upright_rgb(image: Image.Image, name: str, deep: bool) -> Picture:
     notes: list[str] = []
     try:
         frames = getattr(image, "n_frames", 1)
@@ -142,6 +143,8 @@ def _upright_rgb(image: Image.Image, name: str) -> Picture:
     orientation = orientation if 1 <= orientation <= 8 else 1
     if orientation != 1:
         notes.append("It was turned upright, as its camera noted.")
+    if deep and image.mode.startswith(("RGB", "CMYK")):
+        notes.append("Its colours were scaled to 8 bit.")
     rgb = turn_upright(_to_rgb(image, notes), orientation)
     return Picture(rgb, name, orientation, tuple(notes))
 
@@ -167,8 +170,8 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
     if mode.startswith("I") or mode == "F":
         notes.append("Its grey values were scaled to 8 bit.")
         return _scaled_grey(image)
-    if mode == "CMYK":
-        notes.append("It was converted from CMYK to RGB.")
+    if mode in ("CMYK", "LAB", "YCbCr", "HSV"):
+        notes.append(f"It was converted from {mode} to RGB.")
         return image.convert("RGB")
     if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")

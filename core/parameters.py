@@ -134,7 +134,7 @@ def parse_named(text: str, get: Callable[[str], Named], prefixes: tuple[str, ...
         prefixes: beginnings of names that hold a colon themselves.
 
     Raises:
-        UserError: an unknown name or parameter, a bad value, or not of that form.
+        UserError: an unknown name or parameter, one given twice, a bad value, or not of that form.
     """
     prefix = next((prefix for prefix in prefixes if text.strip().startswith(prefix)), "")
     name, _, options = text.strip().removeprefix(prefix).partition(":")
@@ -145,7 +145,9 @@ def parse_named(text: str, get: Callable[[str], Named], prefixes: tuple[str, ...
         key, equals, value = part.partition("=")
         if not equals:
             raise UserError(f"{part!r} in {text!r} has no value; write {name}:key=value,key=value.")
-        given[key.strip()] = value.strip()
+        if (key := key.strip()) in given:
+            raise UserError(f"{name}: {key} is given twice; give it once.")
+        given[key] = value.strip()
     try:
         return found, found.parameters.parse(given)
     except UserError as error:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported
@@ -98,11 +101,23 @@ def launch(
     Raises:
         UserError: the model does not load, or the port is taken.
     """
-    page = make_page(model_spec, labels, report, evaluation, data=data, segments=segments)
+    blocks = build(make_page(model_spec, labels, report, evaluation, data=data, segments=segments))
     try:
-        build(page).launch(server_name=host, server_port=port, inbrowser=open_browser, share=share, **launch_options())
+        with redirect_stdout(StringIO()):  # some of its own words Gradio says even when it is quiet
+            _, local, public = blocks.launch(
+                server_name=host, server_port=port, inbrowser=open_browser, share=share, prevent_thread_lock=True,
+                **launch_options(),
+            )  # fmt: skip
     except OSError as error:
         raise UserError(f"Port {port} on {host} cannot be used; choose another with --port.") from error
+    print(f"Satchel is at {local.rstrip('/')} - Ctrl-C ends it.", flush=True)
+    if share:
+        told = f"Everybody else finds it for a week at {public}" if public else "A public link could not be made."
+        print(told, flush=True)
+    try:
+        Event().wait()
+    finally:
+        blocks.close(verbose=False)
 
 
 def launch_options() -> dict[str, Any]:
@@ -115,5 +130,5 @@ def launch_options() -> dict[str, Any]:
         "max_file_size": MAX_BYTES,
         "ssr_mode": False,
         "show_error": True,
-        "quiet": False,
+        "quiet": True,
     }

@@ -190,6 +190,14 @@ def test_nan_is_said_and_not_shown():
         classifier(module)
 
 
+def test_layers_without_weights_yet_are_named():
+    lazy = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LazyLinear(3))
+    with pytest.raises(UserError, match=r"toy has layers that have not seen a picture yet \(first '2'\)"):
+        classifier(lazy, name="toy")
+    lazy(torch.zeros(1, 3, 8, 8))
+    assert len(classifier(lazy).labels) == 3
+
+
 def test_devices_and_precisions():
     assert classifier(precision="auto").precision == "float32"
     low, high = classifier(precision="bfloat16"), classifier()

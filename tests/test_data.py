@@ -113,7 +113,7 @@ def test_masks_that_do_not_fit(folder):
         ("{", "no whole JSON file"),
         ("[1, 2]", "must map mask values to names"),
         ('{"a": "body"}', "whole numbers"),
-        ('{"1": 3}', "must map mask values to names"),
+        ('{"1": 3}', r'must map mask values to names, such as \{"128": "nucleus"\}\.$'),
         ('{"1": null}', "must map mask values to names"),
         ('{"1": {"kind": "object"}}', "must map mask values to names"),
         ('{"1": {"name": 3}}', "must map mask values to names"),
@@ -166,7 +166,14 @@ def test_broken_manifests(folder, tmp_path):
     write(folder, "image,label", "images/0.png,a", "images/0.png,b")
     refused(folder, "twice")
     write(folder, "file,label", "images/0.png,a")
-    refused(folder, "no column 'image'")
+    refused(folder, "no column 'image' (only file, label)")
+    for mark in ";\t":
+        write(folder, f"image{mark}label", f"images/0.png{mark}a")
+        refused(folder, "must be separated by commas")
+    write(folder, "image,group", "images/0.png,a,b")
+    refused(folder, "more cells than columns in line 2")
+    (folder / "manifest.csv").write_text("")
+    refused(folder, "is empty")
     write(folder, "image,label")
     refused(folder, "lists no pictures")
     write(folder, "image,label", "images/none.png,a")
@@ -184,6 +191,14 @@ def test_short_rows_and_a_byte_order_mark(folder):
     (folder / "manifest.csv").write_bytes("\ufeffimage,label\nimages/0.png\nimages/1.png,a\n".encode())
     data = open_dataset(folder)
     assert [item.label for item in data.items] == [None, "a"]
+
+
+def test_columns_are_known_however_they_are_written(folder):
+    write(folder, "Image, LABEL , Group, Note", "images/0.png, a, g, n", "images/1.png,,,", 'images/2.png, "b, c"')
+    first, second, third = open_dataset(folder).items
+    assert (first.id, first.label, first.group, first.columns["Note"]) == ("images/0.png", "a", "g", "n")
+    assert (second.label, third.label) == (None, "b, c")
+    assert open_dataset(folder).labels == ("a", "b, c")
 
 
 def test_the_limit_spreads_over_the_whole(folder):

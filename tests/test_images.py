@@ -98,6 +98,13 @@ def test_sixteen_bit_colour():
     assert pixel(picture, 0, 0) == RED
     assert pixel(picture, 1, 1)[2] == 255
     assert pixel(picture, 1, 1)[1] == pytest.approx(128, abs=1)
+    assert picture.notes == ("Its colours were scaled to 8 bit.",)
+
+
+def test_lab_is_converted_and_told():
+    picture = read_picture(encoded(Image.new("LAB", (4, 4), (255, 128, 128)), "TIFF"))
+    assert min(pixel(picture, 0, 0)) > 240
+    assert picture.notes == ("It was converted from LAB to RGB.",)
 
 
 def test_float_tiff_is_scaled_by_its_own_range():

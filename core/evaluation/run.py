@@ -25,7 +25,7 @@ from core.classifier import Classifier
 from core.data import Dataset, Item
 from core.errors import UserError
 from core.evaluation.leaderboard import leaderboard, warnings
-from core.evaluation.store import FORMAT, Evaluation
+from core.evaluation.store import FORMAT, Evaluation, open_evaluation
 from core.explain import parse_explainer
 from core.metrics.metric import Case, Metric, parse_metric
 from core.metrics.spectrum import spectrum_distance
@@ -123,7 +123,7 @@ class _Run:
     def stages(self) -> Iterator[Progress]:
         self.check()  # before the folder is made, which belongs to these settings once anything is in it
         bound = [contender.explainer.bind(self.classifier) for contender in self.contenders]
-        if folders.begin(self.out, self.settings(), "evaluation"):
+        if folders.begin(self.out, self.settings(), open_evaluation, "evaluation"):
             yield Progress("finished before", 1, 1)
             return
         started = datetime.now(UTC)
@@ -273,6 +273,7 @@ class _Run:
         if found is None:
             problems = folders.read_shards(self.out / "problems")
             first = f" ({problems['problem'].iloc[0]})" if len(problems) else ""
+            folders.abandon(self.out)
             raise UserError(f"No picture of {self.data.name} could be scored{first}.")
         folders.write_json(self.out / "leaderboard.json", found.leaderboard)
         folders.write_json(self.out / "manifest.json", found.manifest)

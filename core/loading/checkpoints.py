@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from core.errors import UserError
 
@@ -130,7 +131,9 @@ def load_weights(module: nn.Module, state: State, what: str) -> None:
     own = module.state_dict()
     state = without_prefix(state, set(own))
     missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
-    other = [key for key in own if key in state and state[key].shape != own[key].shape]
+    # a lazy layer takes the shapes that it is given
+    fixed = [key for key in own if key in state and not is_lazy(own[key])]
+    other = [key for key in fixed if state[key].shape != own[key].shape]
     extra = [key for key in state if key not in own]
     if missing or other or extra:
         raise UserError(f"{what} was saved from another architecture: {_differences(own, state, missing, other, extra)}"

@@ -55,7 +55,10 @@ def _find(name: str, spec: str) -> Callable[[], object]:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise UserError(f"{spec}: there is no module {error.name!r} here; run in its folder or install it.") from error
+        missing = error.name or str(error)
+        if f"{module_name}.".startswith(f"{missing}."):
+            raise UserError(f"{spec}: there is no module {missing!r} here; run in its folder or install it.") from error
+        raise UserError(f"{module_name} imports {missing!r}, which is not installed; install it.") from error
     except Exception as error:
         raise UserError(f"{spec}: importing {module_name} failed ({type(error).__name__}: {error}).") from error
     function = getattr(module, function_name, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -55,24 +55,38 @@ def write_shard(out: Path, name: str, records: dict[str, list[dict[str, Any]]]) 
             write_table(out / kind / name, entries)
 
 
+def read_table(path: Path) -> pd.DataFrame:
+    """One Parquet file.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # Arrow's are of both kinds
+        raise UserError(f"{path} is damaged ({error}); remove it, and run the same command again.") from error
+
+
 def read_shards(folder: Path) -> pd.DataFrame:
     """All shards of one kind, in order; empty if there are none.
 
     Raises:
         UserError: one is damaged.
     """
-    parts = []
-    for path in sorted(folder.glob("*.parquet")):
-        try:
-            parts.append(pd.read_parquet(path))
-        except (OSError, ValueError) as error:  # Arrow's are of both kinds
-            raise UserError(f"{path} is damaged ({error}); remove it, and run the same command again.") from error
-    parts = [part for part in parts if len(part)]
+    parts = [part for part in map(read_table, sorted(folder.glob("*.parquet"))) if len(part)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def begin(out: Path, settings: dict[str, Any], what: str = "report") -> bool:
+def shard_size(pictures: int) -> int:
+    """Pictures a shard: what is lost when a run is stopped, against how many files there are in the end."""
+    return 8 if pictures <= 2000 else 32
+
+
+def begin(out: Path, settings: dict[str, Any], opens: Callable[[Path], object], what: str = "report") -> bool:
     """Make or take up a folder for a report or an evaluation (`what`).
+
+    Args:
+        opens: opens a finished one; one that it refuses is written anew from its shards.
 
     Returns:
         True if the same one is finished there already.
@@ -85,12 +99,19 @@ def begin(out: Path, settings: dict[str, Any], what: str = "report") -> bool:
     known = out / "settings.json"
     if known.is_file():
         try:
-            same = json.loads(known.read_text(encoding="utf-8")) == settings
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            same = False
-        if same:
-            return (out / "manifest.json").is_file()
+            before = json.loads(known.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            before = None
+        if before == settings:
+            with suppress(UserError):
+                opens(out)
+                return True
+            return False
         if any(out.rglob("*.parquet")):
+            if before is None:
+                raise UserError(
+                    f"{known} is damaged, so that nothing can go on there; remove {out} or give another folder."
+                )
             raise UserError(f"{out} holds another {what} or one with other settings; give another folder or remove it.")
     elif out.is_dir() and any(out.iterdir()):
         raise UserError(f"{out} is not empty and holds no {what}; give a new folder.")
@@ -100,6 +121,15 @@ def begin(out: Path, settings: dict[str, Any], what: str = "report") -> bool:
     except OSError as error:
         raise UserError(f"{out} cannot be written ({error.strerror}); choose another folder.") from error
     return False
+
+
+def abandon(out: Path) -> None:
+    """Take back what a run that comes to nothing has written, so that another may begin there."""
+    for shard in out.glob(f"*/{'[0-9]' * 6}.parquet"):
+        shard.unlink(missing_ok=True)
+        with suppress(OSError):  # others are left
+            shard.parent.rmdir()
+    (out / "settings.json").unlink(missing_ok=True)
 
 
 def open_finished(
@@ -120,16 +150,28 @@ def open_finished(
         if (folder / "settings.json").is_file():
             raise UserError(f"The {what} in {folder} is half written; run the same `{command}` again to finish it.")
         raise UserError(f"{folder} holds no {what}; make one with `{command}`.")
-    missing = next((name for name in (entries, *files) if not (folder / name).is_file()), None)
-    if missing is not None:
-        raise UserError(f"The {what} in {folder} is damaged ({missing} is missing); make it again.")
+    again = f"run the same `{command}` again to write it anew"
+    if not (folder / "settings.json").is_file():
+        again = f"make it again with `{command}`, in another folder"
+    name = "manifest.json"
     try:
-        manifest, listed = (
-            json.loads((folder / name).read_text(encoding="utf-8")) for name in ("manifest.json", entries)
-        )
-        newer = manifest["format"] > version
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise UserError(f"The {what} in {folder} is damaged ({error}); make it again.") from error
-    if newer:
-        raise UserError(f"The {what} in {folder} was made by a newer Satchel; update Satchel to open it.")
+        manifest = _contents(folder / name)
+        if manifest["format"] > version:
+            raise UserError(f"The {what} in {folder} was made by a newer Satchel; update Satchel to open it.")
+        name = entries
+        listed = _contents(folder / name)
+        for name in files:
+            _contents(folder / name)
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
+        raise UserError(f"The {what} in {folder} is damaged ({name} {reason}); {again}.") from error
     return manifest, listed
+
+
+def _contents(path: Path) -> Any:
+    """Of a JSON file; of a Parquet file only what it says of itself, by which it is seen to be whole."""
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path, columns=[])
+    return json.loads(path.read_text(encoding="utf-8"))

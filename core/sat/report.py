@@ -20,7 +20,7 @@ import torch
 
 from core.attribution import Attribution, BoundExplainer, get_explainer
 from core.classifier import Classifier
-from core.data import Dataset, Item, check_context
+from core.data import Dataset, Item, check_context, no_segments
 from core.errors import UserError
 from core.fills import PLATES
 from core.metrics.sanity import randomised
@@ -28,12 +28,13 @@ from core.parameters import Parameters
 from core.runtime import folders
 from core.runtime.progress import Progress
 from core.runtime.randomness import derived_seed
+from core.sat import DELTA
 from core.sat.batch import Scene, attribution_rows, label_warning, load, picture_lines
 from core.sat.effects import Pair, choose_pairs, necessity_records, pair_records
 from core.sat.examples import choose_examples, write_examples
-from core.sat.store import FORMAT
+from core.sat.store import FORMAT, open_report
 from core.sat.tables import attribution_table
-from core.sat.verdicts import DELTA, VERDICTS, findings, flag_by_controls, is_shortcut
+from core.sat.verdicts import VERDICTS, findings, flag_by_controls, is_shortcut
 
 Run = tuple[str, Parameters | None, BoundExplainer]  # name in the table, parameters, what makes the maps
 
@@ -57,7 +58,8 @@ class ReportOptions:
         fills: what stands where a segment was removed; necessity must hold under each.
         context: segment names to mark as context.
         recipients: pictures a segment is transplanted to, per (target, segment).
-        shard: pictures a Parquet file; batch: pictures explained at once.
+        shard: pictures a Parquet file, None for what suits the data set; batch: pictures explained at once, at most a
+            shard.
         control_pictures: pictures a target explained again under randomised weights.
     """
 
@@ -68,7 +70,7 @@ class ReportOptions:
     fills: tuple[str, ...] = ("inpaint", "mean")
     context: tuple[str, ...] = ()
     recipients: int = 60
-    shard: int = 32
+    shard: int | None = None
     batch: int = 8
     control_pictures: int = 12
 
@@ -99,21 +101,66 @@ class _Run:
     def __init__(self, data: Dataset, classifier: Classifier, out: Path, options: ReportOptions) -> None:
         self.data, self.classifier, self.out, self.options = data, classifier, out, options
         self.by_id = {item.id: item for item in data.items}
+        self.shard = options.shard or folders.shard_size(len(data))
         self.scene = lru_cache(maxsize=512)(self._scene)
 
     def stages(self) -> Iterator[Progress]:
         runs: list[Run] = [(name, p, get_explainer(name).bind(self.classifier)) for name, p in self.options.explainers]
-        if folders.begin(self.out, self.settings()):
+        self.check()  # before the folder is made, which belongs to these settings once anything is in it
+        if folders.begin(self.out, self.settings(), open_report):
             yield Progress("finished before", 1, 1)
             return
         started = datetime.now(UTC)
         yield from self.explain_all(runs)
         pictures, rows = folders.read_shards(self.out / "pictures"), folders.read_shards(self.out / "rows")
-        self.check_rows(pictures, rows)
+        if rows.empty:
+            raise self.nothing_to_report()
         pairs = self.pairs(pictures) if self.options.check else []
         yield from self.run_pairs(pairs)
         yield from self.control_rows(pictures, runs)
         yield from self.finish(pictures, rows, pairs, runs, started)
+
+    def check(self) -> None:
+        """What can be known before anything is written: masks are read until all names that are asked for were seen.
+
+        Raises:
+            UserError: parameters do not go together, no mask can be used, or a name of the context is in none.
+        """
+        for name, parameters in self.options.explainers:
+            get_explainer(name).check(parameters)
+        read, names, problem = False, set(), ""
+        for item in self.data.items:
+            if item.segments is no_segments:
+                continue
+            try:
+                _, segments = item.load()
+            except UserError as error:
+                problem = problem or str(error).rstrip(".")
+                continue
+            read = read or segments is not None
+            names.update(segments.names if segments else ())
+            if any(names) and names.issuperset(self.options.context):
+                return
+        named = list(filter(None, names))
+        if named:
+            check_context(self.options.context, named)
+        data = self.data.name
+        if names:
+            raise UserError(f"The masks of {data} have no names; give them some with `satchel name`.")
+        if problem:
+            raise UserError(f"No picture of {data} can be used with its masks ({problem}); mend them.")
+        if read:
+            raise UserError(f"The masks of {data} are empty; check that segments.json names the values in them.")
+        raise UserError(f"{data} has no masks; give a folder of named masks with --segments.")
+
+    def nothing_to_report(self) -> UserError:
+        """Named masks were there, and still no row came of them; takes the folder back."""
+        problems = folders.read_shards(self.out / "problems")
+        why = "no named mask covers anything of what the model sees"
+        if len(problems):
+            why = str(problems["problem"].iloc[0]).rstrip(".")
+        folders.abandon(self.out)
+        return UserError(f"No picture of {self.data.name} gives anything to report ({why}); check pictures and masks.")
 
     def settings(self) -> dict[str, Any]:
         o = self.options
@@ -123,7 +170,8 @@ class _Run:
             "items": self.data.fingerprint(),
             "fingerprint": self.classifier.fingerprint,
             "explainers": [[name, p.to_dict()] for name, p in o.explainers],
-            **{key: getattr(o, key) for key in ("check", "seed", "delta", "recipients", "shard", "control_pictures")},
+            **{key: getattr(o, key) for key in ("check", "seed", "delta", "recipients", "control_pictures")},
+            "shard": self.shard,
             "fills": list(o.fills),
             "context": sorted(o.context),
         }
@@ -131,7 +179,8 @@ class _Run:
     # -- stage 1: shards ---------------------------------------------------------------------------------------------
 
     def explain_all(self, runs: list[Run]) -> Iterator[Progress]:
-        total, size = len(self.data), self.options.shard
+        total, size = len(self.data), self.shard
+        yield Progress("explaining", 0, total)
         for start in range(0, total, size):
             items = self.data.items[start : start + size]
             done = self.out / "pictures" / f"{start // size:06d}.parquet"
@@ -165,15 +214,6 @@ class _Run:
 
     def _scene(self, image: str) -> Scene:
         return load(self.by_id[image], self.classifier).scene(self.classifier.device)
-
-    def check_rows(self, pictures: pd.DataFrame, rows: pd.DataFrame) -> None:
-        if pictures.empty:
-            problems = folders.read_shards(self.out / "problems")
-            first = f" ({problems['problem'].iloc[0]})" if len(problems) else ""
-            raise UserError(f"No picture of {self.data.name} could be read{first}.")
-        if rows.empty:
-            raise UserError(f"{self.data.name} has no masks; give a folder of named masks with --segments.")
-        check_context(self.options.context, rows["segment"].unique())
 
     # -- stage 2: pairs ----------------------------------------------------------------------------------------------
 
@@ -240,7 +280,7 @@ class _Run:
     ) -> Iterator[Progress]:
         o = self.options
         table = attribution_table(rows, pictures, o.seed)
-        controls = attribution_table(pd.read_parquet(self.out / "controls.parquet"), pictures, o.seed)
+        controls = attribution_table(folders.read_table(self.out / "controls.parquet"), pictures, o.seed)
         table["flagged"] = flag_by_controls(table, controls)
         folders.write_table(self.out / "table.parquet", table)
         removals, pasted = folders.read_shards(self.out / "effects"), folders.read_shards(self.out / "pairs")

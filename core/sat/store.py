@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 
 from core.errors import UserError
-from core.runtime.folders import open_finished, read_shards
+from core.runtime.folders import open_finished, read_shards, read_table
 
 FORMAT = 1
 
@@ -35,7 +35,7 @@ class Report:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        return pd.read_parquet(self.path / "table.parquet")
+        return read_table(self.path / "table.parquet")
 
     @cached_property
     def pictures(self) -> pd.DataFrame:

@@ -15,8 +15,6 @@ from core.sat.statistics import Interval, benjamini_hochberg, group_means, mean_
 VERDICTS = ("confirmed", "suspected", "inconclusive", "cleared", "too few")
 SIGNIFICANCE = 0.05
 LEAST_PICTURES = 20
-# Smallest change of the log-odds that matters: from even odds, 12 points of probability.
-DELTA = 0.5
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from core.errors import UserError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+    from rich.table import Table
 
     from core.classifier import Classifier
     from core.runtime.progress import Progress as StageProgress
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 MISTAKE, FOUND, INTERRUPTED = 2, 1, 130
 """Exit codes: the user can mend it; `--fail-on` found what it looks for; Ctrl-C."""
+
+MINUTE = 60.0
+WIDE = 200  # columns of a table where it goes into a file or a pipe
 
 DataArgument = Annotated[
     str,
@@ -130,14 +135,26 @@ def progress_bar(counted: bool = True) -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def show_stages(work: Iterator[StageProgress]) -> None:
-    """Run the work with one bar a stage."""
+def show_table(table: Table) -> None:
+    """On standard output, as wide as the terminal is."""
+    from rich.console import Console
+
+    console = Console()
+    (console if console.is_terminal else Console(width=WIDE)).print(table)
+
+
+def show_stages(work: Iterator[StageProgress], clock: Callable[[], float] = monotonic) -> None:
+    """Run the work with one bar a stage; where no bar can be seen, with a line a minute."""
     with progress_bar() as bar:
         tasks: dict[str, TaskID] = {}
+        told = clock()
         for progress in work:
             if progress.stage not in tasks:
                 tasks[progress.stage] = bar.add_task(progress.stage, total=progress.total)
             bar.update(tasks[progress.stage], completed=progress.done, total=progress.total)
+            if bar.disable and clock() - told >= MINUTE:
+                tell(f"{progress.stage} {progress.done:,} of {progress.total:,}")
+                told = clock()
 
 
 @contextmanager

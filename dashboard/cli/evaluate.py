@@ -19,6 +19,7 @@ from dashboard.cli.common import (
     mistakes_told,
     open_classifier,
     show_stages,
+    show_table,
     tell,
     tell_notes,
 )
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 USUAL = ("insertion-deletion", "certainty", "sparseness", "randomisation")
 """One metric a question; those that need masks are added where every picture has some."""
-WIDE = 200  # columns of the table where it goes into a file or a pipe
 
 
 def evaluate(
@@ -44,7 +44,8 @@ def evaluate(
             "--explainers",
             "-e",
             metavar="NAME[:key=value,...],...",
-            help="Who is compared; may be repeated. Without it the usual ones that can explain the model.",
+            help="Who is compared; may be repeated. Without it those that are marked as default in "
+            "`satchel list explainers --json`.",
         ),
     ] = None,
     metrics: Annotated[
@@ -52,7 +53,8 @@ def evaluate(
         typer.Option(
             "--metrics",
             metavar="NAME[:key=value,...],...",
-            help="By what; may be repeated. `satchel list metrics` shows them.",
+            help="By what; may be repeated. `satchel list metrics` shows them. Without it "
+            f"{', '.join(USUAL)}, and those that need masks where every picture has some.",
         ),
     ] = None,
     scorer: Annotated[
@@ -141,7 +143,6 @@ def _summarise(standing: Standing) -> None:
 
 def _show_table(standing: Standing) -> None:
     """Explainers by metrics: the mean, and below it the 95 % interval."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -149,7 +150,7 @@ def _show_table(standing: Standing) -> None:
     from dashboard.words import number
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("explainer", no_wrap=True)
+    table.add_column("explainer", overflow="fold")
     for metric in standing.metrics:
         table.add_column(f"{metric['label']} {ARROWS[metric['higher_is_better']]}", justify="right", overflow="fold")
     table.add_column("samples saturated", justify="right")
@@ -164,5 +165,4 @@ def _show_table(standing: Standing) -> None:
         cost = standing.entries[standing.metrics[0]["label"], label]
         cells += ["–" if cost[name] is None else number(cost[name], 2) for name in ("saturated", "alignment")]
         table.add_row(*map(escape, (label, *cells)), style="dim" if standing.is_control(label) else None)
-    console = Console()
-    (console if console.is_terminal else Console(width=WIDE)).print(table)
+    show_table(table)

@@ -70,6 +70,7 @@ def explain(
         against = None if contrast is None else classifier.class_index(contrast)
         if wanted is not None and wanted == against:
             raise UserError("--target and --contrast are the same class; choose another class to explain against.")
+        pictures = list(dict.fromkeys(pictures))  # named twice, as overlapping patterns do, is explained once
         failed = 0
         with progress_bar() as bar:
             task = bar.add_task("", total=len(pictures) * len(bound))

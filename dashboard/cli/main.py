@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from dashboard.cli.common import LabelsOption, ModelOption, OneLineGroup, mistakes_told
+from dashboard.cli.common import LabelsOption, ModelOption, OneLineGroup, mistakes_told, show_table
 from dashboard.cli.evaluate import evaluate
 from dashboard.cli.explain import explain
 from dashboard.cli.name import name
@@ -137,16 +137,15 @@ def _defaults(parameters: list[dict[str, Any]]) -> str:
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for i, heading in enumerate(headings):
-        table.add_column(heading, no_wrap=i == 0)
+        table.add_column(heading, no_wrap=i == 0, overflow="fold")
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
-    Console().print(table)
+    show_table(table)
 
 
 def explainer_entries() -> list[dict[str, Any]]:

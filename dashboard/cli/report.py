@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from core.sat import DELTA
 from dashboard.cli.common import (
     FOUND,
     DataArgument,
@@ -47,9 +49,7 @@ def report(
     check: Annotated[bool, typer.Option(help="Test every segment by removing and transplanting it.")] = True,
     limit: LimitOption = None,
     seed: SeedOption = 0,
-    delta: Annotated[
-        float | None, typer.Option(min=0.0, help="Smallest effect that matters, in log-odds; without it the usual one.")
-    ] = None,
+    delta: Annotated[float, typer.Option(min=0.0, help="Smallest effect that matters, in log-odds.")] = DELTA,
     fail_on: Annotated[
         Literal["confirmed"] | None, typer.Option(help="Exit with code 1 if a shortcut is confirmed, for pipelines.")
     ] = None,
@@ -63,25 +63,25 @@ def report(
         from core.sat.batch import label_warning
         from core.sat.report import ReportOptions, build_report
         from core.sat.store import open_report
-        from core.sat.verdicts import DELTA, is_shortcut
+        from core.sat.verdicts import is_shortcut
 
         chosen = [parse_explainer(text) for text in explainer or ()]
         opened = open_dataset(data, segments=segments, limit=limit)
-        for note in opened.notes:
-            tell(note)
         classifier = open_classifier(model, labels, device, precision)
         if not chosen:
             chosen = [(method, method.parameters()) for method in _usual(classifier)]
-        if (warning := label_warning(opened, classifier)) is not None:
-            tell(warning)
         options = ReportOptions(
             explainers=tuple((method.name, parameters) for method, parameters in chosen),
             check=check,
             seed=seed,
-            delta=DELTA if delta is None else delta,
+            delta=delta,
             context=tuple(name.strip() for name in context.split(",") if name.strip()),
         )
-        show_stages(build_report(opened, classifier, out, options))
+        steps = build_report(opened, classifier, out, options)
+        first = next(steps)  # a mistake is told by now, as one line
+        for note in filter(None, (*opened.notes, label_warning(opened, classifier))):
+            tell(note)
+        show_stages(chain([first], steps))
         tell_notes(opened.masks)
         finished = open_report(out)
     _summarise(finished)
@@ -97,15 +97,23 @@ def _usual(classifier: Classifier) -> list[Explainer]:
 
 def _summarise(report: Report) -> None:
     """How many of each verdict, and what is confirmed, said once though every explainer's line repeats it."""
+    from core.sat.verdicts import LEAST_PICTURES
     from dashboard.words import plural
 
     manifest = report.manifest
+    if bare := manifest["without_masks"]:
+        tell(f"{bare} of {plural(manifest['pictures'], 'picture')} came without named masks; nothing is said of them.")
     if manifest["problem_count"]:
         first = manifest["problems"][0]
         count = manifest["problem_count"]
         tell(f"{plural(count, 'picture')} left out; the first is {first['image']}: {first['problem']}")
     for verdict, count in manifest["verdicts"].items():
         typer.echo(f"{verdict:<13}{count:>5}")
+    if {verdict for verdict, count in manifest["verdicts"].items() if count} == {"too few"}:
+        typer.echo(
+            f"No class has {LEAST_PICTURES} independent pictures taken for it that show one segment; "
+            "take more pictures, or a larger --limit."
+        )
     for sentence in dict.fromkeys(f["sentence"] for f in report.findings if f["verdict"] == "confirmed"):
         typer.echo(sentence)
     typer.echo(f"The report is in {report.path}; look at it with: satchel serve --report {report.path}")

@@ -29,6 +29,8 @@ NEEDED = (
     "fills", "blind_spots", "notes", "problems", "problem_count",
 )  # fmt: skip
 
+AGAIN = "make it again with `satchel report`, in another folder"
+
 Key = tuple[int, str]  # target's index, segment
 
 
@@ -148,13 +150,13 @@ def open_finished(folder: Path) -> Finished:
     report = open_report(folder)
     lacking = [name for name in NEEDED if name not in report.manifest]
     if lacking:
-        raise UserError(f"The report in {folder} is damaged (its manifest lacks {lacking[0]}); make it again.")
+        raise UserError(f"The report in {folder} is damaged (its manifest lacks {lacking[0]}); {AGAIN}.")
     try:
         _check_examples(report)
         return Finished(report, {cell.key: cell for cell in _cells(report)})
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OSError) as error:  # Parquet errors are these
         what = f"it lacks {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
-        raise UserError(f"The report in {folder} is damaged ({what}); make it again.") from error
+        raise UserError(f"The report in {folder} is damaged ({what}); {AGAIN}.") from error
 
 
 def _check_examples(report: Report) -> None:

@@ -17,6 +17,7 @@ from core.loading import load_classifier
 
 KEYS = [
     "picture",
+    "model",
     "explainer",
     "parameters",
     "target",
@@ -65,6 +66,7 @@ def test_files_are_what_the_list_says(satchel, model, picture, tmp_path):
     }
     assert (first["forward_passes"], first["backward_passes"]) == (2, 2)
     assert (second["explainer"], second["forward_passes"]) == ("gradient", 1)
+    assert first["model"] == load_classifier(model[1], labels=Path(model[3])).name
     assert first["contrast"] is None
     assert first["notes"] == []
     for entry in (first, second):
@@ -124,6 +126,13 @@ def test_contrast_is_written(satchel, model, picture, tmp_path):
     assert satchel("explain", picture, *model, *words).code == 0
     (entry,) = listed(tmp_path / "out")
     assert (entry["target"], entry["contrast"], entry["contrast_label"]) == (0, 2, "bee-eater")
+
+
+def test_a_picture_that_is_named_twice_is_explained_once(satchel, model, picture, tmp_path):
+    again = f"{picture.parent}/./{picture.name}"
+    done = satchel("explain", picture, again, *model, "--explainer", "gradient", "--out", tmp_path / "out")
+    assert done.code == 0
+    assert len(listed(tmp_path / "out")) == 1
 
 
 def test_one_bad_picture_does_not_stop_the_others(satchel, model, picture, tmp_path):

@@ -52,6 +52,21 @@ def test_tables_name_everything(satchel):
     assert all(name in shown for name in (*explainers(), *captum_explainers()))
 
 
+@pytest.mark.parametrize("what", ["explainers", "metrics", "models", "segmenters"])
+def test_nothing_that_has_to_be_typed_is_cut(satchel, monkeypatch, what):
+    entries = json.loads(satchel("list", what, "--json").out)
+    names = [entry["spec" if what == "models" else "name"] for entry in entries]
+    with monkeypatch.context() as terminal:
+        terminal.setenv("FORCE_COLOR", "1")
+        terminal.setenv("COLUMNS", "80")
+        shown = satchel("list", what).out
+    assert "…" not in shown
+    assert all(name in shown for name in names)
+    piped = satchel("list", what).out
+    assert "…" not in piped
+    assert all(p["name"] in piped for entry in entries for p in entry.get("parameters", ()))
+
+
 def test_models_as_json(satchel):
     listed = json.loads(satchel("list", "models", "--json").out)
     assert listed == known_models()
@@ -90,6 +105,34 @@ def test_serve_hands_its_options_on(satchel, launched):
             "share": True,
         }
     ]
+
+
+@pytest.mark.parametrize(("share", "public"), [(False, None), (True, "https://abc.gradio.live"), (True, None)])
+def test_serve_says_where_the_page_is_and_ends_with_ctrl_c(satchel, monkeypatch, share, public):
+    from dashboard import app
+
+    closed = []
+
+    class Blocks:
+        def launch(self, **given: object) -> tuple[None, str, str | None]:
+            print("* Running on local URL")
+            return None, f"http://127.0.0.1:{given['server_port']}/", public
+
+        def close(self, verbose: bool) -> None:
+            closed.append(verbose)
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "build", lambda page: Blocks())
+    monkeypatch.setattr(app, "Event", lambda: SimpleNamespace(wait=interrupted))
+    done = satchel("serve", "--no-open", *(["--share"] if share else []))
+    assert done.code == 130
+    assert "Stopped." in done.err
+    first, *others = done.out.splitlines()
+    assert first == "Satchel is at http://127.0.0.1:7860 - Ctrl-C ends it."
+    assert [(public or "could not be made") in line for line in others] == [True] * share
+    assert closed == [False]
 
 
 def test_serve_refuses_a_port_that_is_none(satchel, launched):

@@ -45,6 +45,7 @@ def test_picture_that_is_none(satchel, model, tmp_path, content, word):
         (("--explainer", "suppression:samples=0"), "between 1 and 1024"),
         (("--explainer", "suppression:samples=many"), "must be a number"),
         (("--explainer", "suppression:samples"), "has no value"),
+        (("--explainer", "suppression:samples=4, samples=8"), "samples is given twice; give it once."),
         (("--explainer", "suppression:fill=pink"), "must be one of"),
         (("--target", "finsh"), "did you mean 'finch'?"),
         (("--target", "3"), "no class"),

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import dashboard.cli.report
-from core.sat import store
+from core.sat import DELTA, store
 from core.sat.verdicts import VERDICTS
 
 QUICK = ("--explainer", "gradient", "--no-check")
@@ -138,6 +138,31 @@ def test_labels_that_the_model_does_not_know_are_told_and_kept(satchel, model, b
     assert warning in done.err
     for words in ("1 of the 2 labels of data is no class", "did you mean 'kingfisher'?", "3 of 6 pictures"):
         assert words in warning
+
+
+def test_a_refusal_is_one_line_whatever_else_would_be_told(satchel, model, birds, tmp_path):
+    folder = tmp_path / "data"
+    shutil.copytree(birds, folder)
+    (folder / "manifest.csv").write_text((folder / "manifest.csv").read_text().replace("kingfisher", "kingfischer"))
+    words = ("report", folder, *model, *QUICK, "--out", tmp_path / "out")
+    assert_told(satchel(*words, "--context", "stmap"), "did you mean 'stamp'?")
+    (folder / "manifest.csv").write_text("image,label\n0.png,kingfischer\n")
+    assert_told(satchel(*words), "has no masks")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_summary_says_what_too_few_means_and_how_many_have_no_masks(satchel, model, birds, tmp_path):
+    folder = tmp_path / "data"
+    shutil.copytree(birds, folder)
+    (folder / "manifest.csv").write_text((folder / "manifest.csv").read_text().replace("4-mask.png", ""))
+    done = satchel("report", folder, *model, *QUICK, "--out", tmp_path / "out")
+    assert done.code == 0
+    assert "No class has 20 independent pictures taken for it that show one segment; take more" in done.out
+    assert done.err == "satchel: 1 of 6 pictures came without named masks; nothing is said of them.\n"
+
+
+def test_the_help_states_the_smallest_effect_that_matters(satchel):
+    assert f"[default: {DELTA}]" in satchel("report", "--help").out
 
 
 def test_folders_that_are_none(satchel, model, birds, tmp_path):

@@ -24,7 +24,7 @@ def address(toy_report) -> Iterator[str]:
     page = Page(Classifiers("toy"), Sessions("toy"), toy_report.path, autorun=False)
     page.classifiers.add("toy", toy_classifier())
     blocks = build(page)
-    _, url, _ = blocks.launch(prevent_thread_lock=True, **{**launch_options(), "quiet": True})
+    _, url, _ = blocks.launch(prevent_thread_lock=True, **launch_options())
     yield url
     blocks.close()
 

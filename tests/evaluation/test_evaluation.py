@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -252,6 +253,16 @@ def test_what_is_no_evaluation_is_refused(tmp_path: Path, finished: Path) -> Non
     (damaged / "leaderboard.json").write_text("[]")
     with pytest.raises(UserError, match="newer"):
         open_evaluation(damaged)
+
+
+def test_the_same_evaluation_writes_a_damaged_board_anew(toy_data: Path, finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "e"
+    shutil.copytree(finished, out)
+    (out / "leaderboard.json").write_text("[")
+    with pytest.raises(UserError, match=r"leaderboard.json cannot be read.*run the same `satchel evaluate` again"):
+        open_evaluation(out)
+    list(evaluate(open_dataset(toy_data, limit=12), toy_classifier(), out, USUAL))
+    assert open_evaluation(out).leaderboard == open_evaluation(finished).leaderboard
 
 
 def scores_of(values: dict[str, list[float]], metric: str = "m") -> pd.DataFrame:

@@ -348,6 +348,8 @@ def test_python_factories_that_fail(factory, tiny_file):
     says(f"{factory}", "is not of the form", allow_python=True)
     says("python:no_such_module_here:f", "no module 'no_such_module_here'", allow_python=True)
     says(f"{factory}:finished@{tiny_file}", "leave out @FILE", allow_python=True)
+    Path("wants.py").write_text("import nosuchlib\n")
+    says("python:wants:f", "wants imports 'nosuchlib', which is not installed", allow_python=True)
 
 
 # --- the rest --------------------------------------------------------------------------------------------------------

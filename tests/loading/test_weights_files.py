@@ -154,3 +154,10 @@ def test_counters_that_old_files_lack_do_not_matter(model):
     state = {k: v + 1 for k, v in model.state_dict().items() if "num_batches" not in k}
     load_weights(model, state, "spec")
     assert all(torch.equal(model.state_dict()[key], value) for key, value in state.items())
+
+
+def test_a_lazy_layer_takes_the_shapes_of_its_file():
+    state = nn.Sequential(nn.Linear(4, 2)).state_dict()
+    lazy = nn.Sequential(nn.LazyLinear(2))
+    load_weights(lazy, state, "spec")
+    assert torch.equal(lazy.state_dict()["0.weight"], state["0.weight"])

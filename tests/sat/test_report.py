@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from toy import toy_classifier, toy_options, write_toy
+from toy import ColourMeter, toy_classifier, toy_options, write_toy
 
-from core.data import open_dataset
+from core.classifier import Classifier
+from core.data import Dataset, Item, open_dataset
 from core.errors import UserError
 from core.paths import assets_dir
+from core.preprocessing import Preprocessing
+from core.runtime.folders import shard_size
+from core.runtime.progress import Progress
 from core.sat.report import build_report
 from core.sat.store import open_report
 from core.sat.verdicts import findings, is_shortcut
@@ -135,6 +142,24 @@ def test_a_bad_picture_is_noted_and_left_out(tmp_path):
     assert [p["image"] for p in manifest["problems"]] == ["images/003.png"]
 
 
+@dataclass(frozen=True)
+class Made:
+    """A report without tests, and how it is made again."""
+
+    path: Path
+    data: Dataset
+
+    def build(self, out: Path) -> Iterator[Progress]:
+        return build_report(self.data, toy_classifier(), out, toy_options(check=False, shard=None))
+
+
+@pytest.fixture(scope="module")
+def small_report(toy_data, tmp_path_factory) -> Made:
+    made = Made(tmp_path_factory.mktemp("small") / "r", open_dataset(toy_data, limit=12))
+    list(made.build(made.path))
+    return made
+
+
 def test_few_pictures_give_no_verdict(toy_data, tmp_path):
     data = open_dataset(toy_data, limit=20)
     for _ in build_report(data, toy_classifier(), tmp_path / "r", toy_options(recipients=8)):
@@ -187,6 +212,8 @@ def test_user_mistakes_end_in_a_sentence(toy_data, tmp_path):
     shutil.copytree(toy_data / "images", bare / "plain")
     with pytest.raises(UserError, match="no masks"):
         list(build_report(open_dataset(bare), classifier, tmp_path / "b", toy_options()))
+    assert not (tmp_path / "a").exists()
+    assert not (tmp_path / "b").exists()
     with pytest.raises(UserError, match="no report folder"):
         open_report(tmp_path / "nowhere")
 
@@ -220,6 +247,74 @@ def test_a_folder_of_other_pictures_labels_names_or_masks_is_not_gone_on_with(tm
         (folder / "manifest.csv").write_text(rows)
     with pytest.raises(UserError, match="other settings"):
         build()
+
+
+def unusable(*_: object) -> None:
+    raise UserError("The mask is cut off; export it again.")
+
+
+@pytest.mark.parametrize(
+    ("segments", "said"),
+    [
+        (lambda own: replace(own, items=tuple(replace(item, name="", naming="") for item in own)), "`satchel name`"),
+        (lambda own: replace(own, items=()), "are empty"),
+        (unusable, r"can be used with its masks \(The mask is cut off; export it again\)"),
+        (lambda own: None, "no masks"),
+    ],
+)
+def test_without_a_named_mask_it_is_said_why_and_nothing_is_written(toy_data, tmp_path, segments, said):
+    data = open_dataset(toy_data, limit=3)
+    items = tuple(replace(x, segments=lambda own=x.segments: segments(own())) for x in data.items)
+    with pytest.raises(UserError, match=said):
+        next(build_report(replace(data, items=items), toy_classifier(), tmp_path / "r", toy_options(context=("mark",))))
+    assert not (tmp_path / "r").exists()
+
+
+def test_masks_that_the_model_never_sees_leave_the_folder_free(toy_data, tmp_path):
+    """The model sees the middle 16 columns; the corner lies left of them."""
+    data = open_dataset(toy_data, limit=3)
+
+    def corner(item: Item) -> Item:
+        kept = lambda own: replace(own, items=tuple(x for x in own if x.name == "corner"))  # noqa: E731
+        return replace(item, segments=lambda: kept(item.segments()))
+
+    narrow = Preprocessing(resize=(48, 48), crop=(16, 16))
+    classifier = Classifier(ColourMeter(), preprocessing=narrow, device="cpu")
+    with pytest.raises(UserError, match="no named mask covers anything"):
+        list(
+            build_report(replace(data, items=tuple(map(corner, data.items))), classifier, tmp_path / "r", toy_options())
+        )
+    assert list((tmp_path / "r").rglob("*.*")) == []
+    list(build_report(data, classifier, tmp_path / "r", toy_options(check=False)))
+    assert open_report(tmp_path / "r").manifest["pictures"] == 3
+
+
+@pytest.mark.parametrize("file", ["manifest.json", "findings.json", "examples.json", "table.parquet"])
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:9])])
+def test_the_same_command_writes_a_damaged_summary_anew_from_the_shards(small_report, tmp_path, file, damage):
+    out, again = tmp_path / "r", small_report
+    shutil.copytree(again.path, out)
+    damage(out / file)
+    with pytest.raises(UserError, match=r"run the same `satchel report` again to"):
+        open_report(out)
+    shards = {path: path.stat().st_mtime_ns for path in out.glob("*/*.parquet")}
+    list(again.build(out))
+    assert open_report(out).findings == open_report(again.path).findings
+    assert {path: path.stat().st_mtime_ns for path in shards} == shards
+    assert [step.stage for step in again.build(out)] == ["finished before"]
+
+
+def test_damaged_settings_are_told_as_such(small_report, tmp_path):
+    out = tmp_path / "r"
+    shutil.copytree(small_report.path, out)
+    (out / "settings.json").write_text('{"format": 1,')
+    with pytest.raises(UserError, match=r"settings\.json is damaged"):
+        next(small_report.build(out))
+
+
+@pytest.mark.parametrize(("pictures", "shards"), [(12, 2), (2000, 250), (2001, 63)])
+def test_little_is_lost_of_a_small_data_set_when_a_run_is_stopped(pictures, shards):
+    assert -(-pictures // shard_size(pictures)) == shards
 
 
 def test_a_damaged_shard_ends_in_a_sentence(toy_report, tmp_path):

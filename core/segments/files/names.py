@@ -37,7 +37,7 @@ def read_name_table(path: Path) -> dict[str, tuple[str, str]]:
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except (AttributeError, KeyError, TypeError) as error:
-        raise UserError(f"{path} must map mask values to names, such as {{'128': 'nucleus'}} ({error}).") from error
+        raise UserError(f'{path} must map mask values to names, such as {{"128": "nucleus"}}.') from error
     return out
 
 

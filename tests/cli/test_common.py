@@ -1,0 +1,28 @@
+"""What the commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from core.runtime.progress import Progress
+from dashboard.cli.common import show_stages
+
+
+def test_into_a_file_long_work_tells_a_line_a_minute(capsys):
+    now = 0.0
+
+    def work() -> Iterator[Progress]:
+        nonlocal now
+        for done in range(0, 4000, 80):  # 13 seconds each
+            yield Progress("explaining", done, 4000)
+            now += 13.0
+
+    show_stages(work(), clock=lambda: now)
+    told = capsys.readouterr().err.splitlines()
+    assert told[:2] == ["satchel: explaining 400 of 4,000", "satchel: explaining 800 of 4,000"]
+    assert len(told) == 9
+
+
+def test_quick_work_tells_nothing(capsys):
+    show_stages(iter([Progress("explaining", 1, 2), Progress("explaining", 2, 2)]), clock=lambda: 59.0)
+    assert capsys.readouterr().err == ""
