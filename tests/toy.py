@@ -44,10 +44,10 @@ class ColourMeter(nn.Module):
         return torch.relu(self.meter(x)).mean((2, 3))
 
 
-def toy_classifier(device: str = "cpu") -> Classifier:
+def toy_classifier(device: str = "cpu", module: nn.Module | None = None) -> Classifier:
     preprocessing = Preprocessing(resize=(SIDE, SIDE), crop=None, mean=(0.0,) * 3, std=(1.0,) * 3)
     return Classifier(
-        ColourMeter(),
+        module or ColourMeter(),
         labels=["plain", "stamped"],
         preprocessing=preprocessing,
         name="toy",

@@ -29,7 +29,7 @@ from core.runtime import folders
 from core.runtime.progress import Progress
 from core.runtime.randomness import derived_seed
 from core.sat import DELTA
-from core.sat.batch import Scene, attribution_rows, label_warning, load, picture_lines
+from core.sat.batch import Loaded, Scene, attribution_rows, label_warning, load, picture_lines
 from core.sat.effects import Pair, choose_pairs, necessity_records, pair_records
 from core.sat.examples import choose_examples, write_examples
 from core.sat.store import FORMAT, open_report
@@ -202,15 +202,36 @@ class _Run:
                 shard["problems"].append({"image": item.id, "problem": str(error)})
         if not batch:
             return
+        try:
+            found = [self.found_in(batch, runs)]
+        except UserError as error:
+            found = list(self.found_singly(batch, runs, shard["problems"]))
+            if not (found or shard["pictures"] or any((self.out / "pictures").glob("*.parquet"))):
+                raise error  # it is the model, not a picture
+        for records in found:
+            for kind, entries in records.items():
+                shard[kind] += entries
+
+    def found_singly(self, batch: Sequence[Loaded], runs: list[Run], problems: list[dict]) -> Iterator[dict]:
+        """The same picture by picture, without those on which the model answers with something that is no number."""
+        for entry in batch:
+            try:
+                yield self.found_in([entry], runs)
+            except UserError as error:
+                problems.append({"image": entry.item.id, "problem": str(error)})
+
+    def found_in(self, batch: Sequence[Loaded], runs: list[Run]) -> dict[str, list[dict]]:
+        """What the model and its maps say of these pictures, and the effects of taking their segments away."""
         lines = picture_lines(batch, self.classifier)
-        shard["pictures"] += lines
-        shard["rows"] += attribution_rows(batch, lines, runs, self.options.seed)
+        effects: list[dict] = []
         if self.options.check:
             for entry, line in zip(batch, lines):
                 scene = entry.scene(self.classifier.device)
-                shard["effects"] += necessity_records(
+                effects += necessity_records(
                     scene, line["target"], self.classifier, self.options.fills, self.options.seed
                 )
+        rows = attribution_rows(batch, lines, runs, self.options.seed)
+        return {"pictures": lines, "rows": rows, "effects": effects}
 
     def _scene(self, image: str) -> Scene:
         return load(self.by_id[image], self.classifier).scene(self.classifier.device)

@@ -142,6 +142,29 @@ def test_a_bad_picture_is_noted_and_left_out(tmp_path):
     assert [p["image"] for p in manifest["problems"]] == ["images/003.png"]
 
 
+@pytest.mark.parametrize("whites", [1, 12])
+def test_a_picture_that_the_model_has_no_number_for_is_left_out_and_a_model_that_has_none_at_all_is_told(
+    tmp_path, whites
+):
+    class Blinded(ColourMeter):
+        def forward(self, x):
+            return super().forward(x).masked_fill(x.mean((1, 2, 3)).gt(0.98)[:, None], torch.nan)
+
+    folder = write_toy(tmp_path / "data", count=12)
+    for number in range(whites):
+        Image.new("RGB", (48, 48), "white").save(folder / "images" / f"{number:03d}.png")
+    classifier = toy_classifier(module=Blinded())
+    work = build_report(open_dataset(folder), classifier, tmp_path / "r", toy_options(check=False))
+    if whites == 12:
+        with pytest.raises(UserError, match="NaN or infinity"):
+            list(work)
+        return
+    list(work)
+    manifest = open_report(tmp_path / "r").manifest
+    assert manifest["pictures"] == 11
+    assert [p["image"] for p in manifest["problems"]] == ["images/000.png"]
+
+
 @dataclass(frozen=True)
 class Made:
     """A report without tests, and how it is made again."""
