@@ -8,6 +8,7 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -174,7 +175,7 @@ def progress_html(work: Work) -> str:
         f"{''.join(f', {text}' for text in rest)}</p>"
         f'<div class="track" aria-hidden="true">{shown}</div>'
         f'<p class="note" title="{escape(str(work.store.folder))}">Saved as you work, in '
-        f"{escape(_short(str(work.store.folder)))}</p>"
+        f"{escape(_short(work.store.folder))}</p>"
     )
 
 
@@ -284,5 +285,7 @@ def close_up(picture: Picture, mask: Mask, side: int) -> np.ndarray:
     return np.clip(shown * (1 - edge) + 255 * edge + 0.5, 0, 255).astype(np.uint8)
 
 
-def _short(path: str, most: int = 44) -> str:
-    return path if len(path) <= most else f"...{path[-most:]}"
+def _short(path: Path, most: int = 44) -> str:
+    """From the home folder on, and of a long one the end."""
+    said = f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else str(path)
+    return said if len(said) <= most else f"...{said[-most:]}"

@@ -22,6 +22,7 @@ from core.errors import UserError
 from core.evaluation.leaderboard import leaderboard, paired_difference, warnings
 from core.evaluation.run import CONTROLS, Contender, EvaluationOptions, Yardstick, evaluate, so_far
 from core.evaluation.store import open_evaluation
+from core.paths import assets_dir
 from core.preprocessing import Preprocessing
 from tests.conftest import small_classifier
 
@@ -350,3 +351,14 @@ def test_on_one_picture_only_a_control_that_wins_is_told() -> None:
 
 def test_controls_are_registered_and_know_nothing() -> None:
     assert all(get_explainer(name).family == "control" for name in CONTROLS)
+
+
+def test_the_evaluation_that_comes_along_says_what_its_scores_give_today():
+    found = open_evaluation(assets_dir() / "evaluations" / "demo-biased")
+    higher = {metric["label"]: metric["higher_is_better"] for metric in found.manifest["metrics"]}
+    controls = [explainer["label"] for explainer in found.manifest["explainers"] if explainer["control"]]
+    again = leaderboard(found.scores, found.costs, higher, controls, found.manifest["seed"])
+    told = ("metric", "explainer", "best", "pictures")
+    assert [[e[key] for key in told] for e in again] == [[e[key] for key in told] for e in found.leaderboard]
+    assert [e["mean"] for e in again] == pytest.approx([e["mean"] for e in found.leaderboard], nan_ok=True)
+    assert found.manifest["problem_count"] == 0
