@@ -55,8 +55,11 @@ def write_shard(out: Path, name: str, records: dict[str, list[dict[str, Any]]]) 
             write_table(out / kind / name, entries)
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path, cure: str = "remove it") -> pd.DataFrame:
     """One Parquet file.
+
+    Args:
+        cure: what to do about a damaged one before the same command is run again.
 
     Raises:
         UserError: it is damaged.
@@ -64,7 +67,7 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:  # Arrow's are of both kinds
-        raise UserError(f"{path} is damaged ({error}); remove it, and run the same command again.") from error
+        raise UserError(f"{path} is damaged ({error}); {cure}, and run the same command again.") from error
 
 
 def read_shards(folder: Path) -> pd.DataFrame:
@@ -73,7 +76,12 @@ def read_shards(folder: Path) -> pd.DataFrame:
     Raises:
         UserError: one is damaged.
     """
-    parts = [part for part in map(read_table, sorted(folder.glob("*.parquet"))) if len(part)]
+    parts = []
+    for path in sorted(folder.glob("*.parquet")):
+        # the last kind's file stands for all of them, so that one alone would not come back
+        part = read_table(path, f"remove every {path.name} in the folders of {folder.parent}")
+        if len(part):
+            parts.append(part)
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 
 from core.sat.verdicts import VERDICTS
@@ -50,7 +51,7 @@ def facts_html(finished: Finished) -> str:
     unmasked = f", {masks:,} without masks" if masks else ""
     facts = [
         ("Data", escape(m["data"]), ""),
-        ("Model", escape(m["model"]), m.get("fingerprint", "")),
+        ("Model", escape(re.sub(r"@.*[/\\]", "@", m["model"])), f"{m['model']}  {m.get('fingerprint', '')}"),
         ("Pictures", f"{m['pictures']:,}{unmasked}", ""),
         ("Accuracy", right, "on the pictures that have a label, with the 95 % interval"),
         ("Explainers", escape(", ".join(finished.explainers.values())), ""),
