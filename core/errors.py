@@ -25,10 +25,9 @@ def closest(word: str, known: list[str]) -> str:
     """A hint for an unknown name: the nearest known one, or the first of which it is a part, else the list."""
     from difflib import get_close_matches
 
-    plain = {" ".join(re.findall(r"\w+", name.lower())): name for name in reversed(known)}
-    wanted = " ".join(re.findall(r"\w+", word.lower()))
+    wanted, *plain = (" ".join(re.findall(r"\w+", text.lower())) for text in (word, *known))
     near = get_close_matches(wanted, plain, n=1, cutoff=0.6)
-    parts = [name for text, name in reversed(plain.items()) if wanted and f" {wanted} " in f" {text} "]
-    for name in (*(plain[text] for text in near), *parts):
-        return f"did you mean {name!r}?"
+    near += [text for text in plain if wanted and f" {wanted} " in f" {text} "]
+    if near:
+        return f"did you mean {known[plain.index(near[0])]!r}?"
     return f"choose one of: {', '.join(known[:12])}{', ...' if len(known) > 12 else '.'}"

@@ -49,18 +49,18 @@ def build(page: Page, blocks: gr.Blocks) -> None:
             yield {note: _where(page, session.spec)}
             return
         yield {note: f'<span class="busy">Loading {escape(wanted or "")}</span>'}
-        bar = gr.Progress()
+        bar, failed = gr.Progress(), None
         try:
             page.classifiers.get(wanted, lambda fraction, text: bar(fraction, desc=text))
         except UserError as error:
-            said = f"{error} Still using {session.spec}."
-            yield {note: problem(said) if session.wanted == wanted else gr.skip()}
-            return
+            failed = error
         if session.wanted != wanted:  # another one was named meanwhile
             yield {note: gr.skip()}
-            return
-        session.spec = wanted.strip()
-        yield {note: _where(page, session.spec), page.model: session.spec}
+        elif failed is not None:
+            yield {note: problem(f"{failed} Still using {session.spec}.")}
+        else:
+            session.spec = wanted.strip()
+            yield {note: _where(page, session.spec), page.model: session.spec}
 
     quiet: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None}
     outputs = [page.key, page.dark, page.opened, spec, note]

@@ -53,11 +53,14 @@ def load(request: Request) -> Classifier:
     with told(folder, what):
         config = transformers.AutoConfig.from_pretrained(folder, **SAFELY)
         processor = transformers.AutoImageProcessor.from_pretrained(folder, **SAFELY).to_dict()
-    if not any(folder.glob("*.safetensors")):
-        for pickled in sorted(folder.glob("*.bin")):
-            read_checkpoint(pickled)  # says what is wrong with it in our words
     kind = transformers.AutoModelForImageClassification
-    module = load_module(kind, folder, what, config=config, use_safetensors=None, weights_only=True)
+    try:
+        module = load_module(kind, folder, what, config=config, use_safetensors=None, weights_only=True)
+    except UserError:
+        if not any(folder.glob("*.safetensors")):
+            for pickled in sorted(folder.glob("*.bin")):
+                read_checkpoint(pickled)  # says what is wrong with it in our words
+        raise
     flip = bool(processor.get("do_flip_channel_order"))
     output = "sigmoid" if config.problem_type == "multi_label_classification" else "softmax"
     labels = [str(config.id2label[index]) for index in range(config.num_labels)]

@@ -58,12 +58,12 @@ def model_folder(spec: str, progress: Progress | None = None) -> Path:
             )
         transformers_for(f"Models of the hub such as {spec}")
         folder = hub_folder(spec, WANTED, _is_whole, progress)
+    if _is_whole(folder):
+        return folder
     if not (folder / CONFIG).is_file():
         raise UserError(f"{folder} has no {CONFIG}; give the folder that save_pretrained wrote.")
-    if not any(folder.glob(WEIGHTS)):
-        raise UserError(f"{folder} holds no .safetensors weights, and no others are read; save the model anew "
-                        "(save_pretrained).")  # fmt: skip
-    return folder
+    raise UserError(f"{folder} holds no .safetensors weights, and no others are read; save the model anew "
+                    "(save_pretrained).")  # fmt: skip
 
 
 def _is_whole(folder: Path) -> bool:

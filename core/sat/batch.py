@@ -125,9 +125,10 @@ def label_warning(data: Dataset, classifier: Classifier) -> str | None:
     """A sentence on the data's labels that are no classes of the model; None if all are."""
     labels = data.labels
     unknown = [label for label in labels if _label_index(classifier, label) is None]
+    others = set(unknown)
     if not unknown:
         return None
-    pictures = sum(item.label in set(unknown) for item in data.items)
+    pictures = sum(item.label in others for item in data.items)
     first, are = unknown[0], "is no class" if len(unknown) == 1 else "are no classes"
     hint = closest(first, list(classifier.labels))
     return (

@@ -223,6 +223,7 @@ class _Run:
     def found_in(self, batch: Sequence[Loaded], runs: list[Run]) -> dict[str, list[dict]]:
         """What the model and its maps say of these pictures, and the effects of taking their segments away."""
         lines = picture_lines(batch, self.classifier)
+        rows = attribution_rows(batch, lines, runs, self.options.seed)
         effects: list[dict] = []
         if self.options.check:
             for entry, line in zip(batch, lines):
@@ -230,7 +231,6 @@ class _Run:
                 effects += necessity_records(
                     scene, line["target"], self.classifier, self.options.fills, self.options.seed
                 )
-        rows = attribution_rows(batch, lines, runs, self.options.seed)
         return {"pictures": lines, "rows": rows, "effects": effects}
 
     def _scene(self, image: str) -> Scene:

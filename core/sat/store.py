@@ -23,6 +23,7 @@ from core.errors import UserError
 from core.runtime.folders import open_finished, read_shards, read_table
 
 FORMAT = 1
+AGAIN = "make it again with `satchel report`, in another folder"
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,7 @@ class Report:
                 )
                 return relation.df()
         except duckdb.Error as error:
-            raise UserError(
-                f"The report in {self.path} is damaged ({str(error).splitlines()[0]}); make it again with "
-                "`satchel report`, in another folder."
-            ) from error
+            raise UserError(f"The report in {self.path} is damaged ({str(error).splitlines()[0]}); {AGAIN}.") from error
 
 
 def open_report(path: str | Path) -> Report:

@@ -122,7 +122,8 @@ def findings(table: pd.DataFrame, effects: pd.DataFrame, labels: Sequence[str], 
         tests[pair] = ([], None) if records is None else effects_for(records, coverage[pair], delta)
     groups = table.groupby(["target", "segment"])["groups"].max().to_dict()
     enough = [pair for pair in coverage if groups[pair] >= LEAST_PICTURES]
-    q = dict(zip(enough, benjamini_hochberg([combined_p(*tests[pair]) for pair in enough])))
+    p = {pair: combined_p(*test) for pair, test in tests.items()}
+    q = dict(zip(enough, benjamini_hochberg([p[pair] for pair in enough])))
     flagging = table[table["flagged"]].groupby(["target", "segment"])["explainer"].agg(list).to_dict()
     explainers = table["explainer"].nunique()
     out = []
@@ -137,8 +138,9 @@ def findings(table: pd.DataFrame, effects: pd.DataFrame, labels: Sequence[str], 
             flagged=pair in flagging,
             delta=delta,
         )
-        entry = _entry(line, labels, necessity, sufficiency, combined_p(*tests[pair]), q.get(pair), verdict)
-        weakest = _weakest(necessity)
+        # the weakest fill speaks for all: necessity has to hold under each
+        weakest = min(necessity, key=lambda e: e.margin.estimate, default=None)
+        entry = _entry(line, labels, necessity, weakest, sufficiency, p[pair], q.get(pair), verdict)
         entry["sentence"] = sentence(entry, weakest, sufficiency, delta, flagging.get(pair, []), explainers)
         out.append(entry)
     place = {verdict: i for i, verdict in enumerate(VERDICTS)}
@@ -153,12 +155,12 @@ def _entry(
     line: dict[str, Any],
     labels: Sequence[str],
     necessity: Sequence[Effect],
+    weakest: Effect | None,
     sufficiency: Effect | None,
     p: float,
     q: float | None,
     verdict: str,
 ) -> dict[str, Any]:
-    weakest = _weakest(necessity)
     entry: dict[str, Any] = {
         "target": labels[line["target"]],
         "segment": line["segment"],
@@ -185,11 +187,6 @@ def _entry(
     return _without_nan(entry)
 
 
-def _weakest(necessity: Sequence[Effect]) -> Effect | None:
-    """The weakest fill speaks for all: necessity has to hold under each."""
-    return min(necessity, key=lambda e: e.margin.estimate, default=None)
-
-
 def _without_nan(value: Any) -> Any:
     """JSON knows no NaN: what cannot be known (an interval from one picture) is null."""
     if isinstance(value, dict):
@@ -209,8 +206,8 @@ def sentence(
     necessity: Effect | None,
     sufficiency: Effect | None,
     delta: float,
-    flagging: Sequence[str] = (),
-    explainers: int = 1,
+    flagging: Sequence[str],
+    explainers: int,
 ) -> str:
     """What a person would say, with its numbers.
 

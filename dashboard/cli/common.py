@@ -143,12 +143,20 @@ def show_table(table: Table) -> None:
     (console if console.is_terminal else Console(width=WIDE)).print(table)
 
 
-def show_stages(work: Iterator[StageProgress], clock: Callable[[], float] = monotonic) -> None:
-    """Run the work with one bar a stage; where no bar can be seen, with a line a minute."""
+def show_stages(
+    work: Iterator[StageProgress], notes: Iterable[str] = (), clock: Callable[[], float] = monotonic
+) -> None:
+    """Run the work with one bar a stage; where no bar can be seen, with a line a minute.
+
+    Args:
+        notes: told after the first step: a mistake that is found before it stays one line.
+    """
     with progress_bar() as bar:
         tasks: dict[str, TaskID] = {}
         told = clock()
         for progress in work:
+            for note in notes if not tasks else ():
+                tell(note)
             if progress.stage not in tasks:
                 tasks[progress.stage] = bar.add_task(progress.stage, total=progress.total)
             bar.update(tasks[progress.stage], completed=progress.done, total=progress.total)

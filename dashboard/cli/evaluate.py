@@ -79,8 +79,6 @@ def evaluate(
         contenders = [Contender.parse(text) for text in separated(explainers or ())]
         yardsticks = [Yardstick.parse(text) for text in separated(metrics or ())]
         opened = open_dataset(data, segments=segments, limit=limit)
-        for note in opened.notes:
-            tell(note)
         classifier = open_classifier(model, labels, device, precision)
         if not contenders:
             contenders = [Contender.parse(name) for name in _usual_explainers(classifier)]
@@ -92,7 +90,7 @@ def evaluate(
             seed=seed,
             scorer=None if scorer is None else open_classifier(scorer, labels, device, precision),
         )
-        show_stages(run(opened, classifier, out, options))
+        show_stages(run(opened, classifier, out, options), opened.notes)
         tell_notes(opened.masks)
         _summarise(Standing(open_evaluation(out)))
 

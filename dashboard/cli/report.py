@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -77,11 +76,8 @@ def report(
             delta=delta,
             context=tuple(name.strip() for name in context.split(",") if name.strip()),
         )
-        steps = build_report(opened, classifier, out, options)
-        first = next(steps)  # a mistake is told by now, as one line
-        for note in filter(None, (*opened.notes, label_warning(opened, classifier))):
-            tell(note)
-        show_stages(chain([first], steps))
+        notes = filter(None, (*opened.notes, label_warning(opened, classifier)))
+        show_stages(build_report(opened, classifier, out, options), notes)
         tell_notes(opened.masks)
         finished = open_report(out)
     _summarise(finished)

@@ -19,7 +19,7 @@ from core.paths import assets_dir
 from core.runtime.recent import Recent
 from core.sat.interventions import LARGE
 from core.sat.statistics import Interval
-from core.sat.store import Report, open_report
+from core.sat.store import AGAIN, Report, open_report
 from core.sat.verdicts import VERDICTS, is_shortcut
 
 KINDS = ("context", "object", "unset")
@@ -28,8 +28,6 @@ NEEDED = (
     "model", "data", "labels", "pictures", "accuracy", "explainers", "verdicts", "shortcuts", "checked", "delta",
     "fills", "blind_spots", "notes", "problems", "problem_count",
 )  # fmt: skip
-
-AGAIN = "make it again with `satchel report`, in another folder"
 
 Key = tuple[int, str]  # target's index, segment
 
@@ -195,6 +193,7 @@ def _cells(report: Report) -> Iterable[Cell]:
             kind=first["kind"],
             verdict=first["verdict"],
             shortcut=is_shortcut(first),
+            # a real minus sign, as `number` writes it
             sentence=re.sub(r"(?<=[\s\[])-(?=\d)", "−", first["sentence"]),
             pictures=max(e["pictures"] for e in entries),
             presence=first["presence"],

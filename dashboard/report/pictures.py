@@ -19,6 +19,8 @@ from core.parameters import Parameters
 from core.preprocessing import Geometry
 from core.runtime.recent import Recent
 from core.sat.examples import load_map
+from core.sat.statistics import Interval
+from core.sat.verdicts import in_words
 from dashboard.overlays import Scale, colour_table, jpeg, overlay, scale_of
 from dashboard.plots import probability
 from dashboard.report.data import Cell, Finished
@@ -159,8 +161,9 @@ def pasted_html(finished: Finished, cell: Cell) -> str:
 def _effect(record: Record) -> str:
     """What a removal or a paste did beyond its placebo."""
     up, down = ("takes", "adds") if record["test"] == "necessity" else ("adds", "takes")
-    size = round(record["effect"], 1)
-    said = f"{up if size >= 0 else down} {number(abs(size))} log-odds"
+    effect = record["effect"]
+    verb, size, _ = in_words(Interval(effect, effect, effect, 1), up, down)
+    said = f"{verb} {number(size.estimate)} log-odds"
     placebo = f"the change, minus that of the placebo, which gives {probability(record['placebo_probability'])}"
     return f'<span title="{escape(placebo)}">{said}</span>'
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pytest
+
+from core.errors import UserError
 from core.runtime.progress import Progress
 from dashboard.cli.common import show_stages
 
@@ -26,3 +29,15 @@ def test_into_a_file_long_work_tells_a_line_a_minute(capsys):
 def test_quick_work_tells_nothing(capsys):
     show_stages(iter([Progress("explaining", 1, 2), Progress("explaining", 2, 2)]), clock=lambda: 59.0)
     assert capsys.readouterr().err == ""
+
+
+def test_notes_follow_the_first_step_once_and_a_mistake_before_it_stays_alone(capsys):
+    def refused() -> Iterator[Progress]:
+        raise UserError("It has no masks.")
+        yield
+
+    with pytest.raises(UserError):
+        show_stages(refused(), ["Three entries were left out."])
+    assert capsys.readouterr().err == ""
+    show_stages(iter([Progress("explaining", 0, 2), Progress("explaining", 2, 2)]), ["Three entries were left out."])
+    assert capsys.readouterr().err == "satchel: Three entries were left out.\n"

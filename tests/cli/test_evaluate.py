@@ -80,7 +80,7 @@ def test_evaluation_and_table(satchel, model, birds, tmp_path):
 
 
 def test_stopped_evaluation_goes_on(satchel, model, birds, tmp_path, monkeypatch):
-    def stopped(work):
+    def stopped(work, notes):
         next(work)
         raise KeyboardInterrupt
 

@@ -78,7 +78,7 @@ def test_stopped_report_goes_on(satchel, model, birds, tmp_path, monkeypatch):
     out = tmp_path / "out"
     show = dashboard.cli.report.show_stages
 
-    def stop_after_one(work):
+    def stop_after_one(work, notes):
         next(work)
         raise KeyboardInterrupt
 
