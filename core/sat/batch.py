@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from core.errors import UserError, closest
 from core.parameters import Parameters
 from core.preprocessing import Prepared
 from core.runtime.randomness import derived_seed
+from core.sat.interventions import LARGE, margins
 from core.sat.rows import merged_masks, rows_from_masks
 from core.segments import Segments
 
@@ -31,15 +32,40 @@ class Scene:
     masks: dict[str, Tensor]  # name -> [H, W]; instances of one name joined
     kinds: dict[str, str]
 
-    def object_mask(self, leave_out: str | None = None) -> Tensor:
-        """[H, W]: union of everything that is not context (a placebo or a paste should not cover it)."""
+    def object_mask(self) -> Tensor:
+        """[H, W]: union of everything that is not context."""
+        return self._union(name for name in self.masks if self.kinds[name] != "context")
+
+    def objects(self) -> tuple[Tensor, Tensor]:
+        """[H, W] each: what a paste keeps off, all that is marked as object; and of it what is small enough to forbid
+        a place (a close-up has no other)."""
+        marked = [name for name in self.masks if self.kinds[name] == "object"]
+        return self._union(marked), self._union(name for name in marked if self.coverage(name) <= LARGE)
+
+    def neighbours(self, name: str, coverage: float | None = None) -> Tensor:
+        """[H, W]: the other named segments that a change at this one's place must leave alone: all but the scenery.
+
+        Args:
+            coverage: of the segment, where this picture does not show it.
+        """
+        own = self.coverage(name) if coverage is None else coverage
+        return self._union(other for other in self.masks if other != name and not self._scenery(other, own))
+
+    def _scenery(self, name: str, beside: float) -> bool:
+        """What a small thing stands before: a large segment, or context much larger than it."""
+        if self.kinds[name] == "object":
+            return False
+        coverage = self.coverage(name)
+        return coverage > LARGE or (self.kinds[name] == "context" and coverage >= max(0.1, 4 * beside))
+
+    def _union(self, names: Iterable[str]) -> Tensor:
         union = torch.zeros_like(self.image[0])
-        for name, mask in self.masks.items():
-            if name != leave_out and self.kinds[name] != "context":
-                union = torch.maximum(union, mask)
+        for name in names:
+            union = torch.maximum(union, self.masks[name])
         return union
 
     def coverage(self, name: str) -> float:
+        """Part of the picture, in [0, 1]."""
         return float(self.masks[name].mean())
 
 
@@ -76,9 +102,11 @@ def load(item: Item, classifier: Classifier) -> Loaded:
 
 def picture_lines(batch: Sequence[Loaded], classifier: Classifier) -> list[dict[str, Any]]:
     """One line a picture: what it is, what the classifier takes it for, and what part of it each segment covers."""
-    tops = classifier.predict(torch.stack([entry.prepared.tensor for entry in batch]), k=1)
+    images = torch.stack([entry.prepared.tensor for entry in batch])
+    tops = [top for (top,) in classifier.predict(images, k=1)]
+    margin, _ = margins(classifier, list(images.to(classifier.device)), [top.index for top in tops])
     lines = []
-    for entry, (top,) in zip(batch, tops):
+    for entry, top, own in zip(batch, tops, margin):
         label = _label_index(classifier, entry.item.label)
         coverage: dict[str, float] = {}
         if entry.segments is not None and entry.masks is not None:
@@ -92,6 +120,7 @@ def picture_lines(batch: Sequence[Loaded], classifier: Classifier) -> list[dict[
                 "target": top.index,
                 "prediction": top.index,
                 "probability": top.probability,
+                "margin": own,
                 "correct": None if label is None else label == top.index,
                 "segments": len(coverage),
                 "coverage": json.dumps(coverage),

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from core.attribution import Attribution
 from core.sat.batch import Scene
-from core.sat.effects import Pair, pair_versions, removal_versions
+from core.sat.effects import SWAP, TRANSPLANT, removal_versions
+from core.sat.pairs import Pair, pair_versions
 
 PICTURES_A_TARGET = 6
 PASTES_A_CELL = 3
@@ -67,7 +68,8 @@ def write_examples(
     folder.mkdir(parents=True, exist_ok=True)
     index: dict[str, Any] = {"pictures": {}, "removals": [], "pastes": []}
     names: dict[str, str] = {}
-    removals = effects[effects["fill"].isin(["transplant", "context swap"]).eq(False)] if len(effects) else effects
+    alone = (effects["test"] == "necessity") & ~effects["fill"].isin([SWAP, TRANSPLANT]) if len(effects) else []
+    removals = effects[alone] if len(effects) else effects
 
     def stem(image: str) -> str:
         return names.setdefault(image, f"{len(names):04d}")
@@ -108,7 +110,7 @@ def write_examples(
         count[cell] = count.get(cell, 0) + 1
         file = f"{stem(pair.recipient)}-{pair.target}-{_slug(pair.segment)}-{pair.test}.jpg"
         # for necessity the donor shares the target, so what is shown is the stranger's context
-        save_picture(folder / file, versions[2] if pair.test == "necessity" else versions[1])
+        save_picture(folder / file, versions.placebo if pair.test == "necessity" else versions.changed)
         index["pastes"].append({"file": file, "picture": picture(pair.recipient), **_numbers(record)})
         yield index
 

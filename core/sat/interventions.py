@@ -6,6 +6,8 @@ All of this happens in the model's frame, on the classifier's device: pictures [
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -17,6 +19,7 @@ from core.runtime.chunks import in_chunks
 
 DILATION = 0.02  # of the longer side: removes what shines over a mask's edge
 LARGE = 0.25  # above this coverage removal leaves no natural picture; only a context swap counts
+CROWDED = 0.25  # part of a placebo that may lie on other named segments
 
 
 def dilate(mask: Tensor) -> Tensor:
@@ -32,11 +35,17 @@ def removed(image: Tensor, mask: Tensor, fill: str) -> Tensor:
     return torch.lerp(image, fill_plate(image[None], fill)[0], mask)
 
 
-def placebo_mask(mask: Tensor, avoid: Tensor, random: np.random.Generator, tries: int = 32) -> Tensor | None:
+def removal_mask(mask: Tensor, neighbours: Tensor) -> Tensor:
+    """[H, W]: what goes when a segment goes: the segment and its rim, but nothing of its neighbours."""
+    return torch.maximum(mask, dilate(mask) * (1 - neighbours))
+
+
+def placebo_mask(mask: Tensor, avoid: Tensor, random: np.random.Generator, tries: int = 64) -> Tensor | None:
     """The same shape elsewhere: shifted (round the edges) to where it overlaps itself and `avoid` least.
 
     Returns:
-        [H, W], without what overlaps the mask itself; None where under half of it would be left.
+        [H, W], without what overlaps the mask itself; None where under half of it would be left, or more than a quarter
+        of it would lie on `avoid`.
     """
     height, width = mask.shape
     area = float(mask.sum())
@@ -51,12 +60,17 @@ def placebo_mask(mask: Tensor, avoid: Tensor, random: np.random.Generator, tries
             break
     assert best is not None
     elsewhere = best[1] * (1 - mask)
-    return elsewhere if float(elsewhere.sum()) >= 0.5 * area else None
+    crowded = float((elsewhere * avoid).sum()) > CROWDED * area
+    return None if crowded or float(elsewhere.sum()) < 0.5 * area else elsewhere
 
 
-def placement(mask: Tensor, keep_off: Tensor, random: np.random.Generator, tries: int = 48) -> tuple[int, int] | None:
-    """Where to paste a mask so that it covers at most a tenth of itself of `keep_off`: its own place if it can, else
-    the nearest of some random shifts that keep it whole. None if there is no such place.
+def placement(mask: Tensor, objects: Sequence[Tensor], random: np.random.Generator, tries: int = 48) -> tuple[int, int]:
+    """Where to paste a mask: its own place if that covers at most a tenth of it of the object, else the nearest of some
+    random shifts that keep it whole and do so; its own place again where the object leaves none.
+
+    Args:
+        objects: [H, W] each, what to keep off, the strictest first; a later one is asked where an earlier leaves no
+            place.
 
     Returns:
         (down, right) in pixels.
@@ -69,10 +83,14 @@ def placement(mask: Tensor, keep_off: Tensor, random: np.random.Generator, tries
         (int(random.integers(-top, mask.shape[0] - bottom)), int(random.integers(-left, mask.shape[1] - right)))
         for _ in range(tries)
     ]
-    for shift in [(0, 0), *sorted(shifts, key=lambda s: abs(s[0]) + abs(s[1]))]:
-        if float((torch.roll(mask, shift, (0, 1)) * keep_off).sum()) <= 0.1 * area:
-            return shift
-    return None
+    shifts = [(0, 0), *sorted(shifts, key=lambda s: abs(s[0]) + abs(s[1]))]
+    for keep_off in objects:
+        if not bool(keep_off.any()):
+            break
+        for shift in shifts:
+            if float((torch.roll(mask, shift, (0, 1)) * keep_off).sum()) <= 0.1 * area:
+                return shift
+    return 0, 0
 
 
 def transplanted(recipient: Tensor, donor: Tensor, mask: Tensor, shift: tuple[int, int]) -> Tensor:

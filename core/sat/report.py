@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,13 +29,13 @@ from core.parameters import Parameters
 from core.runtime import folders
 from core.runtime.progress import Progress
 from core.runtime.randomness import derived_seed
-from core.sat import DELTA
 from core.sat.batch import Loaded, Scene, attribution_rows, label_warning, load, picture_lines
-from core.sat.effects import Pair, choose_pairs, necessity_records, pair_records
+from core.sat.effects import necessity_records, pair_records
 from core.sat.examples import choose_examples, write_examples
+from core.sat.pairs import Pair, choose_pairs
 from core.sat.store import FORMAT, open_report
 from core.sat.tables import attribution_table
-from core.sat.verdicts import VERDICTS, findings, flag_by_controls, is_shortcut
+from core.sat.verdicts import VERDICTS, delta_for, findings, flag_by_controls, is_shortcut
 
 Run = tuple[str, Parameters | None, BoundExplainer]  # name in the table, parameters, what makes the maps
 
@@ -54,7 +55,7 @@ class ReportOptions:
     Attributes:
         explainers: (name, parameters) each; the first one leads.
         check: run the tests (removals, transplants, swaps); without them nothing is confirmed or cleared.
-        delta: smallest effect on the log-odds that matters.
+        delta: smallest effect on the log-odds that matters; None: see `delta_for`.
         fills: what stands where a segment was removed; necessity must hold under each.
         context: segment names to mark as context.
         recipients: pictures a segment is transplanted to, per (target, segment).
@@ -66,7 +67,7 @@ class ReportOptions:
     explainers: tuple[tuple[str, Parameters], ...]
     check: bool = True
     seed: int = 0
-    delta: float = DELTA
+    delta: float | None = None
     fills: tuple[str, ...] = ("inpaint", "mean")
     context: tuple[str, ...] = ()
     recipients: int = 60
@@ -81,7 +82,7 @@ class ReportOptions:
             raise UserError("An explainer is named twice; name each once.")
         if len(self.fills) < 2 or any(fill not in PLATES for fill in self.fills):
             raise UserError(f"Give at least two fills of {', '.join(PLATES)}.")
-        if not self.delta > 0:
+        if self.delta is not None and not self.delta > 0:
             raise UserError(f"delta must be above 0, got {self.delta}.")
 
 
@@ -306,7 +307,9 @@ class _Run:
         folders.write_table(self.out / "table.parquet", table)
         removals, pasted = folders.read_shards(self.out / "effects"), folders.read_shards(self.out / "pairs")
         effects = pd.concat([part for part in (removals, pasted) if len(part)] or [removals], ignore_index=True)
-        found = findings(table, effects, self.classifier.labels, o.delta)
+        delta = o.delta or delta_for(pictures["margin"].tolist())
+        planned = Counter((pair.target, pair.segment, pair.test) for pair in pairs)
+        found = findings(table, effects, self.classifier.labels, delta, planned)
         folders.write_json(self.out / "findings.json", found)
         yield Progress("judging", 1, 1)
 
@@ -321,11 +324,11 @@ class _Run:
         ):
             yield Progress("examples", min(done, total), total)
         folders.write_json(self.out / "examples.json", index)
-        folders.write_json(self.out / "manifest.json", self.manifest(pictures, table, found, started))
+        folders.write_json(self.out / "manifest.json", self.manifest(pictures, table, found, delta, started))
         yield Progress("finished", 1, 1)
 
     def manifest(
-        self, pictures: pd.DataFrame, table: pd.DataFrame, found: list[dict], started: datetime
+        self, pictures: pd.DataFrame, table: pd.DataFrame, found: list[dict], delta: float, started: datetime
     ) -> dict[str, Any]:
         o = self.options
         correct = pictures["correct"].dropna()
@@ -351,7 +354,7 @@ class _Run:
             "verdicts": {verdict: sum(e["verdict"] == verdict for e in pairs) for verdict in VERDICTS},
             "shortcuts": sum(is_shortcut(e) for e in pairs),
             "checked": o.check,
-            "delta": o.delta,
+            "delta": delta,
             "fills": list(o.fills),
             "seed": o.seed,
             "problems": problems.head(100).to_dict("records"),

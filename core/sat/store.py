@@ -22,7 +22,7 @@ import pandas as pd
 from core.errors import UserError
 from core.runtime.folders import open_finished, read_shards, read_table
 
-FORMAT = 1
+FORMAT = 2
 AGAIN = "make it again with `satchel report`, in another folder"
 
 

@@ -1,84 +1,89 @@
-"""From effects and attribution to a verdict on each (target, segment), with one plain sentence."""
+"""From effects and attribution to a verdict on each (target, segment). What it says in words: `core.sat.sentences`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from core.sat.interventions import LARGE
-from core.sat.statistics import Interval, benjamini_hochberg, group_means, mean_interval, p_above
+from core.sat import DELTA
+from core.sat.evidence import Effect, Tests, combined_p, tests_of
+from core.sat.sentences import Lack, in_clause, sentence
+from core.sat.statistics import benjamini_hochberg
 
-VERDICTS = ("confirmed", "suspected", "inconclusive", "cleared", "too few")
+VERDICTS = ("confirmed", "speaks against", "suspected", "inconclusive", "cleared", "too few")
 SIGNIFICANCE = 0.05
-LEAST_PICTURES = 20
+LEAST_PICTURES = (
+    20  # independent ones that show the segment, before anything is said; units of a test, before it clears
+)
+LEAST_PLACED = 0.5  # part of the planned removals or pairs that could be made, before a test clears
+OF_MARGIN = 0.1
+Pair = tuple[int, str]  # target, segment
 
 
-@dataclass(frozen=True)
-class Effect:
-    """One test of one (target, segment): margin with its interval, probability beside it, p against delta."""
-
-    fill: str
-    margin: Interval
-    probability: Interval
-    p: float
-
-
-def effect_of(records: pd.DataFrame, fill: str, cluster: str, delta: float) -> Effect:
-    """Mean effect over independent units (`cluster`: "group" for removals, "donor_group" for transplants)."""
-    margin = group_means(records["effect"].tolist(), records[cluster].tolist())
-    probability = group_means(records["effect_probability"].tolist(), records[cluster].tolist())
-    return Effect(fill, mean_interval(margin), mean_interval(probability).within(-1.0, 1.0), p_above(margin, delta))
-
-
-def effects_for(records: pd.DataFrame, coverage: float, delta: float) -> tuple[list[Effect], Effect | None]:
-    """Necessity (one a fill) and sufficiency of one (target, segment).
-
-    Above a quarter of the picture, removals do not count, only context swaps.
-    """
-    large = coverage > LARGE
-    necessity = []
-    chosen = records[(records["test"] == "necessity") & ((records["fill"] == "context swap") == large)]
-    for fill, part in chosen.groupby("fill", sort=False):
-        necessity.append(effect_of(part, str(fill), "group", delta))
-    pasted = records[(records["test"] == "sufficiency") & ((records["fill"] == "context swap") == large)]
-    sufficiency = effect_of(pasted, str(pasted["fill"].iloc[0]), "donor_group", delta) if len(pasted) else None
-    return necessity, sufficiency
+def lacking(tests: Tests, delta: float) -> list[Lack]:
+    """What stands between these tests and "cleared"; nothing if they clear."""
+    out = []
+    for name, effects in (("removal", tests.necessity), ("pasting", (tests.sufficiency,) if tests.sufficiency else ())):
+        if not effects:
+            out.append(Lack("untested", name))
+            continue
+        few = min(effects, key=lambda e: e.margin.count)
+        if few.margin.count < LEAST_PICTURES:
+            out.append(Lack("few", name, few.margin.count, LEAST_PICTURES, few.scarce))
+        rare = min(effects, key=lambda e: e.placed / max(1, e.planned))
+        if rare.placed < LEAST_PLACED * rare.planned:
+            out.append(Lack("unplaced", name, rare.placed, rare.planned))
+    open_ones = [e for e in tests.all if not (e.margin.high < delta and e.margin.estimate >= -delta)]
+    if open_ones:
+        out.append(_still_open(max(open_ones, key=lambda e: (math.isnan(e.margin.high), e.margin.high)), delta))
+    return out
 
 
-def combined_p(necessity: Sequence[Effect], sufficiency: Effect | None) -> float:
-    """One p for "it relies on it": necessity must hold under every fill (the largest p), either test may tell (twice
-    the smaller p)."""
-    tests = []
-    if necessity and not any(math.isnan(e.p) for e in necessity):
-        tests.append(max(e.p for e in necessity))
-    if sufficiency is not None and not math.isnan(sufficiency.p):
-        tests.append(sufficiency.p)
-    return min(1.0, len(tests) * min(tests)) if tests else math.nan
+def _still_open(effect: Effect, delta: float) -> Lack:
+    m = effect.margin
+    if math.isnan(m.high):
+        return Lack("single", count=m.count, units=effect.scarce)
+    if m.high < delta:
+        return Lack("adverse", size=m.estimate)
+    if m.estimate >= delta:
+        return Lack("open", size=m.high, units=effect.scarce)
+    needed = m.count * ((m.high - m.estimate) / (delta - m.estimate)) ** 2  # an interval shrinks with the root
+    return Lack("open", count=m.count, needed=math.ceil(needed), units=effect.scarce, size=m.high)
 
 
-def verdict_of(
-    *, groups: int, q: float, necessity: Sequence[Effect], sufficiency: Effect | None, flagged: bool, delta: float
-) -> str:
-    """See `VERDICTS`. Without tests nothing is ever confirmed or cleared, nor cleared where a test knows too little.
+def verdict_of(*, groups: int, above: float, below: float, tests: Tests, flagged: bool, delta: float) -> str:
+    """See `VERDICTS`. Nothing is cleared that was not tested both ways, on enough, or that draws attention.
 
     Args:
         groups: independent pictures that show the segment.
+        above, below: q of reliance, and of speaking against.
     """
     if groups < LEAST_PICTURES:
         return "too few"
-    effects = [*necessity, *([sufficiency] if sufficiency else [])]
-    known = [e for e in effects if e.margin.count >= LEAST_PICTURES / 2 and not math.isnan(e.margin.high)]
-    if not math.isnan(q) and q <= SIGNIFICANCE:
-        return "confirmed"
-    if effects and len(known) == len(effects) and all(e.margin.high < delta for e in known):
-        return "cleared"
-    if flagged or any(e.margin.estimate > delta for e in known):
+    relies, speaks = (not math.isnan(q) and q <= SIGNIFICANCE for q in (above, below))
+    if relies and speaks:
+        # one says that it counts, the other that it counts against: the larger effect gives the verdict
+        return "confirmed" if _strongest(tests, 1.0) >= _strongest(tests, -1.0) else "speaks against"
+    if relies or speaks:
+        return "confirmed" if relies else "speaks against"
+    if flagged or any(e.tells and e.margin.estimate > delta for e in tests.all):
         return "suspected"
-    return "inconclusive"
+    return "inconclusive" if lacking(tests, delta) else "cleared"
+
+
+def _strongest(tests: Tests, sign: float) -> float:
+    return max(sign * e.margin.estimate for e in (tests.weakest, tests.sufficiency) if e is not None)
+
+
+def delta_for(margins: Sequence[float]) -> float:
+    """The smallest effect that matters, in the model's own terms: `DELTA`, or a tenth of its median absolute margin,
+    where its answers are never as far apart as that."""
+    known = np.abs([margin for margin in margins if math.isfinite(margin)])
+    return float(min(DELTA, max(1e-3, OF_MARGIN * np.median(known)))) if len(known) else DELTA
 
 
 def flag_by_controls(table: pd.DataFrame, controls: pd.DataFrame) -> pd.Series:
@@ -107,84 +112,86 @@ def flag_by_controls(table: pd.DataFrame, controls: pd.DataFrame) -> pd.Series:
     return pd.Series(flags, index=table.index, dtype=bool)
 
 
-def findings(table: pd.DataFrame, effects: pd.DataFrame, labels: Sequence[str], delta: float) -> list[dict[str, Any]]:
+def findings(
+    table: pd.DataFrame,
+    effects: pd.DataFrame,
+    labels: Sequence[str],
+    delta: float,
+    planned: Mapping[tuple[int, str, str], int] | None = None,
+) -> list[dict[str, Any]]:
     """The list, strongest first: an entry per (target, segment, explainer), a verdict per (target, segment).
 
     Args:
         table: attribution table with a `flagged` column.
         effects: records of `core.sat.effects`; may be empty.
+        planned: pairs that were to be made per (target, segment, test).
     """
-    tests: dict[tuple[int, str], tuple[list[Effect], Effect | None]] = {}
-    coverage = table.groupby(["target", "segment"])["coverage"].first().to_dict()
+    cells = table.groupby(["target", "segment"]).agg(
+        coverage=("coverage", "first"), groups=("groups", "max"), pictures=("pictures", "max")
+    )
     by_pair = dict(list(effects.groupby(["target", "segment"]))) if len(effects) else {}
-    for pair in coverage:
-        records = by_pair.get(pair)
-        tests[pair] = ([], None) if records is None else effects_for(records, coverage[pair], delta)
-    groups = table.groupby(["target", "segment"])["groups"].max().to_dict()
-    enough = [pair for pair in coverage if groups[pair] >= LEAST_PICTURES]
-    p = {pair: combined_p(*test) for pair, test in tests.items()}
-    q = dict(zip(enough, benjamini_hochberg([p[pair] for pair in enough])))
+    tests: dict[Pair, Tests] = {}
+    for pair, cell in cells.iterrows():
+        target, segment = pair  # ty: ignore[not-iterable]
+        counts = {test: (planned or {}).get((target, segment, test), 0) for test in ("necessity", "sufficiency")}
+        pairs = {test: count for test, count in counts.items() if count}
+        records = by_pair.get((target, segment))
+        tests[target, segment] = (
+            Tests() if records is None else tests_of(records, cell["coverage"], delta, int(cell["pictures"]), pairs)
+        )
+    enough = [pair for pair in tests if cells.loc[pair, "groups"] >= LEAST_PICTURES]
+    p = {(pair, side): combined_p(tests[pair], side) for pair in tests for side in ("above", "below")}
+    asked = [(pair, side) for pair in enough for side in ("above", "below")]
+    q = dict(zip(asked, benjamini_hochberg([p[key] for key in asked])))
     flagging = table[table["flagged"]].groupby(["target", "segment"])["explainer"].agg(list).to_dict()
     explainers = table["explainer"].nunique()
     out = []
     for line in table.to_dict("records"):
         pair = (line["target"], line["segment"])
-        necessity, sufficiency = tests[pair]
+        above, below = (q.get((pair, side), math.nan) for side in ("above", "below"))
         verdict = verdict_of(
-            groups=groups[pair],
-            q=q.get(pair, math.nan),
-            necessity=necessity,
-            sufficiency=sufficiency,
+            groups=int(cells.loc[pair, "groups"]),
+            above=above,
+            below=below,
+            tests=tests[pair],
             flagged=pair in flagging,
             delta=delta,
         )
-        # the weakest fill speaks for all: necessity has to hold under each
-        weakest = min(necessity, key=lambda e: e.margin.estimate, default=None)
-        entry = _entry(line, labels, necessity, weakest, sufficiency, p[pair], q.get(pair), verdict)
-        entry["sentence"] = sentence(entry, weakest, sufficiency, delta, flagging.get(pair, []), explainers)
-        out.append(entry)
+        side, chosen = ("below", below) if verdict == "speaks against" else ("above", above)
+        entry = _entry(line, labels, tests[pair], p[pair, side], chosen, verdict)
+        entry["lacking"] = [in_clause(lack) for lack in lacking(tests[pair], delta)] if tests[pair].all else []
+        entry["sentence"] = sentence(entry, tests[pair], delta, flagging.get(pair, []), explainers)
+        out.append(_without_nan(entry))
     place = {verdict: i for i, verdict in enumerate(VERDICTS)}
     return sorted(out, key=lambda e: (place[e["verdict"]], e["kind"] == "object", -(_strength(e)), e["target"]))
 
 
 def _strength(entry: dict[str, Any]) -> float:
-    return max([v for v in (entry["necessity"], entry["sufficiency"]) if v is not None], default=0.0)
+    values = [v for v in (entry["necessity"], entry["sufficiency"]) if v is not None]
+    return max((-v if entry["verdict"] == "speaks against" else v for v in values), default=0.0)
 
 
 def _entry(
-    line: dict[str, Any],
-    labels: Sequence[str],
-    necessity: Sequence[Effect],
-    weakest: Effect | None,
-    sufficiency: Effect | None,
-    p: float,
-    q: float | None,
-    verdict: str,
+    line: dict[str, Any], labels: Sequence[str], tests: Tests, p: float, q: float, verdict: str
 ) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "target": labels[line["target"]],
-        "segment": line["segment"],
-        "kind": line["kind"],
-        "explainer": line["explainer"],
-        "pictures": line["pictures"],
-        "groups": line["groups"],
-        "presence": line["presence"],
-        "share": line["share"],
-        "coverage": line["coverage"],
-        "density": line["density"],
-        "density_low": line["density_low"],
-        "density_high": line["density_high"],
-    }
-    for name, effect in (("necessity", weakest), ("sufficiency", sufficiency)):
+    kept = ("segment", "kind", "explainer", "pictures", "groups", "presence", "share", "coverage")
+    entry: dict[str, Any] = {"target": labels[line["target"]], **{key: line[key] for key in kept}}
+    entry |= {key: line[key] for key in ("density", "density_low", "density_high")}
+    for name, effect in (("necessity", tests.weakest), ("sufficiency", tests.sufficiency)):
         intervals = (effect.margin, effect.probability) if effect is not None else (None, None)
         for suffix, interval in zip(("", "_probability"), intervals):
             entry[f"{name}{suffix}"] = interval.estimate if interval else None
             entry[f"{name}_low{suffix}"] = interval.low if interval else None
             entry[f"{name}_high{suffix}"] = interval.high if interval else None
-    entry["fills"] = {e.fill: [e.margin.estimate, e.margin.low, e.margin.high] for e in necessity}
-    entry["pairs"] = sufficiency.margin.count if sufficiency else 0
+    entry["fills"] = {e.fill: _bounds(e) for e in tests.necessity}
+    entry["joint"] = _bounds(tests.joint) if tests.joint else None
+    entry["pairs"] = tests.sufficiency.margin.count if tests.sufficiency else 0
     entry["p"], entry["q"], entry["flagged"], entry["verdict"] = p, q, bool(line["flagged"]), verdict
-    return _without_nan(entry)
+    return entry
+
+
+def _bounds(effect: Effect) -> list[float]:
+    return [effect.margin.estimate, effect.margin.low, effect.margin.high]
 
 
 def _without_nan(value: Any) -> Any:
@@ -199,69 +206,3 @@ def _without_nan(value: Any) -> Any:
 def is_shortcut(entry: dict[str, Any]) -> bool:
     """Confirmed reliance on context; what nobody has set a kind for is no shortcut, but its sentence says so."""
     return entry["verdict"] == "confirmed" and entry["kind"] == "context"
-
-
-def sentence(
-    entry: dict[str, Any],
-    necessity: Effect | None,
-    sufficiency: Effect | None,
-    delta: float,
-    flagging: Sequence[str],
-    explainers: int,
-) -> str:
-    """What a person would say, with its numbers.
-
-    Args:
-        flagging: the explainers, of so many, whose maps lie above the controls.
-    """
-    target, segment = entry["target"], entry["segment"]
-    unset = " (nobody has said whether it is part of the object)" if entry["kind"] == "unset" else ""
-    facts = []
-    if sufficiency is not None and not math.isnan(sufficiency.margin.low):
-        what = f"giving other pictures its {segment}" if sufficiency.fill == "context swap" else "pasting it elsewhere"
-        facts.append(f"{what} {_change(sufficiency.margin, 'adds', 'takes')} the log-odds of {target}")
-    if necessity is not None and not math.isnan(necessity.margin.low):
-        what = "swapping it for another class's" if necessity.fill == "context swap" else "removing it"
-        whose = "them" if facts else f"the log-odds of {target}"
-        facts.append(f"{what} {_change(necessity.margin, 'takes', 'adds')} {whose}")
-    evidence = " and ".join(facts)
-    verdict = entry["verdict"]
-    if verdict == "too few":
-        if entry["groups"] < entry["pictures"]:
-            return (
-                f"The {entry['pictures']} pictures taken for {target} that show {segment} belong to "
-                f"{entry['groups']} groups: too few to judge."
-            )
-        if entry["pictures"] == 1:
-            return f"Only one picture taken for {target} shows {segment}: too few to judge."
-        return f"Only {entry['pictures']} pictures taken for {target} show {segment}: too few to judge."
-    if verdict == "confirmed":
-        return f"The model relies on {segment}{unset} for {target}: {evidence}."
-    if verdict == "cleared":
-        below = f"every effect lies below {delta:g} in log-odds"
-        return f"No reliance on {segment} for {target}: {below}. {evidence[:1].upper()}{evidence[1:]}."
-    if verdict == "suspected":
-        why = f"has an effect on {target} that may be chance"
-        if flagging:
-            alone = " alone" if len(flagging) < explainers else ""
-            why = f"draws more attention for {target} than its look explains, in {' and '.join(flagging)}{alone}"
-        return f"{segment[:1].upper() + segment[1:]}{unset} {why}" + (f": {evidence}." if facts else ".")
-    return f"Nothing can be said yet about {segment} for {target}" + (f": {evidence}." if facts else ".")
-
-
-def _change(interval: Interval, up: str, down: str) -> str:
-    """ "adds 3.1 [2.7, 3.5] to", with the verb that fits the estimate's sign."""
-    verb, size, link = in_words(interval, up, down)
-    # adding zero turns -0.0 into 0.0
-    numbers = [round(value, 1) + 0.0 for value in (size.estimate, size.low, size.high)]
-    return f"{verb} {numbers[0]:.1f} [{numbers[1]:.1f}, {numbers[2]:.1f}] {link}"
-
-
-def in_words(interval: Interval, up: str, down: str) -> tuple[str, Interval, str]:
-    """(verb that fits the sign of the estimate as it will be printed, to one decimal; the interval turned to that verb;
-    "to" or "from"). By the printed sign, so that an effect of nothing reads the same whatever the last bit says.
-    """
-    verb, sign = (up, 1.0) if round(interval.estimate, 1) >= 0 else (down, -1.0)
-    low, high = sorted((sign * interval.low, sign * interval.high))
-    turned = Interval(sign * interval.estimate, low, high, interval.count)
-    return verb, turned, "to" if verb == "adds" else "from"

@@ -48,7 +48,14 @@ def report(
     check: Annotated[bool, typer.Option(help="Test every segment by removing and transplanting it.")] = True,
     limit: LimitOption = None,
     seed: SeedOption = 0,
-    delta: Annotated[float, typer.Option(min=0.0, help="Smallest effect that matters, in log-odds.")] = DELTA,
+    delta: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="Smallest effect that matters, in log-odds.",
+            show_default=f"{DELTA}, or a tenth of the model's median margin where that is less",
+        ),
+    ] = None,
     fail_on: Annotated[
         Literal["confirmed"] | None, typer.Option(help="Exit with code 1 if a shortcut is confirmed, for pipelines.")
     ] = None,
@@ -104,7 +111,7 @@ def _summarise(report: Report) -> None:
         count = manifest["problem_count"]
         tell(f"{plural(count, 'picture')} left out; the first is {first['image']}: {first['problem']}")
     for verdict, count in manifest["verdicts"].items():
-        typer.echo(f"{verdict:<13}{count:>5}")
+        typer.echo(f"{verdict:<15}{count:>5}")
     if {verdict for verdict, count in manifest["verdicts"].items() if count} == {"too few"}:
         typer.echo(
             f"No class has {LEAST_PICTURES} independent pictures taken for it that show one segment; "

@@ -19,8 +19,8 @@ from core.parameters import Parameters
 from core.preprocessing import Geometry
 from core.runtime.recent import Recent
 from core.sat.examples import load_map
+from core.sat.sentences import in_words
 from core.sat.statistics import Interval
-from core.sat.verdicts import in_words
 from dashboard.overlays import Scale, colour_table, jpeg, overlay, scale_of
 from dashboard.plots import probability
 from dashboard.report.data import Cell, Finished

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from html import escape
 
+from core.sat.sentences import in_words
 from core.sat.statistics import Interval
-from core.sat.verdicts import in_words
 from dashboard.report.data import Cell, Finished
 from dashboard.words import number, plural
 

@@ -7,16 +7,17 @@ from toy import toy_classifier
 
 from core.fills import PLATES, inpaint
 from core.sat.batch import Scene
-from core.sat.effects import Pair, choose_pairs, pair_versions
 from core.sat.interventions import (
     context_swapped,
     dilate,
     margins,
     placebo_mask,
     placement,
+    removal_mask,
     removed,
     transplanted,
 )
+from core.sat.pairs import Pair, choose_pairs, pair_versions
 
 SIDE = 48
 
@@ -78,11 +79,35 @@ def test_no_placebo_where_the_mask_fills_the_picture():
 
 def test_a_paste_goes_to_its_own_place_or_to_one_that_leaves_the_object_free():
     random = np.random.default_rng(0)
-    assert placement(box(2, 2), box(30, 30), random) == (0, 0)
-    shift = placement(box(2, 2), box(0, 0, 12, 48), random)
-    assert shift is not None
-    assert shift[0] >= 9
-    assert placement(box(2, 2), torch.ones(SIDE, SIDE), random) is None
+    assert placement(box(2, 2), [box(30, 30)], random) == (0, 0)
+    band = box(0, 0, 12, 48)
+    assert placement(box(2, 2), [band], random)[0] >= 9
+    close_up = torch.ones(SIDE, SIDE)
+    assert placement(box(2, 2), [close_up], random) == (0, 0)  # covers the object, but is tested
+    assert placement(box(2, 2), [close_up, band], random)[0] >= 9
+    assert placement(box(2, 2), [], random) == (0, 0)
+
+
+def test_a_removal_takes_the_rim_but_nothing_of_its_neighbours():
+    mask, ring = box(10, 10), box(9, 9, 8, 10) - box(10, 10)
+    assert torch.equal(removal_mask(mask, torch.zeros_like(mask)), dilate(mask))
+    assert torch.equal(removal_mask(mask, ring), mask)
+
+
+def test_a_placebo_that_would_lie_on_named_segments_is_none():
+    mask = box(4, 4)
+    assert placebo_mask(mask, 1 - mask, np.random.default_rng(0)) is None
+    free = 1 - torch.maximum(mask, box(20, 0, 28, 48))
+    placebo = placebo_mask(mask, 1 - free, np.random.default_rng(0), tries=400)
+    assert placebo is not None
+    assert float((placebo * free).sum()) >= 0.75 * float(mask.sum())
+
+
+def test_only_scenery_may_be_touched():
+    """A large segment or much larger context is what a thing stands before; an object never is."""
+    masks = {"mark": box(2, 2), "sky": box(0, 0, 24, 48), "ground": box(38, 0, 10, 48), "leaf": box(30, 30, 4, 8)}
+    beside = scene("x", {**masks, "object": box(24, 0, 14, 30)}, 0.5).neighbours("mark")
+    assert torch.equal(beside, torch.maximum(masks["leaf"], box(24, 0, 14, 30)))
 
 
 def test_transplanted_pixels_are_the_donors_moved():
@@ -123,10 +148,12 @@ def test_a_pair_pastes_the_segment_and_for_placebo_the_same_region_of_a_donor_wi
         "donor": scene("donor", {"object": box(20, 20), "mark": box(2, 2)}, 0.5),
         "other": scene("other", {"object": box(20, 20)}, 0.9),
     }
-    pair = Pair("sufficiency", 1, "mark", "recipient", "donor", "other", False)
+    scenes["marked too"] = scene("marked too", {"object": box(20, 20), "stamp": box(3, 2)}, 0.7)
+    pair = Pair("sufficiency", 1, "mark", "recipient", "donor", ("marked too", "other"), False)
     versions = pair_versions(pair, scenes.__getitem__, seed=0)
     assert versions is not None
-    before, after, placebo = versions
+    before, after, placebo, lender = versions
+    assert lender == "other"  # the other one shows another named segment there
     where = box(2, 2) == 1
     assert torch.all(after[:, where] == 0.5)
     assert torch.all(placebo[:, where] == 0.9)
@@ -142,6 +169,7 @@ def test_pairs_never_use_a_recipient_of_the_target_and_use_donors_evenly():
     assert len(pairs) == 30
     shown = {p["id"]: p["prediction"] for p in pictures}
     assert all(shown[pair.recipient] != 1 and shown[pair.donor] == 1 for pair in pairs)
-    assert all(shown[pair.other] != 1 and pair.other != pair.recipient for pair in pairs)
+    assert all(shown[other] != 1 and other != pair.recipient for pair in pairs for other in pair.others)
+    assert len({pair.others[0] for pair in pairs}) >= 28
     assert len({pair.donor for pair in pairs}) == 20
     assert pairs == choose_pairs(list(reversed(pictures)), [1], most=30, seed=0, names=["mark"])

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from core.sat.sentences import in_words
 from core.sat.statistics import Interval, benjamini_hochberg, bootstrap_interval, group_means, mean_interval, p_above
-from core.sat.verdicts import in_words
 
 
 def test_student_interval_by_hand():

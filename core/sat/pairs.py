@@ -1,0 +1,153 @@
+"""Who lends what to whom: which segments are pasted (or swapped) from which pictures onto which, and how that looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor, maximum, roll
+
+from core.runtime.randomness import derived_seed
+from core.sat.batch import Scene
+from core.sat.interventions import LARGE, context_swapped, placement, transplanted
+
+# Placebo donors on which a test should rest; below that, pictures of other classes lend placebos too.
+ENOUGH_PLACEBOS = 10
+CANDIDATES = 8  # placebo donors tried a pair
+TOUCHING = 0.1  # part of a placebo's region that may show other named segments
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One transplant or swap to try: ids of the pictures that take part."""
+
+    test: str  # "necessity" or "sufficiency"
+    target: int
+    segment: str
+    recipient: str
+    donor: str  # has the segment, shows the target
+    others: tuple[str, ...]  # may lend the placebo: without the segment (transplant), or not showing the target (swap)
+    large: bool
+
+
+class Versions(NamedTuple):
+    """A recipient as it is, with the segment, with the placebo; and who lent the placebo."""
+
+    before: Tensor
+    changed: Tensor
+    placebo: Tensor
+    other: str
+
+
+def pair_versions(pair: Pair, scene_of: Callable[[str], Scene], seed: int) -> Versions | None:
+    """Make the pictures of a pair; None where there is no place for the paste or nobody to lend a placebo."""
+    recipient, donor = scene_of(pair.recipient), scene_of(pair.donor)
+    name = pair.segment
+    if pair.large:
+        other = scene_of(pair.others[0])
+        if not all(name in scene.masks for scene in (recipient, donor, other)):
+            return None
+        own = recipient.masks[name]
+        swapped = [context_swapped(recipient.image, own, d.image, d.masks[name]) for d in (donor, other)]
+        return Versions(recipient.image, swapped[0], swapped[1], other.id)
+    mask = donor.masks[name]
+    random = np.random.default_rng(derived_seed(seed, pair.recipient, pair.donor, name, "place"))
+    shift = placement(mask, recipient.objects(), random)
+    pasted = transplanted(recipient.image, donor.image, mask, shift)
+    for candidate in pair.others:
+        other = scene_of(candidate)
+        # a placebo that shows another mark there would hide the effect of this one
+        if float((mask * other.neighbours(name, float(mask.mean()))).sum()) <= TOUCHING * float(mask.sum()):
+            return Versions(recipient.image, pasted, transplanted(recipient.image, other.image, mask, shift), other.id)
+    move = _elsewhere(donor, name, random)
+    if move is None:
+        return None
+    placebo = transplanted(recipient.image, roll(donor.image, move, (1, 2)), mask, shift)
+    return Versions(recipient.image, pasted, placebo, donor.id)
+
+
+def _elsewhere(donor: Scene, name: str, random: np.random.Generator, tries: int = 64) -> tuple[int, int] | None:
+    """Where nobody can lend a placebo, the shape is filled with pixels from elsewhere in the donor: by which shift."""
+    mask = donor.masks[name]
+    taken = maximum(mask, donor.neighbours(name))
+    moves = [(int(random.integers(mask.shape[0])), int(random.integers(mask.shape[1]))) for _ in range(tries)]
+    costs = [float((roll(mask, (-down, -right), (0, 1)) * taken).sum()) for down, right in moves]
+    best = int(np.argmin(costs))
+    return moves[best] if costs[best] <= TOUCHING * float(mask.sum()) else None
+
+
+def choose_pairs(
+    pictures: Sequence[dict[str, Any]], targets: Sequence[int], most: int, seed: int, names: Sequence[str]
+) -> list[Pair]:
+    """Who lends what to whom, decided by (seed, ids) alone.
+
+    Args:
+        pictures: one dict a picture: id, prediction, label_index (or None), coverage: {segment: part of the frame}.
+        targets: class indices to test.
+        most: recipients a (target, segment) at most.
+
+    A recipient neither shows nor is taken for the target. Donors, and those who lend placebos, are used evenly, so that
+    their numbers, which are what counts as independent, are as large as they can be.
+    """
+    pairs = []
+    for target in targets:
+        shows = [p for p in pictures if p["prediction"] == target and p["label_index"] in (None, target)]
+        others = [p for p in pictures if p["prediction"] != target and p["label_index"] != target]
+        for name in names:
+            donors = _shuffled([p for p in shows if name in p["coverage"]], seed, target, name, "donor")
+            if not donors or not others:
+                continue
+            large = float(np.median([p["coverage"][name] for p in donors])) > LARGE
+            make = _swap_pairs if large else _transplant_pairs
+            pairs += make(target, name, shows, donors, others, most, seed)
+    return pairs
+
+
+def _transplant_pairs(
+    target: int, name: str, shows: list[dict], donors: list[dict], others: list[dict], most: int, seed: int
+) -> list[Pair]:
+    # a recipient that has the segment already would show less of a rise than there is
+    bare = [p for p in others if name not in p["coverage"]]
+    recipients = _shuffled(bare if len(bare) >= 20 else others, seed, target, name, "recipient")[:most]
+    without = _shuffled([p for p in shows if name not in p["coverage"]], seed, target, name, "without")
+    if len(without) < ENOUGH_PLACEBOS:
+        without += _shuffled(bare, seed, target, name, "without")
+    pairs = []
+    for i, recipient in enumerate(recipients):
+        donor = donors[i % len(donors)]
+        lenders = _from(without, i, recipient["id"])
+        pairs.append(Pair("sufficiency", target, name, recipient["id"], donor["id"], lenders, False))
+    return pairs
+
+
+def _swap_pairs(
+    target: int, name: str, shows: list[dict], donors: list[dict], others: list[dict], most: int, seed: int
+) -> list[Pair]:
+    strangers = _shuffled([p for p in others if name in p["coverage"]], seed, target, name, "stranger")
+    if len(strangers) < 2 or len(donors) < 2:
+        return []
+    pairs = []
+    for i, recipient in enumerate(strangers[:most]):
+        donor = donors[i % len(donors)]
+        # the placebo's context comes from a third class where there is one
+        third = [p for p in strangers if p["prediction"] != recipient["prediction"]] or strangers
+        lenders = _from(third, i, recipient["id"])[:1]
+        if lenders:
+            pairs.append(Pair("sufficiency", target, name, recipient["id"], donor["id"], lenders, True))
+    for i, recipient in enumerate(donors[:most]):
+        donor, other = donors[(i + 1) % len(donors)], strangers[i % len(strangers)]
+        pairs.append(Pair("necessity", target, name, recipient["id"], donor["id"], (other["id"],), True))
+    return pairs
+
+
+def _from(pictures: list[dict], start: int, but: str) -> tuple[str, ...]:
+    """The ids of the next few pictures, beginning at another one for every pair."""
+    count = len(pictures)
+    turned = (pictures[(start + k) % count]["id"] for k in range(min(count, CANDIDATES + 1)))
+    return tuple(name for name in turned if name != but)[:CANDIDATES]
+
+
+def _shuffled(pictures: list[dict], seed: int, *salt: object) -> list[dict]:
+    return sorted(pictures, key=lambda p: derived_seed(seed, p["id"], *salt))

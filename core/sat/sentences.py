@@ -1,0 +1,148 @@
+"""Findings in English: what a person would say, with its numbers. Decisions are made in `core.sat.verdicts`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.sat.effects import SWAP
+from core.sat.evidence import Tests
+from core.sat.statistics import Interval
+
+
+@dataclass(frozen=True)
+class Lack:
+    """What stands between a test and "cleared".
+
+    Attributes:
+        kind: "untested"; "few" (`count` units where LEAST_PICTURES are needed); "unplaced" (`count` of `needed` cases
+            found a place); "open" (an effect of `size` cannot be excluded; `needed` units would do, 0: none would);
+            "adverse" (an estimate of `size` below -delta); "single" (one unit alone shows no spread).
+        test: "removal", "pasting" or, where it may be any, "". units: what is counted.
+    """
+
+    kind: str
+    test: str = ""
+    count: int = 0
+    needed: int = 0
+    units: str = ""
+    size: float = 0.0
+
+
+def sentence(entry: dict[str, Any], tests: Tests, delta: float, flagging: Sequence[str], explainers: int) -> str:
+    """The finding in a sentence or two; every fill is quoted.
+
+    Args:
+        entry: the finding, with its verdict and what it lacks.
+        flagging: the explainers, of so many, whose maps lie above the controls.
+    """
+    target, segment, verdict = entry["target"], entry["segment"], entry["verdict"]
+    unset = " (nobody has said whether it is part of the object)" if entry["kind"] == "unset" else ""
+    if verdict == "too few":
+        return _too_few(entry)
+    evidence = _evidence(entry, tests)
+    told = f": {evidence}." if evidence else "."
+    if tests.fills_disagree(delta):
+        told += " The fills disagree."
+    subject = f"{segment[:1].upper()}{segment[1:]}{unset}"
+    if verdict == "confirmed":
+        return f"The model relies on {segment}{unset} for {target}{told}"
+    if verdict == "speaks against":
+        return f"{subject} speaks against {target}{told}"
+    if verdict == "cleared":
+        together = ", alone and with the other context gone" if tests.joint else ""
+        return (
+            f"No reliance on {segment} for {target}: every effect lies below {delta:.2g} in log-odds{together}. "
+            f"{evidence[:1].upper()}{evidence[1:]}."
+        )
+    if verdict == "suspected":
+        return f"{subject} {_suspicion(target, tests, delta, flagging, explainers)}{told}"
+    lacking = entry["lacking"]
+    why = f" {lacking[0][:1].upper()}{'; '.join(lacking)[1:]}." if lacking else ""
+    return f"Nothing can be said yet about {segment} for {target}{told}{why}"
+
+
+def in_clause(lack: Lack) -> str:
+    """ "pasting rests on 6 donors (20 are needed)"."""
+    if lack.kind == "untested":
+        return f"{lack.test} could not be tested"
+    if lack.kind == "few":
+        return f"{lack.test} rests on {lack.count} {lack.units} ({lack.needed} are needed)"
+    if lack.kind == "unplaced":
+        return f"{lack.test} found a place in {lack.count} of {lack.needed} cases"
+    if lack.kind == "single":
+        return f"one of the {lack.units} alone shows no spread"
+    if lack.kind == "adverse":
+        return f"an effect of {lack.size:.2g} is too large to overlook"
+    said = f"an effect of {lack.size:.2g} cannot be excluded"
+    if not lack.needed:
+        return said
+    step = 10 ** max(0, len(str(lack.needed)) - 2)
+    return f"{said} (about {math.ceil(lack.needed / step) * step:,} {lack.units} would do)"
+
+
+def _suspicion(target: str, tests: Tests, delta: float, flagging: Sequence[str], explainers: int) -> str:
+    if flagging:
+        alone = " alone" if len(flagging) < explainers else ""
+        return f"draws more attention for {target} than its look explains, in {' and '.join(flagging)}{alone}"
+    singly = [e for e in (*tests.necessity, tests.sufficiency) if e is not None]
+    if tests.joint and tests.joint.margin.estimate > delta >= max(e.margin.estimate for e in singly):
+        return f"has an effect on {target} once the other context is gone, which may stand in for it"
+    return f"has an effect on {target} that may be chance"
+
+
+def _too_few(entry: dict[str, Any]) -> str:
+    target, segment, pictures = entry["target"], entry["segment"], entry["pictures"]
+    if entry["groups"] < pictures:
+        return (
+            f"The {pictures} pictures taken for {target} that show {segment} belong to {entry['groups']} groups: "
+            "too few to judge."
+        )
+    if pictures == 1:
+        return f"Only one picture taken for {target} shows {segment}: too few to judge."
+    return f"Only {pictures} pictures taken for {target} show {segment}: too few to judge."
+
+
+def _evidence(entry: dict[str, Any], tests: Tests) -> str:
+    """ "pasting it elsewhere adds 3.1 [2.7, 3.5] to the log-odds of A and removing it takes ... (inpaint) and ..."."""
+    target, segment = entry["target"], entry["segment"]
+    facts = []
+    pasted = tests.sufficiency
+    if pasted is not None and not math.isnan(pasted.margin.low):
+        what = f"giving other pictures its {segment}" if pasted.fill == SWAP else "pasting it elsewhere"
+        facts.append(f"{what} {_change(pasted.margin, 'adds', 'takes')} the log-odds of {target}")
+    removed = [e for e in tests.necessity if not math.isnan(e.margin.low)]
+    if removed:
+        whose = "them" if facts else f"the log-odds of {target}"
+        if removed[0].fill == SWAP:
+            facts.append(f"swapping it for another class's {_change(removed[0].margin, 'takes', 'adds')} {whose}")
+        else:
+            changes = [_change(e.margin, "takes", "adds", f" ({e.fill})") for e in removed]
+            same = len({change.split()[0] for change in changes}) == 1
+            if same:  # the verb and "from them" once
+                verb, link = changes[0].split()[0], changes[0].split()[-1]
+                numbers = " and ".join(change.removeprefix(verb).removesuffix(link).strip() for change in changes)
+                facts.append(f"removing it {verb} {numbers} {link} {whose}")
+            else:
+                facts.append("removing it " + " and ".join(f"{change} {whose}" for change in changes))
+    return " and ".join(facts)
+
+
+def _change(interval: Interval, up: str, down: str, beside: str = "") -> str:
+    """ "adds 3.1 [2.7, 3.5] to", with the verb that fits the estimate's sign."""
+    verb, size, link = in_words(interval, up, down)
+    # adding zero turns -0.0 into 0.0
+    numbers = [round(value, 1) + 0.0 for value in (size.estimate, size.low, size.high)]
+    return f"{verb} {numbers[0]:.1f} [{numbers[1]:.1f}, {numbers[2]:.1f}]{beside} {link}"
+
+
+def in_words(interval: Interval, up: str, down: str) -> tuple[str, Interval, str]:
+    """(verb that fits the sign of the estimate as it will be printed, to one decimal; the interval turned to that verb;
+    "to" or "from"). By the printed sign, so that an effect of nothing reads the same whatever the last bit says.
+    """
+    verb, sign = (up, 1.0) if round(interval.estimate, 1) >= 0 else (down, -1.0)
+    low, high = sorted((sign * interval.low, sign * interval.high))
+    turned = Interval(sign * interval.estimate, low, high, interval.count)
+    return verb, turned, "to" if verb == "adds" else "from"
