@@ -78,8 +78,11 @@ def open_report(path: str | Path) -> Report:
     """Open a finished report.
 
     Raises:
-        UserError: there is none, it is half written, damaged, or of a newer format.
+        UserError: there is none, it is half written, damaged, or of another format.
     """
     folder = Path(path)
     more = ("table.parquet", "examples.json")
-    return Report(folder, *open_finished(folder, "report", "satchel report", FORMAT, "findings.json", more))
+    report = Report(folder, *open_finished(folder, "report", "satchel report", FORMAT, "findings.json", more))
+    if report.manifest["format"] < FORMAT:
+        raise UserError(f"The report in {folder} was made by an older Satchel, whose verdicts meant less; {AGAIN}.")
+    return report

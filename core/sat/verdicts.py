@@ -159,7 +159,8 @@ def findings(
         )
         side, chosen = ("below", below) if verdict == "speaks against" else ("above", above)
         entry = _entry(line, labels, tests[pair], p[pair, side], chosen, verdict)
-        entry["lacking"] = [in_clause(lack) for lack in lacking(tests[pair], delta)] if tests[pair].all else []
+        open_still = verdict in ("suspected", "inconclusive") and tests[pair].all
+        entry["lacking"] = [in_clause(lack) for lack in lacking(tests[pair], delta)] if open_still else []
         entry["sentence"] = sentence(entry, tests[pair], delta, flagging.get(pair, []), explainers)
         out.append(_without_nan(entry))
     place = {verdict: i for i, verdict in enumerate(VERDICTS)}

@@ -38,7 +38,8 @@ class Cell:
 
     Attributes:
         target, label: the class by index and by name.
-        necessity, sufficiency: None where there was no test. fills: necessity under each fill.
+        necessity, sufficiency: None where there was no test. fills: necessity under each fill. joint: removed when the
+            other context was gone already, None where there is none.
         density: by explainer, with its interval; 1 means no more attribution than its size.
         share: by explainer, median part of the absolute attribution.
         swapped: too large to be removed, so contexts were swapped between pictures instead.
@@ -61,6 +62,7 @@ class Cell:
     necessity: Interval | None
     sufficiency: Interval | None
     fills: Mapping[str, Interval]
+    joint: Interval | None
     density: Mapping[str, Interval]
     share: Mapping[str, float | None]
     swapped: bool
@@ -204,6 +206,7 @@ def _cells(report: Report) -> Iterable[Cell]:
             necessity=_interval(first, "necessity"),
             sufficiency=_interval(first, "sufficiency"),
             fills={name: Interval(*map(_number, bounds), 0) for name, bounds in first["fills"].items()},
+            joint=Interval(*map(_number, first["joint"]), 0) if first["joint"] else None,
             density={e["explainer"]: i for e in entries if (i := _interval(e, "density")) is not None},
             share={e["explainer"]: e["share"] for e in entries},
             swapped=first["coverage"] > LARGE,

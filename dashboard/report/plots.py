@@ -37,6 +37,8 @@ def effect_rows(finished: Finished, cell: Cell) -> list[tuple[str, Interval, np.
     for fill, found in cell.fills.items():
         name = "swapped out" if fill == "context swap" else f"removed, {fill}"
         rows.append((name, found, effects("necessity", fill)))
+    if cell.joint is not None:
+        rows.append(("removed, other context gone", cell.joint, effects("joint")))
     return rows
 
 
@@ -60,7 +62,7 @@ def effects_figure(finished: Finished, cell: Cell, dark: bool) -> go.Figure | No
     side = ("left", "center", "right")[min(2, int(3 * (delta - low) / (high - low)))]  # so that the words fit in
     figure.add_vline(x=0, line={"width": 1, "color": QUIET[dark]})
     figure.add_vline(
-        x=delta, line={"width": 1, "dash": "dash", "color": ACCENT[dark]}, annotation_text=f"matters from {delta:g}",
+        x=delta, line={"width": 1, "dash": "dash", "color": ACCENT[dark]}, annotation_text=f"matters from {delta:.2g}",
         annotation_position="top", annotation_font={"color": ACCENT[dark], "size": 11}, annotation_xanchor=side,
     )  # fmt: skip
     figure.update_xaxes(range=[low, high], title_text=f"log-odds of {_plain(cell.label)}")

@@ -55,7 +55,7 @@ def facts_html(finished: Finished) -> str:
         ("Pictures", f"{m['pictures']:,}{unmasked}", ""),
         ("Accuracy", right, "on the pictures that have a label, with the 95 % interval"),
         ("Explainers", escape(", ".join(finished.explainers.values())), ""),
-        ("Smallest effect that matters", f"{m['delta']:g} log-odds", "delta"),
+        ("Smallest effect that matters", f"{m['delta']:.2g} log-odds", "delta"),
         ("Removed under", escape(", ".join(m["fills"])) if m["checked"] else "not tested", "what stands there instead"),
     ]
     lines = "".join(f'<div title="{escape(tip)}"><dt>{name}</dt><dd>{value}</dd></div>' for name, value, tip in facts)
@@ -70,7 +70,7 @@ def cell_html(finished: Finished, cell: Cell) -> str:
         plural(cell.pictures, "picture"),
         f"in {percent(cell.presence)} of those taken for {cell.label}",
         f"covers {percent(cell.coverage)} of them",
-        plural(cell.pairs, "independent donor") if cell.pairs else "never pasted elsewhere",
+        f"pasting rests on {plural(cell.pairs, 'independent unit')}" if cell.pairs else "never pasted elsewhere",
         q and f"{q} over all pairs",
     ]
     facts = "".join(f"<span>{escape(part)}</span>" for part in parts if part)

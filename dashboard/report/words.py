@@ -13,6 +13,7 @@ from dashboard.words import number, plural
 # One shape a verdict, so that no colour is needed to tell them apart; 12 x 12.
 SHAPES = {
     "confirmed": '<path d="M6 .8 11.2 6 6 11.2 .8 6Z"/>',
+    "speaks against": '<path d="M6 10.8 .8 1.2h10.4Z"/>',
     "suspected": '<path d="M6 1.2 11.2 10.8H.8Z"/>',
     "inconclusive": '<circle class="hollow" cx="6" cy="6" r="4.2"/>',
     "cleared": '<path class="hollow" d="M1.5 6.5 4.8 9.6 10.5 2.6"/>',
@@ -20,10 +21,11 @@ SHAPES = {
 }
 MEANINGS = {
     "confirmed": "tested: the model relies on it",
+    "speaks against": "tested: it takes from the class where it is",
     "suspected": "it draws attention or has an effect that may be chance",
     "inconclusive": "nothing can be said yet",
-    "cleared": "tested: every effect is below what matters",
-    "too few": "fewer than 20 pictures",
+    "cleared": "tested both ways: every effect is below what matters",
+    "too few": "fewer than 20 independent pictures",
 }
 KIND_WORDS = {"context": "context", "object": "part of the object", "unset": "nobody has said what it is"}
 
@@ -76,7 +78,8 @@ def headline(finished: Finished) -> tuple[str, str]:
         )
     others = "rely on the object itself" if _all_object(finished) else "confirmed outside context"
     words = {
-        "cleared": "cleared by a test", "confirmed": others, "suspected": "suspected",
+        "cleared": "cleared by tests", "confirmed": others, "speaks against": "that speak against the class",
+        "suspected": "suspected",
         "inconclusive": "undecided", "too few": "with too few pictures",
     }  # fmt: skip
     parts = ", ".join(f"{count[verdict]:,} {word}" for verdict, word in words.items() if count[verdict])
@@ -94,7 +97,11 @@ def _evidence(cell: Cell) -> str:
         facts.append(f"{what} {_moves(cell.sufficiency, 'adds', 'takes')} the log-odds of {cell.label}")
     if cell.necessity is not None:
         what = "swapping it for another class's" if cell.swapped else "removing it"
-        facts.append(f"{what} {_moves(cell.necessity, 'takes', 'adds')} them")
+        whose = "them" if facts else f"the log-odds of {cell.label}"
+        # the fills may disagree: each is quoted
+        fills = {"": cell.necessity} if cell.swapped else {f" ({fill})": size for fill, size in cell.fills.items()}
+        changes = [f"{_moves(size, 'takes', 'adds')} {whose}{fill}" for fill, size in fills.items()]
+        facts.append(f"{what} {', '.join(changes)}")
     told = "; ".join(facts)
     return f"{told[:1].upper()}{told[1:]}." if told else cell.sentence
 

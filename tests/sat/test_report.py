@@ -88,7 +88,7 @@ def same_finding(mine: dict, reference: dict) -> None:
     for key, value in reference.items():
         if isinstance(value, dict):
             same_finding(mine[key], value)
-        elif isinstance(value, (float, list)):
+        elif isinstance(value, float) or (isinstance(value, list) and not any(isinstance(x, str) for x in value)):
             assert mine[key] == pytest.approx(value, rel=1e-5, abs=1e-5)
         else:
             assert mine[key] == value
