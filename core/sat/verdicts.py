@@ -187,6 +187,9 @@ def _entry(
     entry["fills"] = {e.fill: _bounds(e) for e in tests.necessity}
     entry["joint"] = _bounds(tests.joint) if tests.joint else None
     entry["pairs"] = tests.sufficiency.margin.count if tests.sufficiency else 0
+    rarest = min(tests.necessity, key=lambda e: e.placed, default=None)
+    cases = {"necessity": rarest, "sufficiency": tests.sufficiency}
+    entry["cases"] = {name: [e.placed, e.planned] if e else [0, 0] for name, e in cases.items()}
     entry["p"], entry["q"], entry["flagged"], entry["verdict"] = p, q, bool(line["flagged"]), verdict
     return entry
 

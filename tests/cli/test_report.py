@@ -61,7 +61,7 @@ def test_report_and_summary(satchel, model, birds, tmp_path):
     assert json.loads((out / "findings.json").read_text()) == report.findings
     assert report.manifest["warnings"] == []
     for verdict, count in report.manifest["verdicts"].items():
-        assert f"{verdict:<13}{count:>5}" in done.out
+        assert f"{verdict:<15}{count:>5}" in done.out
 
 
 def test_every_segment_is_tested_unless_told_not_to(satchel, model, birds, tmp_path):
@@ -162,7 +162,8 @@ def test_a_summary_says_what_too_few_means_and_how_many_have_no_masks(satchel, m
 
 
 def test_the_help_states_the_smallest_effect_that_matters(satchel):
-    assert f"[default: {DELTA}]" in satchel("report", "--help").out
+    told = " ".join(satchel("report", "--help").out.replace("│", " ").split())
+    assert f"[default: ({DELTA}, or a tenth of the model's median margin where that is less)]" in told
 
 
 def test_folders_that_are_none(satchel, model, birds, tmp_path):

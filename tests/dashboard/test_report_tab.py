@@ -82,7 +82,7 @@ def test_headline_says_so_where_nothing_is_confirmed(finished):
     cleared = with_cells(finished, verdict="cleared", shortcut=False)
     assert words.headline(cleared) == (
         "No shortcut is confirmed.",
-        f"{len(finished.cells)} pairs of class and segment: {len(finished.cells)} cleared by a test.",
+        f"{len(finished.cells)} pairs of class and segment: {len(finished.cells)} cleared by tests.",
     )
     few = with_cells(finished, verdict="too few", shortcut=False)
     assert words.headline(few)[0] == "There are too few pictures to say anything."
@@ -275,7 +275,8 @@ def test_files_outside_the_report_are_never_shown(copied):
 def test_charts_draw_every_test_with_its_interval_and_its_pictures(finished):
     cell = finished.cells[1, "mark"]
     rows = effect_rows(finished, cell)
-    assert [name for name, _, _ in rows] == ["pasted elsewhere", "removed, inpaint", "removed, mean"]
+    told = ["pasted elsewhere", "removed, inpaint", "removed, mean", "removed, other context gone"]
+    assert [name for name, _, _ in rows] == told
     for _, found, dots in rows:
         assert found.low - 1e-6 <= found.estimate <= found.high + 1e-6
         assert dots.min() - 1e-6 <= found.estimate <= dots.max() + 1e-6
@@ -285,7 +286,7 @@ def test_charts_draw_every_test_with_its_interval_and_its_pictures(finished):
     told = [line.split("<br>") for line in drawn.layout.yaxis.ticktext]
     assert [name for name, _ in told] == list(finished.explainers.values())
     assert [words.interval(found, 2) in numbers for found, (_, numbers) in zip(cell.density.values(), told)] == [True]
-    untested = replace(cell, sufficiency=None, fills={}, density={})
+    untested = replace(cell, sufficiency=None, fills={}, joint=None, density={})
     assert effects_figure(finished, untested, False) is None
     assert density_figure(finished, untested, False) is None
 

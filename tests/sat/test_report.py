@@ -29,7 +29,7 @@ from core.sat.verdicts import findings, is_shortcut
 KEYS = {
     "target", "segment", "kind", "explainer", "pictures", "presence", "share", "coverage", "density", "density_low",
     "density_high", "necessity", "necessity_low", "necessity_high", "sufficiency", "sufficiency_low",
-    "sufficiency_high", "fills", "p", "q", "verdict", "sentence",
+    "sufficiency_high", "fills", "joint", "cases", "lacking", "p", "q", "verdict", "sentence",
 }  # fmt: skip
 
 
@@ -370,7 +370,12 @@ def test_the_reports_that_come_along_are_whole(name):
 def test_the_reports_that_come_along_say_what_their_records_give_today(name):
     report = open_report(assets_dir() / "reports" / f"demo-{name}")
     labels = tuple(report.manifest["labels"])
-    again = findings(report.table, report.effects(), labels, report.manifest["delta"])
+    planned = {
+        (labels.index(f["target"]), f["segment"], test): count
+        for f in report.findings
+        for test, (_, count) in f["cases"].items()
+    }
+    again = findings(report.table, report.effects(), labels, report.manifest["delta"], planned)
     told = ("target", "segment", "explainer", "verdict", "sentence")
     assert [[f[key] for key in told] for f in again] == [[f[key] for key in told] for f in report.findings]
 
