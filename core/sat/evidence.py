@@ -46,7 +46,7 @@ class Effect:
 
 
 @dataclass(frozen=True)
-class Tests:
+class Evidence:
     """All tests of one (target, segment).
 
     Attributes:
@@ -98,7 +98,7 @@ def _width(interval: Interval) -> float:
     return math.inf if math.isnan(interval.high) else interval.high - interval.low
 
 
-def tests_of(records: pd.DataFrame, coverage: float, delta: float, pictures: int, pairs: Mapping[str, int]) -> Tests:
+def gather(records: pd.DataFrame, coverage: float, delta: float, pictures: int, pairs: Mapping[str, int]) -> Evidence:
     """Of one (target, segment). Above a quarter of the picture, removals do not count, only context swaps.
 
     Args:
@@ -128,10 +128,10 @@ def tests_of(records: pd.DataFrame, coverage: float, delta: float, pictures: int
         alone = removals[(removals["fill"] == together["fill"].iloc[0]) & ~removals["image"].isin(together["image"])]
         merged = pd.concat([part for part in (together, alone) if len(part)])
         joint = effect_of(merged, str(together["fill"].iloc[0]), ways[:1], delta, pictures)
-    return Tests(necessity, joint, sufficiency)
+    return Evidence(necessity, joint, sufficiency)
 
 
-def combined_p(tests: Tests, side: str) -> float:
+def combined_p(tests: Evidence, side: str) -> float:
     """One p for "it relies on it" (`side` "above") or "it speaks against it" ("below"): necessity must hold under every
     fill (the largest p), either test may tell (twice the smaller p), and each needs `LEAST_UNITS`."""
     p = []

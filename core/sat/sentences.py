@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.sat.effects import SWAP
-from core.sat.evidence import Tests
+from core.sat.evidence import Evidence
 from core.sat.statistics import Interval
 
 
@@ -31,7 +31,7 @@ class Lack:
     size: float = 0.0
 
 
-def sentence(entry: dict[str, Any], tests: Tests, delta: float, flagging: Sequence[str], explainers: int) -> str:
+def sentence(entry: dict[str, Any], tests: Evidence, delta: float, flagging: Sequence[str], explainers: int) -> str:
     """The finding in a sentence or two; every fill is quoted.
 
     Args:
@@ -83,7 +83,7 @@ def in_clause(lack: Lack) -> str:
     return f"{said} (about {math.ceil(lack.needed / step) * step:,} {lack.units} would do)"
 
 
-def _suspicion(target: str, tests: Tests, delta: float, flagging: Sequence[str], explainers: int) -> str:
+def _suspicion(target: str, tests: Evidence, delta: float, flagging: Sequence[str], explainers: int) -> str:
     if flagging:
         alone = " alone" if len(flagging) < explainers else ""
         return f"draws more attention for {target} than its look explains, in {' and '.join(flagging)}{alone}"
@@ -105,7 +105,7 @@ def _too_few(entry: dict[str, Any]) -> str:
     return f"Only {pictures} pictures taken for {target} show {segment}: too few to judge."
 
 
-def _evidence(entry: dict[str, Any], tests: Tests) -> str:
+def _evidence(entry: dict[str, Any], tests: Evidence) -> str:
     """ "pasting it elsewhere adds 3.1 [2.7, 3.5] to the log-odds of A and removing it takes ... (inpaint) and ..."."""
     target, segment = entry["target"], entry["segment"]
     facts = []

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from core.sat import DELTA
-from core.sat.evidence import Effect, Tests, combined_p, tests_of
+from core.sat.evidence import Effect, Evidence, combined_p, gather
 from core.sat.sentences import Lack, in_clause, sentence
 from core.sat.statistics import benjamini_hochberg
 
@@ -24,7 +24,7 @@ OF_MARGIN = 0.1
 Pair = tuple[int, str]  # target, segment
 
 
-def lacking(tests: Tests, delta: float) -> list[Lack]:
+def lacking(tests: Evidence, delta: float) -> list[Lack]:
     """What stands between these tests and "cleared"; nothing if they clear."""
     out = []
     for name, effects in (("removal", tests.necessity), ("pasting", (tests.sufficiency,) if tests.sufficiency else ())):
@@ -55,7 +55,7 @@ def _still_open(effect: Effect, delta: float) -> Lack:
     return Lack("open", count=m.count, needed=math.ceil(needed), units=effect.scarce, size=m.high)
 
 
-def verdict_of(*, groups: int, above: float, below: float, tests: Tests, flagged: bool, delta: float) -> str:
+def verdict_of(*, groups: int, above: float, below: float, tests: Evidence, flagged: bool, delta: float) -> str:
     """See `VERDICTS`. Nothing is cleared that was not tested both ways, on enough, or that draws attention.
 
     Args:
@@ -75,7 +75,7 @@ def verdict_of(*, groups: int, above: float, below: float, tests: Tests, flagged
     return "inconclusive" if lacking(tests, delta) else "cleared"
 
 
-def _strongest(tests: Tests, sign: float) -> float:
+def _strongest(tests: Evidence, sign: float) -> float:
     return max(sign * e.margin.estimate for e in (tests.weakest, tests.sufficiency) if e is not None)
 
 
@@ -130,14 +130,14 @@ def findings(
         coverage=("coverage", "first"), groups=("groups", "max"), pictures=("pictures", "max")
     )
     by_pair = dict(list(effects.groupby(["target", "segment"]))) if len(effects) else {}
-    tests: dict[Pair, Tests] = {}
+    tests: dict[Pair, Evidence] = {}
     for pair, cell in cells.iterrows():
         target, segment = pair  # ty: ignore[not-iterable]
         counts = {test: (planned or {}).get((target, segment, test), 0) for test in ("necessity", "sufficiency")}
         pairs = {test: count for test, count in counts.items() if count}
         records = by_pair.get((target, segment))
         tests[target, segment] = (
-            Tests() if records is None else tests_of(records, cell["coverage"], delta, int(cell["pictures"]), pairs)
+            Evidence() if records is None else gather(records, cell["coverage"], delta, int(cell["pictures"]), pairs)
         )
     enough = [pair for pair in tests if cells.loc[pair, "groups"] >= LEAST_PICTURES]
     p = {(pair, side): combined_p(tests[pair], side) for pair in tests for side in ("above", "below")}
@@ -173,7 +173,7 @@ def _strength(entry: dict[str, Any]) -> float:
 
 
 def _entry(
-    line: dict[str, Any], labels: Sequence[str], tests: Tests, p: float, q: float, verdict: str
+    line: dict[str, Any], labels: Sequence[str], tests: Evidence, p: float, q: float, verdict: str
 ) -> dict[str, Any]:
     kept = ("segment", "kind", "explainer", "pictures", "groups", "presence", "share", "coverage")
     entry: dict[str, Any] = {"target": labels[line["target"]], **{key: line[key] for key in kept}}

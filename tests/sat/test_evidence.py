@@ -1,0 +1,137 @@
+"""Effects over independent units: the most careful way of counting decides."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.sat.evidence import WAYS, Evidence, combined_p, effect_of, gather
+from core.sat.sentences import in_clause
+from core.sat.verdicts import delta_for, lacking, verdict_of
+
+DELTA = 0.5
+
+
+def pastes(effects, recipients=None, donors=None, others=None) -> pd.DataFrame:
+    """Transplant records; units without a name of their own are all different."""
+    own = [str(i) for i in range(len(effects))]
+    return pd.DataFrame(
+        {
+            "image": own, "test": "sufficiency", "fill": "transplant", "effect": effects, "effect_probability": 0.0,
+            "group": recipients or own, "donor_group": donors or own, "other_group": others or own,
+        }
+    )  # fmt: skip
+
+
+def removals(effects, test="necessity", fill="mean", first=0) -> pd.DataFrame:
+    own = [str(first + i) for i in range(len(effects))]
+    return pd.DataFrame(
+        {
+            "image": own, "test": test, "fill": fill, "effect": effects, "effect_probability": 0.0, "group": own,
+            "donor_group": "", "other_group": "",
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("few", "word"), [("group", "pictures"), ("donor_group", "donors"), ("other_group", "placebo donors")]
+)
+def test_the_scarcest_unit_gives_count_interval_and_p(few, word):
+    values = np.repeat([0.0, 1.0, 2.0, 3.0], 10)
+    records = pastes(values).assign(**{few: np.repeat(list("abcd"), 10)})
+    effect = effect_of(records, "transplant", tuple(WAYS), DELTA, planned=50)
+    assert (effect.margin.count, effect.scarce, effect.placed, effect.planned) == (4, word, 40, 50)
+    half = 3.182446 * np.std([0, 1, 2, 3], ddof=1) / 2  # Student's, 3 degrees of freedom
+    assert (effect.margin.low, effect.margin.high) == pytest.approx((1.5 - half, 1.5 + half), rel=1e-5)
+    assert not effect.tells
+
+
+def test_one_placebo_donor_is_no_evidence():
+    effect = effect_of(pastes([2.0, 2.1] * 20, others=["x"] * 40), "transplant", tuple(WAYS), DELTA, 40)
+    assert math.isnan(effect.above)
+    assert math.isnan(effect.margin.high)
+    assert math.isnan(combined_p(Evidence(sufficiency=effect), "above"))
+
+
+@pytest.mark.parametrize(
+    ("way", "units"),
+    [("group", 12), ("donor_group", 12), ("other_group", 12)],
+    ids=["recipients", "donors", "placebos"],
+)
+def test_shared_units_raise_no_false_alarm(way, units):
+    """Pairs that share a recipient's group, a donor or a placebo donor are as alike as that; the effect is delta."""
+    random, alarms = np.random.default_rng(0), 0
+    shared = [str(i % units) for i in range(60)]
+    for _ in range(120):
+        values = DELTA + random.normal(0, 1, units)[np.arange(60) % units] + random.normal(0, 0.2, 60)
+        effect = effect_of(pastes(values).assign(**{way: shared}), "transplant", tuple(WAYS), DELTA, 60)
+        alarms += effect.tells and effect.above <= 0.05
+    assert alarms / 120 <= 0.1  # 0.05, and what 120 draws may add; counting pairs alone gives over 0.2
+
+
+def test_removals_after_the_other_context_are_completed_by_those_without_any():
+    records = pd.concat(
+        [removals([0.0] * 20), removals([0.0] * 20, fill="inpaint"), removals([8.0] * 10, "joint", "inpaint")]
+    )
+    tests = gather(records, 0.05, DELTA, 20, {})
+    assert [effect.fill for effect in tests.necessity] == ["mean", "inpaint"]
+    assert tests.joint is not None
+    assert (tests.joint.margin.count, tests.joint.margin.estimate) == (20, 4.0)
+
+
+def judged(tests: Evidence, flagged=False, groups=40) -> tuple[str, list[str]]:
+    q = {side: combined_p(tests, side) for side in ("above", "below")}
+    verdict = verdict_of(groups=groups, **q, tests=tests, flagged=flagged, delta=DELTA)
+    return verdict, [in_clause(lack) for lack in lacking(tests, DELTA)]
+
+
+def quiet(count=24, **changes) -> dict:
+    """Both tests made, and nothing found."""
+    return {"records": pd.concat([removals([0.0, 0.1] * (count // 2)), pastes([0.0, 0.1] * (count // 2))])} | changes
+
+
+@pytest.mark.parametrize(
+    ("records", "pictures", "pairs", "verdict", "said"),
+    [
+        (quiet()["records"], 24, {"sufficiency": 24}, "cleared", []),
+        (quiet()["records"], 60, {"sufficiency": 24}, "inconclusive", ["removal found a place in 24 of 60 cases"]),
+        (quiet()["records"], 24, {"sufficiency": 60}, "inconclusive", ["pasting found a place in 24 of 60 cases"]),
+        (removals([0.0, 0.1] * 12), 24, {}, "inconclusive", ["pasting could not be tested"]),
+        (pastes([0.0, 0.1] * 12), 24, {}, "inconclusive", ["removal could not be tested"]),
+        (
+            pd.concat([removals([0.0, 0.1] * 12), pastes([0.0, 0.1] * 6)]), 24, {}, "inconclusive",
+            ["pasting rests on 12 pictures (20 are needed)"],
+        ),
+        (
+            pd.concat([removals([0.0, 0.1] * 12), pastes([-3.0, 3.0] * 12)]), 24, {}, "inconclusive",
+            ["an effect of 1.3 cannot be excluded (about 170 pictures would do)"],
+        ),
+        (
+            pd.concat([removals([-0.8, -0.4] * 12), pastes([0.0] * 24)]), 24, {}, "inconclusive",
+            ["an effect of -0.6 is too large to overlook"],
+        ),
+        (pd.concat([removals([2.0, 2.1] * 12), pastes([0.0] * 24)]), 24, {}, "confirmed", None),
+        (pd.concat([removals([0.0] * 24), pastes([-2.0, -2.1] * 12)]), 24, {}, "speaks against", None),
+        (pd.concat([removals([2.0, 2.1] * 12), pastes([-17.0, -17.1] * 12)]), 24, {}, "speaks against", None),
+    ],
+)  # fmt: skip
+def test_nothing_is_cleared_that_was_not_tested(records, pictures, pairs, verdict, said):
+    found = judged(gather(records.reset_index(drop=True), 0.05, DELTA, pictures, pairs))
+    assert found[0] == verdict
+    assert said is None or found[1] == said
+
+
+def test_a_flag_or_too_few_pictures_outweigh_quiet_tests():
+    tests = gather(quiet()["records"], 0.05, DELTA, 24, {})
+    assert judged(tests, flagged=True)[0] == "suspected"
+    assert judged(tests, groups=19)[0] == "too few"
+
+
+def test_what_matters_is_in_the_models_own_terms():
+    assert delta_for([9.0, -8.0, 7.0]) == 0.5
+    assert delta_for([0.2, -0.2, math.inf, math.nan]) == pytest.approx(0.02)
+    assert delta_for([]) == 0.5
+    assert delta_for([0.0, 0.0]) == 1e-3
