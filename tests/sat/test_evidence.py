@@ -110,7 +110,7 @@ def quiet(count=24, **changes) -> dict:
             ["an effect of 1.3 cannot be excluded (about 170 pictures would do)"],
         ),
         (
-            pd.concat([removals([-0.8, -0.4] * 12), pastes([0.0] * 24)]), 24, {}, "inconclusive",
+            pd.concat([removals([-1.6, 0.4] * 12), pastes([0.0] * 24)]), 24, {}, "inconclusive",
             ["an effect of -0.6 is too large to overlook"],
         ),
         (pd.concat([removals([2.0, 2.1] * 12), pastes([0.0] * 24)]), 24, {}, "confirmed", None),
