@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from core.errors import UserError
-from core.images import DAMAGE, MAX_PIXELS
+from core.images import DAMAGE, MAX_BYTES, MAX_PIXELS
 from core.runtime.folders import whole_file
 from core.segments.files.details import FIELD
 from core.segments.files.opened import without_suffix
@@ -59,7 +60,10 @@ def read_mask(path: Path, colours: Colours | None = None) -> MaskPicture:
     if not path.is_file():  # never open a pipe or a device
         raise UserError(f"There is no mask {path}; check the manifest.")
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError(f"is larger than {MAX_BYTES >> 20} MB; save it as an 8-bit PNG")
+        # from memory: Pillow scrambles a turned TIFF that it maps from a file
+        with Image.open(io.BytesIO(path.read_bytes()), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UserError(
                     f"has {image.width}x{image.height} pixels; the limit is {MAX_PIXELS // 1_000_000} megapixels"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -140,7 +141,7 @@ class _Index:
         self._ends: dict[tuple[str, ...], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         self._whole: dict[tuple[str, ...], list[str]] = defaultdict(list)
         for key in keys:
-            parts, name = _parts(key), PurePosixPath(key).name
+            parts, name = _parts(key), key.rpartition("/")[2]
             self._whole[parts].append(key)
             for length in range(1, len(parts) + 1):
                 kept = self._ends[parts[-length:]][name]
@@ -162,8 +163,9 @@ def _closeness(picture: str, key: str) -> tuple[int, bool]:
     """How well they fit, given that their stems are equal: (parts of the path that agree, same suffix)."""
     one, other = _parts(picture), _parts(key)
     shorter = min(len(one), len(other))
-    return shorter if one[-shorter:] == other[-shorter:] else 0, PurePosixPath(picture).name == PurePosixPath(key).name
+    return shorter if one[-shorter:] == other[-shorter:] else 0, picture.rpartition("/")[2] == key.rpartition("/")[2]
 
 
+@lru_cache(maxsize=4096)
 def _parts(path: str) -> tuple[str, ...]:
     return without_suffix(path).parts or ("",)

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from core.errors import UserError
 from core.images import DAMAGE, EXIF_ORIENTATION
@@ -32,7 +32,7 @@ UNITS = (1, 255, 65_535)
 TOLD = 8
 
 
-def numbers_of(image: Image.Image, colours: Colours | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
+def numbers_of(image: ImageFile.ImageFile, colours: Colours | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
     """[h, w] integers of the narrowest type that comes, upright by the image's own tag, and what was noticed.
 
     Args:
@@ -131,8 +131,8 @@ def is_grey(values: np.ndarray, found: Mapping[int, int], low: int, high: int) -
     if high - low < LEVELS or min(found) < low - reach or not (low + high) / 2 <= max(found) <= high + reach:
         return False
     between = (values > low + reach) & (values < high - reach)
-    count = np.count_nonzero(between)
-    return not count or 2 * np.count_nonzero(between[1:-1, 1:-1] & _even(values)) < count
+    count = int(np.count_nonzero(between))
+    return not count or 2 * int(np.count_nonzero(between[1:-1, 1:-1] & _even(values))) < count
 
 
 def top_level(values: np.ndarray, found: Mapping[int, int]) -> int | None:
@@ -185,8 +185,8 @@ def _one_channel(image: Image.Image, colours: Colours | None) -> tuple[np.ndarra
 def _palette_greys(image: Image.Image) -> np.ndarray | None:
     """uint8 [256]: index -> grey; None where the palette has colours, or does not tell the used indices apart."""
     palette = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
-    used = [index for count, index in image.getcolors(256) or ()]
-    if not used or max(used) >= len(palette) or (palette != palette[:, :1]).any():
+    used = np.flatnonzero(image.histogram()[:256])
+    if not len(palette) or used[-1] >= len(palette) or (palette != palette[:, :1]).any():
         return None
     greys = palette[:, 0]
     if len(used) > 1 and len(set(greys[used].tolist())) == 1:
