@@ -23,21 +23,28 @@ TOLD, NAMES = 100, 8
 
 @dataclass
 class _Kind:
-    """One thing that was noticed: of how much, in which pictures."""
+    """One thing that was noticed: in which pictures, and of how much, where every note says so."""
 
     first: str
     more: str
     pictures: set[str] = field(default_factory=set)
     count: int = 0
     unit: str = ""
+    counted: bool = True
+
+    def add(self, picture: str, more: str) -> None:
+        self.pictures.add(picture)
+        amount = AMOUNT.fullmatch(more)
+        self.counted = self.counted and amount is not None
+        if amount:
+            self.count += int(amount["count"].replace(",", ""))
+            self.unit = amount["unit"] or ""
 
     def __str__(self) -> str:
-        amount = f"{self.count:,} {self.unit}".strip() if self.count else ""
-        where = self.first
-        if len(self.pictures) > 1:
-            where = f"{len(self.pictures):,} pictures, first in {self.first}"
-        such = f" ({self.more})" if self.more else ""
-        return f"{amount} in {where}{such}" if amount else f"{where}{such}"
+        several = f"{len(self.pictures):,} pictures, first in " if len(self.pictures) > 1 else ""
+        amount = f"{self.count:,} {self.unit}".strip() + " in " if self.counted else ""
+        such = f" ({self.more})" if self.more and not (self.counted and " of " not in self.more) else ""
+        return f"{amount}{several}{self.first}{such}"
 
 
 def noticed_in(batch: Iterable[Loaded]) -> list[dict[str, Any]]:
@@ -55,14 +62,7 @@ def summed(notes: Iterable[tuple[str, str]]) -> list[str]:
     for picture, note in notes:
         parts = NOTE.fullmatch(note.strip())
         what, more = (parts["what"], parts["more"] or "") if parts else (note, "")
-        kind = kinds.setdefault(what, _Kind(picture, more))
-        kind.pictures.add(picture)
-        amount = AMOUNT.fullmatch(more)
-        if amount:
-            kind.count += int(amount["count"].replace(",", ""))
-            kind.unit = amount["unit"] or ""
-            if " of " not in more:
-                kind.more = ""
+        kinds.setdefault(what, _Kind(picture, more)).add(picture, more)
     told = [f"{what}: {kind}." for what, kind in kinds.items()]
     more = [f"And {len(told) - TOLD:,} other kinds of notes."] if len(told) > TOLD else []
     return told[:TOLD] + more

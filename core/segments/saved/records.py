@@ -152,6 +152,8 @@ def segments_from_json(values: Mapping[str, Any]) -> Segments:
     items = []
     for entry in values["segments"]:
         known = {key: entry[key] for key in KEPT}
+        if entry["segmentation"]["size"] != values["size"]:
+            raise ValueError("a mask is of another size than its picture")
         mask = from_text(entry["segmentation"]["counts"], size)
         items.append(Segment(mask, kind=default_kind(known["name"]), **known))
     return Segments(size, tuple(items))
