@@ -89,6 +89,7 @@ def test_a_folder_of_pictures_may_be_called_like_a_mask_value(tmp_path):
         ([], "holds no masks"),
         (["a.txt", "b/c.txt"], "holds no masks"),
         (["a.png"], "no segments.json"),
+        (["lesion/a.JPG"], "holds only JPEG files"),
         (["a.json", "b.xml"], "several annotation files (a.json, b.xml)"),
         (["a.json"], "no whole JSON file"),
         (["a.xml"], "no whole XML file"),

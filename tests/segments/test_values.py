@@ -192,6 +192,14 @@ def test_of_two_names_half_and_above_counts(seen, in_folder, values, inside, bet
     assert all(f"({between:,} pixels)" in note for note in found.notes) or len(np.unique(values)) == 2
 
 
+def test_in_a_folder_of_masks_any_one_other_value_is_inside(in_folder):
+    for value in (1, 15, 128, 255):
+        found = in_folder((DISC * value).astype(np.uint8))
+        assert (areas(found), found.notes) == ({"lesion": 5_025}, ())
+    assert areas(in_folder(np.full_like(GREY, 7))) == {"lesion": 19_200}
+    assert in_folder(np.zeros_like(GREY)).notes == ("Empty masks were left out (lesion).",)
+
+
 def test_a_line_of_shades_is_wider_than_what_is_wholly_inside():
     assert ((soft_line() == 255).sum(), (soft_line() >= 128).sum()) == (35, 245)
 

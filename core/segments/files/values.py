@@ -85,7 +85,7 @@ def named_values(
     if len(names) <= 2 and (low == 0 or 0 not in found):
         if is_grey(values, found, low, high):
             out = np.full(values.shape, low, np.promote_types(values.dtype, np.min_scalar_type(high)))
-            out[values >= (low + high) / 2] = high
+            out[values >= (low + high + 1) // 2] = high
             between = f"{sum(strange.values()):,} pixels"
             said = f"Values without a name were taken as {low} or {high}, whichever is nearer ({between})."
             return out, (said,)
@@ -110,8 +110,10 @@ def inside_of(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     if top is None:
         raise UserError("holds more than inside and outside")
     between = sum(count for value, count in found.items() if value not in (0, top))
+    if not between:
+        return values != 0, ()
     note = f"Values between outside and inside were taken as the nearer one ({between:,} pixels)."
-    return values >= top / 2 if top else values != 0, (note,) if between else ()
+    return values >= (top + 1) // 2, (note,)
 
 
 def pixels_of(values: np.ndarray) -> dict[int, int]:
