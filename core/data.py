@@ -18,6 +18,7 @@ from core.segments import Segments, check_size
 from core.segments.files import SegmentFiles, match, open_segments
 from core.segments.files.label_maps import read_one
 from core.segments.files.names import NAMES_FILE, read_names
+from core.segments.files.upright import upright
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class Dataset:
         notes: what was left out of its masks when it was opened, one sentence each.
         masks: the files that its masks were taken from, if they lie elsewhere.
         files: what else all of it depends on, such as the names of mask values.
+        names: those that its masks' files promise, whether or not a mask has them.
+        noted: picture -> what was noticed of its masks, of those that were read so far.
         labels: the classes that occur, sorted.
     """
 
@@ -73,6 +76,8 @@ class Dataset:
     notes: tuple[str, ...] = ()
     masks: SegmentFiles | None = None
     files: tuple[Path, ...] = ()
+    names: tuple[str, ...] = ()
+    noted: dict[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -80,6 +85,11 @@ class Dataset:
     @property
     def labels(self) -> tuple[str, ...]:
         return tuple(sorted({item.label for item in self.items if item.label is not None}))
+
+    @property
+    def masks_name(self) -> str:
+        """What its masks were taken from, for people."""
+        return self.name if self.masks is None else self.masks.path.name
 
     @property
     def first_without_masks(self) -> Item | None:
@@ -143,6 +153,7 @@ def open_dataset(source: str | Path, *, segments: str | Path | None = None, limi
         data = _from_manifest(root) if (root / "manifest.csv").is_file() else _from_class_folders(root)
     if segments is not None:
         data = _with_segments_from(data, Path(segments))
+    data = _with_upright_masks(data)
     return data if limit is None else limited(data, limit)
 
 
@@ -210,7 +221,8 @@ def _from_manifest(root: Path) -> Dataset:
             )
         )
     _check_unique(items, root)
-    return Dataset(root.resolve().name, str(root), tuple(items), files=(root / NAMES_FILE,))
+    promised = tuple(dict.fromkeys(name for name, _ in (names or {}).values() if name))
+    return Dataset(root.resolve().name, str(root), tuple(items), files=(root / NAMES_FILE,), names=promised)
 
 
 def _column(name: str) -> str:
@@ -243,7 +255,27 @@ def _with_segments_from(data: Dataset, path: Path) -> Dataset:
         for item in data.items
     ]
     notes = (*data.notes, *files.notes, *strays(files, len(keys), data))
-    return replace(data, items=tuple(items), notes=notes, masks=files)
+    return replace(data, items=tuple(items), notes=notes, masks=files, names=files.names)
+
+
+def _with_upright_masks(data: Dataset) -> Dataset:
+    """The same with masks that lie over the upright pictures, and what was noticed of them in `noted`."""
+
+    def wrap(item: Item) -> Item:
+        if item.segments is no_segments:
+            return item
+
+        def read() -> Segments | None:
+            segments = item.segments()
+            if segments is not None and item.files:
+                segments = upright(segments, item.files[0])
+            if segments is not None and segments.notes:
+                data.noted[item.id] = segments.notes
+            return segments
+
+        return replace(item, segments=read)
+
+    return replace(data, items=tuple(wrap(item) for item in data.items))
 
 
 def check_context(context: Iterable[str], names: Iterable[str]) -> None:

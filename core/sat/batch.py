@@ -77,6 +77,7 @@ class Loaded:
     prepared: Prepared
     segments: Segments | None
     masks: Tensor | None  # [P, H, W], one an instance, on the CPU
+    notes: tuple[str, ...] = ()  # of the picture and of its masks
 
     def scene(self, device: torch.device) -> Scene:
         masks: dict[str, Tensor] = {}
@@ -95,9 +96,10 @@ def load(item: Item, classifier: Classifier) -> Loaded:
     """
     picture, segments = item.load()
     prepared = classifier.prepare(picture)
+    notes = (*picture.notes, *(segments.notes if segments is not None else ()))
     segments = None if segments is None else segments.only_named()
     masks = None if segments is None else segments.to_model(prepared.geometry)
-    return Loaded(item, prepared, segments, masks)
+    return Loaded(item, prepared, segments, masks, notes)
 
 
 def picture_lines(batch: Sequence[Loaded], classifier: Classifier) -> list[dict[str, Any]]:

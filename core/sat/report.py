@@ -32,11 +32,13 @@ from core.runtime.randomness import derived_seed
 from core.sat.batch import Loaded, Scene, attribution_rows, label_warning, load, picture_lines
 from core.sat.effects import necessity_records, pair_records
 from core.sat.examples import choose_examples, write_examples
+from core.sat.noticed import noticed, noticed_in
 from core.sat.pairs import Pair, choose_pairs
 from core.sat.store import FORMAT, open_report
 from core.sat.tables import attribution_table
 from core.sat.verdicts import VERDICTS, delta_for, findings, flag_by_controls, is_shortcut
 
+SHARD = ("problems", "noticed", "rows", "effects", "pictures")
 Run = tuple[str, Parameters | None, BoundExplainer]  # name in the table, parameters, what makes the maps
 
 BLIND_SPOTS = (
@@ -186,7 +188,7 @@ class _Run:
             items = self.data.items[start : start + size]
             done = self.out / "pictures" / f"{start // size:06d}.parquet"
             if not done.is_file():
-                shard: dict[str, list[dict]] = {"problems": [], "rows": [], "effects": [], "pictures": []}
+                shard: dict[str, list[dict]] = {k: [] for k in SHARD}
                 for at in range(0, len(items), self.options.batch):
                     self.explain_batch(items[at : at + self.options.batch], runs, shard)
                     yield Progress("explaining", start + min(at + self.options.batch, len(items)), total)
@@ -232,7 +234,7 @@ class _Run:
                 effects += necessity_records(
                     scene, line["target"], self.classifier, self.options.fills, self.options.seed
                 )
-        return {"pictures": lines, "rows": rows, "effects": effects}
+        return {"pictures": lines, "rows": rows, "effects": effects, "noticed": noticed_in(batch)}
 
     def _scene(self, image: str) -> Scene:
         return load(self.by_id[image], self.classifier).scene(self.classifier.device)
@@ -360,6 +362,12 @@ class _Run:
             "problems": problems.head(100).to_dict("records"),
             "problem_count": len(problems),
             "blind_spots": list(BLIND_SPOTS),
+            "noticed": noticed(
+                getattr(self.classifier, "notes", ()),
+                self.data,
+                folders.read_shards(self.out / "noticed").to_dict("records"),
+                {name for text in pictures["coverage"] for name in json.loads(text)},
+            ),
             "notes": disagreements(table, self.classifier.labels),
             "warnings": [warning for warning in (label_warning(self.data, self.classifier),) if warning],
             "created": started.isoformat(timespec="seconds"),

@@ -1,7 +1,7 @@
 """A report as a folder: Parquet tables, findings as JSON, example pictures, and a manifest written last.
 
 settings.json           what was asked for; a run with the same settings goes on where it was killed
-pictures/ rows/ effects/ pairs/   one Parquet file a shard
+pictures/ rows/ effects/ pairs/ noticed/   one Parquet file a shard
 controls.parquet        rows under randomised weights and of the control explainers
 table.parquet           the Segment Attribution Table
 findings.json           verdicts with their numbers

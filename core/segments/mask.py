@@ -66,6 +66,21 @@ class Mask:
         """From the pixels [start, stop) of each run inside, counted down the columns; ascending and disjoint."""
         return cls(_counts(starts, stops, size[0] * size[1]), size)
 
+    @classmethod
+    def from_piece(cls, piece: np.ndarray, top: int, left: int, size: tuple[int, int]) -> Mask:
+        """From bool [h, w], laid into a picture of `size` with its top left pixel there; what hangs over is cut off.
+
+        Nothing larger than the piece is made.
+        """
+        height, width = size
+        piece = piece[max(0, -top) : max(0, height - top), max(0, -left) : max(0, width - left)]
+        top, left = max(0, top), max(0, left)
+        steps = np.diff(piece.T.astype(np.int8), axis=1, prepend=0, append=0)
+        columns, rows = np.nonzero(steps == 1)
+        stop_columns, stop_rows = np.nonzero(steps == -1)
+        starts, stops = (left + columns) * height + top + rows, (left + stop_columns) * height + top + stop_rows
+        return cls.from_spans(starts, stops, size)
+
     @property
     def spans(self) -> tuple[np.ndarray, np.ndarray]:
         """(starts, stops), int64: each run inside is [start, stop), counted down the columns."""
@@ -132,6 +147,10 @@ class Mask:
         dense[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
         return Mask.from_dense(dense)
 
+    def turned(self, orientation: int) -> Mask:
+        """Over the picture after its EXIF orientation (1 to 8) was undone."""
+        return Mask.from_dense(turned(self.decode(), orientation)) if orientation != 1 else self
+
     def complement(self) -> Mask:
         """Everything outside."""
         counts = self.counts[1:] if self.counts[0] == 0 else np.concatenate([[0], self.counts])
@@ -158,6 +177,14 @@ class Mask:
 
     def __repr__(self) -> str:
         return f"Mask({self.size[0]}x{self.size[1]}, area {self.area}, box {self.box})"
+
+
+def turned(values: np.ndarray, orientation: int) -> np.ndarray:
+    """[h, w, ...] as it is seen after an EXIF orientation (1 to 8) was undone."""
+    values = values.swapaxes(0, 1) if orientation >= 5 else values
+    # what is flipped then: rows, columns
+    rows, columns = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    return values[:: -1 if rows else 1, :: -1 if columns else 1]
 
 
 def covered(masks: Sequence[Mask], at_least: int = 1) -> Mask:

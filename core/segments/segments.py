@@ -255,5 +255,8 @@ def check_size(segments: Segments, size: tuple[int, int], what: str) -> Segments
     """
     if segments.size != size:
         got, want = "x".join(map(str, segments.size)), "x".join(map(str, size))
-        raise UserError(f"The mask of {what} is {got} pixels (height x width), its picture {want}; make them equal.")
+        turned = " (is one of them turned?)" if segments.size == size[::-1] else ""
+        raise UserError(
+            f"The mask of {what} is {got} pixels (height x width), its picture {want}{turned}; make them equal."
+        )
     return segments

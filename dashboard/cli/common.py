@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from core.classifier import Classifier
     from core.runtime.progress import Progress as StageProgress
-    from core.segments.files import SegmentFiles
 
 MISTAKE, FOUND, INTERRUPTED = 2, 1, 130
 """Exit codes: the user can mend it; `--fail-on` found what it looks for; Ctrl-C."""
@@ -72,15 +71,16 @@ def tell(sentence: str) -> None:
     typer.echo(f"satchel: {' '.join(sentence.split())}", err=True)
 
 
-def tell_notes(files: SegmentFiles | None) -> None:
-    """One line about what was left out of or changed in masks as they were read, if anything was."""
-    from dashboard.words import plural
+def tell_notes(noted: Mapping[str, Sequence[str]], where: str) -> None:
+    """What was left out of or changed in masks as they were read, a line a kind of note; nothing if nothing was.
 
-    if files is not None and files.noted:
-        picture, notes = next(iter(files.noted.items()))
-        of = plural(len(files.noted), "picture")
-        told = " ".join(notes)
-        tell(f"Masks of {of} in {files.path.name} were not all taken as they are; the first is {picture}: {told}")
+    Args:
+        noted: picture -> its notes.
+    """
+    from core.sat.noticed import summed
+
+    for sentence in summed((picture, note) for picture, notes in noted.items() for note in notes):
+        tell(f"Masks in {where}: {sentence}")
 
 
 class OneLineGroup(TyperGroup):

@@ -91,7 +91,7 @@ def evaluate(
             scorer=None if scorer is None else open_classifier(scorer, labels, device, precision),
         )
         show_stages(run(opened, classifier, out, options), opened.notes)
-        tell_notes(opened.masks)
+        tell_notes(opened.noted, opened.masks_name)
         _summarise(Standing(open_evaluation(out)))
 
 

@@ -90,13 +90,14 @@ def name(
                 found = open_vocabulary(clip or CLIP, words, device=device, precision=precision, progress=show)
             store = Store(out, by="satchel name", data=opened.source)
             _run(store, opened, name_from_words(opened, store, found, background=background))
-            tell_notes(opened.masks)
+            tell_notes(opened.noted, opened.masks_name)
             return
         features = _encoder(encoder, device, precision)
         store = Store(out, by="satchel name", data=opened.source)
         _run(store, opened, name_dataset(opened, store, shown, features, background=background))
-        tell_notes(opened.masks)
-        tell_notes(shown)
+        tell_notes(opened.noted, opened.masks_name)
+        if shown is not None:
+            tell_notes(shown.noted, shown.path.name)
 
 
 def _shows(examples: SegmentFiles, key: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -23,7 +24,6 @@ from dashboard.cli.common import (
     open_classifier,
     show_stages,
     tell,
-    tell_notes,
 )
 
 if TYPE_CHECKING:
@@ -83,11 +83,10 @@ def report(
             delta=delta,
             context=tuple(name.strip() for name in context.split(",") if name.strip()),
         )
-        notes = filter(None, (*opened.notes, label_warning(opened, classifier)))
+        notes = tuple(filter(None, (*opened.notes, label_warning(opened, classifier))))
         show_stages(build_report(opened, classifier, out, options), notes)
-        tell_notes(opened.masks)
         finished = open_report(out)
-    _summarise(finished)
+    _summarise(finished, notes)
     if fail_on == "confirmed" and any(is_shortcut(finding) for finding in finished.findings):
         raise typer.Exit(FOUND)
 
@@ -98,8 +97,10 @@ def _usual(classifier: Classifier) -> list[Explainer]:
     return [method for method in map(get_explainer, USUAL) if method.supports(classifier) is None]
 
 
-def _summarise(report: Report) -> None:
-    """How many of each verdict, and what is confirmed, said once though every explainer's line repeats it."""
+def _summarise(report: Report, told: Container[str]) -> None:
+    """What was noticed and not told before, how many of each verdict, and what is confirmed, said once though every
+    explainer's line repeats it.
+    """
     from core.sat.verdicts import LEAST_PICTURES
     from dashboard.words import plural
 
@@ -110,6 +111,9 @@ def _summarise(report: Report) -> None:
         first = manifest["problems"][0]
         count = manifest["problem_count"]
         tell(f"{plural(count, 'picture')} left out; the first is {first['image']}: {first['problem']}")
+    for sentence in manifest.get("noticed", ()):
+        if sentence not in told:
+            tell(sentence)
     for verdict, count in manifest["verdicts"].items():
         typer.echo(f"{verdict:<15}{count:>5}")
     if {verdict for verdict, count in manifest["verdicts"].items() if count} == {"too few"}:

@@ -246,7 +246,7 @@ def export(
                     raise UserError(f"No masks of {segments} could be read; the first is of {problems[0]}.")
 
             write_segments(out, form, pictures())
-        tell_notes(files)
+        tell_notes(files.noted, files.path.name)
         if problems:
             tell(f"{plural(len(problems), 'picture')} left out; the first is {problems[0]}")
         typer.echo(f"{plural(masks, 'mask')} of {plural(written, 'picture')} written to {out}.")

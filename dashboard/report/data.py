@@ -152,11 +152,18 @@ def open_finished(folder: Path) -> Finished:
     if lacking:
         raise UserError(f"The report in {folder} is damaged (its manifest lacks {lacking[0]}); {AGAIN}.")
     try:
+        _check_noticed(report)
         _check_examples(report)
         return Finished(report, {cell.key: cell for cell in _cells(report)})
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OSError) as error:  # Parquet errors are these
         what = f"it lacks {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
         raise UserError(f"The report in {folder} is damaged ({what}); {AGAIN}.") from error
+
+
+def _check_noticed(report: Report) -> None:
+    noticed = report.manifest.get("noticed", [])
+    if not isinstance(noticed, list) or not all(isinstance(sentence, str) for sentence in noticed):
+        raise TypeError("what was noticed is no list of sentences")
 
 
 def _check_examples(report: Report) -> None:

@@ -24,8 +24,17 @@ def answer_html(finished: Finished) -> str:
     )
     return (
         f'<div class="answer" data-testid="answer">{mark}<h2>{escape(sentence)}</h2><p>{escape(evidence)}</p>{link}'
-        f"{counts_html(finished)}</div>"
+        f"{counts_html(finished)}{noticed_html(finished)}</div>"
     )
+
+
+def noticed_html(finished: Finished) -> str:
+    """Folded under the answer: what was noticed about the model, the masks and the pictures; nothing if nothing was."""
+    noticed = finished.manifest.get("noticed") or []
+    if not noticed:
+        return ""
+    fold = _fold("What may matter for every number here", noticed, f"Noticed on the way in ({len(noticed):,})")
+    return f'<div class="noticed" data-testid="noticed">{fold}</div>'
 
 
 def counts_html(finished: Finished) -> str:

@@ -64,6 +64,21 @@ def test_report_and_summary(satchel, model, birds, tmp_path):
         assert f"{verdict:<15}{count:>5}" in done.out
 
 
+def test_what_was_noticed_is_told_and_kept(satchel, model, birds, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(birds, data)
+    for i in (1, 4):
+        mask = np.asarray(Image.open(data / f"{i}-mask.png")).copy()
+        mask[-1, :10] = 9
+        Image.fromarray(mask).save(data / f"{i}-mask.png")
+    words = ("report", data, *model, *QUICK, "--out", tmp_path / "out")
+    told = "20 pixels in 2 pictures, first in 1.png (10 pixels of 9; named are 0, 1 and 2)."
+    for _ in range(2):  # the second time it is finished already
+        done = satchel(*words)
+        assert done.err == f"satchel: Values without a name belong to no segment: {told}\n"
+    assert store.open_report(tmp_path / "out").manifest["noticed"] == [done.err.removeprefix("satchel: ").strip()]
+
+
 def test_every_segment_is_tested_unless_told_not_to(satchel, model, birds, tmp_path):
     assert satchel("report", birds, *model, "--explainer", "gradient", "--limit", 2, "--out", tmp_path / "a").code == 0
     assert satchel("report", birds, *model, *QUICK, "--limit", 2, "--out", tmp_path / "b").code == 0

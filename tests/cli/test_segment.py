@@ -267,10 +267,10 @@ def test_what_is_wrong_with_examples_is_told(satchel, parts, tmp_path):
 
 def test_masks_that_are_lost_on_the_way_are_told(satchel, parts, tmp_path):
     beside = off_the_picture(tmp_path / "beside.json", "0.png", "1.png")
-    told = "Masks of 2 pictures in beside.json were not all taken as they are; the first is 0.png: "
+    told = "Masks in beside.json: Empty masks were left out: 2 pictures, first in 0.png (disc)."
     done = satchel("export", beside, "--out", tmp_path / "out.json")
     assert told in done.err
-    assert "Empty masks were left out (disc)." in done.err
+    assert "Boxes without a mask were filled: 2 in 2 pictures, first in 0.png." in done.err
     words = ("name", parts / "pictures", "--segments", beside, "--examples", parts / "named.json")
     assert told in satchel(*words, "--out", tmp_path / "out").err
 

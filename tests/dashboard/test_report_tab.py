@@ -97,6 +97,24 @@ def test_reliance_on_the_object_is_no_headline(finished):
     assert "1 rely on the object itself" in evidence
 
 
+def test_what_was_noticed_is_folded_under_the_answer(finished):
+    assert "noticed" not in answer_html(finished)
+    noticed = ["Boxes without a mask were filled: 5 in 3 pictures, first in a.png.", HOSTILE]
+    told = Finished(Report(finished.report.path, {**finished.manifest, "noticed": noticed}, []), finished.cells)
+    text = answer_html(told)
+    assert "Noticed on the way in (2)" in text
+    assert "5 in 3 pictures, first in a.png" in text
+    assert "img" not in [tag for tag, _ in Parsed(text).tags]
+
+
+@pytest.mark.parametrize("odd", ["x", 3, [3], {"a": "b"}])
+def test_a_manifest_with_odd_notes_is_damaged(copied, odd):
+    manifest = json.loads((copied / "manifest.json").read_text())
+    (copied / "manifest.json").write_text(json.dumps({**manifest, "noticed": odd}))
+    with pytest.raises(UserError, match="damaged"):
+        open_finished(copied)
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

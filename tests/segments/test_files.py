@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 
 from core.data import open_dataset
 from core.segments import Segments
-from core.segments.files import coco, label_maps, mask_folders, match, open_segments
+from core.segments.files import coco, label_maps, mask_folders, match, open_segments, opened
 from core.segments.files.opened import SegmentFiles
 
 SIZE = (6, 8)
@@ -88,6 +89,7 @@ def test_a_folder_of_pictures_may_be_called_like_a_mask_value(tmp_path):
         ([], "holds no masks"),
         (["a.txt", "b/c.txt"], "holds no masks"),
         (["a.png"], "no segments.json"),
+        (["lesion/a.JPG"], "holds only JPEG files"),
         (["a.json", "b.xml"], "several annotation files (a.json, b.xml)"),
         (["a.json"], "no whole JSON file"),
         (["a.xml"], "no whole XML file"),
@@ -155,6 +157,35 @@ def test_which_entry_belongs_to_which_picture(given, keys, found):
 )
 def test_what_is_ambiguous_is_told(given, keys, words, refused):
     refused(lambda: match(given, keys), *words)
+
+
+def test_one_file_name_in_very_many_folders_is_compared_with_few(monkeypatch):
+    compared = []
+    closeness = opened._closeness
+    monkeypatch.setattr(opened, "_closeness", lambda *pair: compared.append(pair) or closeness(*pair))
+    pictures = [f"clips/{i}/frame.jpg" for i in range(300)]
+    assert match(pictures, [f"{i}/frame.png" for i in range(300)]) == {
+        f"clips/{i}/frame.jpg": f"{i}/frame.png" for i in range(300)
+    }
+    assert len(compared) <= 4 * 300
+
+
+def test_the_index_finds_what_comparing_all_would():
+    rng = random.Random(0)
+
+    def some_path() -> str:
+        folders = [rng.choice("ab") for _ in range(rng.randrange(3))]
+        return "/".join([*folders, rng.choice("12") + rng.choice(["", ".png", ".jpg", ".JPG", ".x"])])
+
+    for _ in range(400):
+        given, keys = ({some_path() for _ in range(rng.randrange(1, 7))} for _ in range(2))
+        for picture in given:
+            same = [key for key in keys if opened._parts(key)[-1] == opened._parts(picture)[-1]]
+            ranked = sorted(((opened._closeness(picture, key), key) for key in same), reverse=True)
+            near = sorted(
+                ((opened._closeness(picture, key), key) for key in opened._Index(keys).near(picture)), reverse=True
+            )
+            assert near[:2] == ranked[:2]
 
 
 def test_a_data_set_takes_every_form(pictures, tmp_path):

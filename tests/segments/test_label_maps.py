@@ -90,7 +90,7 @@ def test_names_that_were_changed_by_hand_hold(tmp_path, make_segments):
 
 
 def test_masks_that_are_no_label_maps(tmp_path, refused):
-    Image.fromarray(np.zeros((3, 4), np.float32)).save(tmp_path / "f.tif")
+    Image.fromarray(np.full((3, 4), 0.5, np.float32)).save(tmp_path / "f.tif")
     refused(lambda: read_label_map(tmp_path / "f.tif"), "fractions")
     save(tmp_path / "a.png", np.random.default_rng(0).integers(0, 256, (30, 30), np.uint8))
     data = bytearray((tmp_path / "a.png").read_bytes())

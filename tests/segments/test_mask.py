@@ -101,3 +101,24 @@ def test_a_mask_on_a_copy_of_another_size_takes_the_nearest_pixels(size: tuple[i
         rows = ((np.arange(size[0]) + 0.5) * 48 / size[0]).astype(int)
         columns = ((np.arange(size[1]) + 0.5) * 80 / size[1]).astype(int)
         np.testing.assert_array_equal(mask.resized(size).decode(), dense[rows][:, columns])
+
+
+def test_pieces_are_cut_off_at_the_border():
+    piece = np.array([[True, False], [True, True]])
+
+    def grid(top: int, left: int) -> list[str]:
+        return ["".join(".#"[int(v)] for v in row) for row in Mask.from_piece(piece, top, left, (2, 3)).decode()]
+
+    assert grid(0, 1) == [".#.", ".##"]
+    assert grid(-1, -1) == ["#..", "..."]
+    assert grid(1, 2) == ["...", "..#"]
+    assert Mask.from_piece(piece, 5, 5, (2, 3)).area == Mask.from_piece(piece, -5, 0, (2, 3)).area == 0
+
+
+def test_a_piece_makes_the_mask_of_the_whole(size):
+    rng = np.random.default_rng([6, *size])
+    for _ in range(40):
+        (height, width), (top, left) = rng.integers(0, 2 * max(size), 2), rng.integers(-max(size), max(size), 2)
+        piece = rng.random((height, width)) < rng.random()
+        around = np.pad(piece, 3 * max(size))[3 * max(size) - top :, 3 * max(size) - left :]
+        assert Mask.from_piece(piece, top, left, size) == Mask.from_dense(around[: size[0], : size[1]])

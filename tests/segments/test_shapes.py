@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from pycocotools import mask as theirs
@@ -63,9 +65,30 @@ def test_ellipses_hold_the_middles_of_pixels():
         shapes.ellipse((2, 2), (float("nan"), 3), (4, 4))
 
 
-def test_pieces_are_cut_off_at_the_border():
-    piece = np.array([[True, False], [True, True]])
-    assert grid(shapes.pasted(piece, 0, 1, (2, 3))) == [".#.", ".##"]
-    assert grid(shapes.pasted(piece, -1, -1, (2, 3))) == ["#..", "..."]
-    assert grid(shapes.pasted(piece, 1, 2, (2, 3))) == ["...", "..#"]
-    assert shapes.pasted(piece, 5, 5, (2, 3)).area == shapes.pasted(piece, -5, 0, (2, 3)).area == 0
+@pytest.mark.parametrize("degrees", [0.0, 30.0, 90.0, 211.5])
+def test_ellipses_are_the_pixels_whose_middle_lies_in_them(size, degrees):
+    rng = np.random.default_rng([5, *size])
+    turn = shapes._turn(degrees)
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    for step in (1, 2, 1000):
+        for _ in range(12):
+            centre, radii = (np.round(rng.uniform(low, 40, 2) * step) / step for low in (-8, 0.5))
+            away = np.stack([columns + 0.5 - centre[0], rows + 0.5 - centre[1]], -1) @ turn
+            inside = ((away / np.maximum(radii, 1e-3)) ** 2).sum(-1) <= 1
+            found = shapes.ellipse(tuple(centre), tuple(np.maximum(radii, 1e-3)), size, degrees)
+            assert np.array_equal(found.decode(), inside)
+
+
+def test_ellipses_of_absurd_sizes():
+    areas = {(x, r): shapes.ellipse((x, 3), (r, r), (6, 8), 5).area for x in (-1e308, 3) for r in (1e-308, 2, 1e308)}
+    assert (areas[3, 1e308], areas[3, 2], areas[3, 1e-308], areas[-1e308, 2]) == (48, 12, 0, 0)
+
+
+def test_large_ellipses_take_little_memory():
+    tracemalloc.start()
+    try:
+        mask = shapes.ellipse((4000, 4000), (3999, 2500), (8000, 8000), 30)
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    finally:
+        tracemalloc.stop()
+    assert mask.area == pytest.approx(np.pi * 3999 * 2500, rel=1e-4)

@@ -61,6 +61,8 @@ def open_segments(path: str | Path) -> SegmentFiles:
         raise UserError(f"{path} has no segments.json; write one that names the mask values.")
     if any(child.suffix.lower() in SUFFIXES for child in path.glob("*/**/*")):
         return mask_folders.read(path)
+    if any(child.suffix.lower() in (".jpg", ".jpeg") for child in path.rglob("*")):
+        raise UserError(f"{path} holds only JPEG files, and JPEG changes the values of masks; save them as PNG.")
     raise UserError(f"{path} holds no masks and no annotation file; docs/segments.md shows the forms that are read.")
 
 

@@ -55,7 +55,7 @@ def read(path: Path, document: Any = None) -> SegmentFiles:
         ) from error
     strays = sum(len(found) for picture, found in by_picture.items() if picture not in used)
     note = f"Annotations of pictures that {path.name} does not list were left out ({strays})."
-    return SegmentFiles(path, "COCO JSON", readers, [note] if strays else [])
+    return SegmentFiles(path, "COCO JSON", readers, [note] if strays else [], categories.values())
 
 
 def write(path: Path, pictures: Iterable[tuple[str, Segments]], form: str = "rle") -> None:

@@ -84,4 +84,4 @@ def _mask(tag: str, shape: Mapping[str, str], size: tuple[int, int]) -> Mask:
     top, left, height, width = (int(float(shape[key])) for key in ("top", "left", "height", "width"))
     # runs along rows are runs down the columns of the turned piece
     turned = Mask(np.array([int(run) for run in shape["rle"].split(",")]), (width, height))
-    return shapes.pasted(turned.decode().T, top, left, size)
+    return Mask.from_piece(turned.decode().T, top, left, size)

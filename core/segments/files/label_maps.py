@@ -6,7 +6,8 @@ VOC itself: palette pictures in `SegmentationClass`, whose value 255 is no class
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,15 +16,15 @@ import numpy as np
 from core.errors import UserError
 from core.segments.files.details import details_of, plain, with_details
 from core.segments.files.mask_pictures import (
-    Colours,
+    MaskPicture,
     mask_pictures,
     placed,
-    read_label_map,
-    read_with_details,
+    read_mask,
     write_mask_picture,
 )
 from core.segments.files.names import NAMES_FILE, NameTable, read_names
 from core.segments.files.opened import MALFORMED, SegmentFiles
+from core.segments.files.values import Colours, named_values
 from core.segments.mask import covered
 from core.segments.segments import Segments, default_kind, legal_name, segments_from_label_map
 
@@ -34,6 +35,7 @@ VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
     "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
+VOC_BORDER = 255
 LARGEST = 65_535
 Names = Mapping[int, tuple[str, str]]
 
@@ -46,7 +48,7 @@ def read(folder: Path) -> SegmentFiles:
     """
     names = read_names(folder / NAMES_FILE)
     readers = {key: partial(read_one, path, names) for key, path in mask_pictures(folder).items()}
-    return SegmentFiles(folder, "PNG label maps", readers)
+    return SegmentFiles(folder, "PNG label maps", readers, names=(name for name, _ in names.values()))
 
 
 def read_one(path: Path, names: Names) -> Segments:
@@ -55,20 +57,28 @@ def read_one(path: Path, names: Names) -> Segments:
     Raises:
         UserError: missing, damaged, or with details that make no sense.
     """
-    values, details = read_with_details(path)
-    segments = segments_from_label_map(values, names)
-    if details is None:
+    found = read_mask(path)
+    segments = _named(path, found, names)
+    if found.details is None:
         return segments
-    present = [value for value in np.unique(values).tolist() if value in names]
+    present = [value for value in np.unique(found.values).tolist() if value in names]
     by_value = dict(zip(present, segments))
     where = f"The mask {path}"
     try:
-        riding = {int(value): rest for value, rest in details.items()}
+        riding = {int(value): rest for value, rest in found.details.items()}
     except MALFORMED as error:
         raise UserError(f"{where} has details of an unknown form; save it without them.") from error
     order = [value for value in riding if value in by_value] + [value for value in present if value not in riding]
     items = [with_details(by_value[value], riding.get(value, {}), where) for value in order]
-    return Segments(segments.size, tuple(items))
+    return replace(segments, items=tuple(items))
+
+
+def _named(path: Path, found: MaskPicture, names: Names, unjudged: Collection[int] = ()) -> Segments:
+    try:
+        values, notes = named_values(found.values, names.keys(), unjudged)
+    except UserError as error:
+        raise UserError(f"The mask {path} {error}.") from error
+    return replace(segments_from_label_map(values, names), notes=(*found.notes, *notes))
 
 
 def write(folder: Path, pictures: Iterable[tuple[str, Segments]]) -> None:
@@ -110,11 +120,13 @@ def read_voc(folder: Path) -> SegmentFiles:
     names, colours = _voc_names(named / VOC_NAMES_FILE) if named else (VOC_CLASSES, {})
     table = {value: (name, default_kind(name)) for value, name in enumerate(names)}
     readers = {key: partial(_read_voc_one, path, table, colours) for key, path in mask_pictures(pictures).items()}
-    return SegmentFiles(folder, "label maps in the style of Pascal VOC", readers)
+    return SegmentFiles(
+        folder, "label maps in the style of Pascal VOC", readers, names=names if named is not None else ()
+    )
 
 
 def _read_voc_one(path: Path, names: Names, colours: Colours) -> Segments:
-    return segments_from_label_map(read_label_map(path, colours or None), names)
+    return _named(path, read_mask(path, colours or None), names, unjudged=(VOC_BORDER,))
 
 
 def _voc_names(path: Path) -> tuple[list[str], dict[tuple[int, int, int], int]]:

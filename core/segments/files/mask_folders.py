@@ -15,9 +15,10 @@ import numpy as np
 
 from core.errors import UserError
 from core.segments.files.details import details_of, plain, with_details
-from core.segments.files.mask_pictures import mask_pictures, placed, read_with_details, write_mask_picture
+from core.segments.files.mask_pictures import mask_pictures, placed, read_mask, write_mask_picture
 from core.segments.files.names import NAMES_FILE, NameTable, read_name_table
 from core.segments.files.opened import SegmentFiles, gathered
+from core.segments.files.values import inside_of
 from core.segments.mask import Mask
 from core.segments.segments import Segment, Segments, default_kind, legal_name
 
@@ -43,7 +44,7 @@ def read(folder: Path) -> SegmentFiles:
         for picture, path in mask_pictures(folder / key).items():
             paths[picture].append((path, entry))
     readers = {picture: partial(_read_one, entries, picture) for picture, entries in sorted(paths.items())}
-    return SegmentFiles(folder, "masks in folders", readers)
+    return SegmentFiles(folder, "masks in folders", readers, names=(name for name, _ in names.values()))
 
 
 def write(folder: Path, pictures: Iterable[tuple[str, Segments]]) -> None:
@@ -69,23 +70,26 @@ def write(folder: Path, pictures: Iterable[tuple[str, Segments]]) -> None:
 
 def _read_one(entries: list[tuple[Path, tuple[str, str]]], picture: str) -> Segments:
     found: list[tuple[int, Segment]] = []
+    notes: dict[str, None] = {}
     for path, (name, kind) in entries:
-        values, details = read_with_details(path)
-        seen = np.unique(values)
-        if len(seen) > 2 or (len(seen) == 2 and seen[0] != 0):
+        mask = read_mask(path)
+        try:
+            inside, noticed = inside_of(mask.values)
+        except UserError as error:
             raise UserError(
-                f"The mask {path} holds more than inside and outside; "
+                f"The mask {path} {error}; "
                 "one picture a segment is read here, and label maps need a segments.json that names their values."
-            )
-        segment = plain(Mask.from_dense(values != 0), name, kind)
+            ) from error
+        notes.update(dict.fromkeys((*mask.notes, *noticed)))
+        segment = plain(Mask.from_dense(inside), name, kind)
         place = len(entries)
-        if details is not None:
-            segment = with_details(segment, details, f"The mask {path}")
-            place = details[PLACE] if isinstance(details.get(PLACE), int) else place
+        if mask.details is not None:
+            segment = with_details(segment, mask.details, f"The mask {path}")
+            place = mask.details[PLACE] if isinstance(mask.details.get(PLACE), int) else place
         found.append((place, segment))
     sizes = {segment.mask.size for _, segment in found}
     if len(sizes) > 1:
         told = " and ".join("x".join(map(str, size)) for size in sorted(sizes))
         raise UserError(f"The masks of {picture} are of different sizes ({told}); make them equal.")
     found.sort(key=lambda entry: entry[0])
-    return gathered(found[0][1].mask.size, (segment for _, segment in found))
+    return gathered(found[0][1].mask.size, (segment for _, segment in found), tuple(notes))

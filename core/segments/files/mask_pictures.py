@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -11,53 +13,68 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from core.errors import UserError
-from core.images import DAMAGE, MAX_PIXELS
+from core.images import DAMAGE, MAX_BYTES, MAX_PIXELS
 from core.runtime.folders import whole_file
 from core.segments.files.details import FIELD
 from core.segments.files.opened import without_suffix
+from core.segments.files.values import Colours, numbers_of
 from core.segments.segments import Segments
 
 SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 FORMATS = ("PNG", "TIFF", "BMP")
-Colours = Mapping[tuple[int, int, int], int]
+
+
+@dataclass(frozen=True)
+class MaskPicture:
+    """A mask picture as it was read.
+
+    Attributes:
+        values: [h, w] integers, upright.
+        notes: what was noticed, one sentence each.
+        details: what `write_mask_picture` put beside the pixels; None if there is nothing.
+    """
+
+    values: np.ndarray
+    notes: tuple[str, ...] = ()
+    details: Any = None
 
 
 def read_label_map(path: Path, colours: Colours | None = None) -> np.ndarray:
-    """[h, w] integers: 8-bit, 16-bit or palette index; a 1-bit picture reads as 0 and 255.
+    """[h, w] integers, by the rule of `core.segments.files.values`; a 1-bit picture reads as 0 and 255.
 
     Args:
         colours: what the colours of an RGB picture stand for; a colour without an entry reads as -1.
 
     Raises:
-        UserError: missing, damaged, or not a picture of one channel.
+        UserError: missing, damaged, or not one whole number a pixel.
     """
-    return read_with_details(path, colours)[0]
+    return read_mask(path, colours).values
 
 
-def read_with_details(path: Path, colours: Colours | None = None) -> tuple[np.ndarray, Any]:
-    """As `read_label_map`, and the details that `write_mask_picture` put beside the pixels; None if there are none.
+def read_mask(path: Path, colours: Colours | None = None) -> MaskPicture:
+    """As `read_label_map`, with what was noticed.
 
     Raises:
         UserError: as there.
     """
+    if not path.is_file():  # never open a pipe or a device
+        raise UserError(f"There is no mask {path}; check the manifest.")
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError(f"is larger than {MAX_BYTES >> 20} MB; save it as an 8-bit PNG")
+        # from memory: Pillow scrambles a turned TIFF that it maps from a file
+        with Image.open(io.BytesIO(path.read_bytes()), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UserError(
-                    f"The mask {path} has {image.width}x{image.height} pixels; "
-                    f"the limit is {MAX_PIXELS // 1_000_000} megapixels."
+                    f"has {image.width}x{image.height} pixels; the limit is {MAX_PIXELS // 1_000_000} megapixels"
                 )
-            image.load()
-            # a 1-bit picture would read as True and False
-            values = np.asarray(image.convert("L") if image.mode == "1" else image)
+            values, notes = numbers_of(image, colours)
             riding = image.info.get(FIELD)
-    except FileNotFoundError as error:
-        raise UserError(f"There is no mask {path}; check the manifest.") from error
-    except UserError:
-        raise
+    except UserError as error:
+        raise UserError(f"The mask {path} {error}.") from error
     except (*DAMAGE, Image.DecompressionBombError) as error:
         raise UserError(f"The mask {path} cannot be read ({error}); save it as an 8-bit PNG.") from error
-    return _one_channel(values, path, colours), None if riding is None else _parsed(riding, path)
+    return MaskPicture(values, notes, None if riding is None else _parsed(riding, path))
 
 
 def write_mask_picture(path: Path, values: np.ndarray, details: Any = None) -> None:
@@ -111,26 +128,6 @@ def mask_pictures(folder: Path) -> dict[str, Path]:
                 raise UserError(f"{found[key]} and {path} are both the mask of {key}; remove one.")
             found[key] = path
     return found
-
-
-def _one_channel(values: np.ndarray, path: Path, colours: Colours | None) -> np.ndarray:
-    if values.ndim == 3 and colours is not None:
-        return _by_colour(values, colours)
-    if values.ndim == 3 and (values[..., :1] == values[..., :3]).all():
-        values = values[..., 0]
-    if values.ndim != 2:
-        raise UserError(f"The mask {path} has {values.shape[2]} channels; save one number a pixel.")
-    if not np.issubdtype(values.dtype, np.integer):
-        raise UserError(f"The mask {path} holds fractions; save one whole number a pixel.")
-    return values.astype(np.int64)
-
-
-def _by_colour(values: np.ndarray, colours: Colours) -> np.ndarray:
-    packed = values[..., :3].astype(np.int64) @ [65536, 256, 1]
-    out = np.full(packed.shape, -1, np.int64)
-    for (red, green, blue), value in colours.items():
-        out[packed == red * 65536 + green * 256 + blue] = value
-    return out
 
 
 def _parsed(text: str, path: Path) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,13 +24,20 @@ class SegmentFiles(Mapping[str, Segments]):
     Attributes:
         path: what was opened. form: what was found there ("COCO JSON", ...).
         notes: what was left out of the whole, one sentence each; what a picture lost stands in its Segments.
+        names: those that the files promise, whether or not a mask has them.
         noted: picture -> the notes of its Segments, of those that were read so far and have any.
     """
 
     def __init__(
-        self, path: Path, form: str, readers: Mapping[str, Callable[[], Segments]], notes: Sequence[str] = ()
+        self,
+        path: Path,
+        form: str,
+        readers: Mapping[str, Callable[[], Segments]],
+        notes: Sequence[str] = (),
+        names: Iterable[str] = (),
     ) -> None:
         self.path, self.form, self.notes = path, form, tuple(notes)
+        self.names = tuple(dict.fromkeys(filter(None, names)))
         self.noted: dict[str, tuple[str, ...]] = {}
         self._readers = dict(readers)
 
@@ -100,13 +108,11 @@ def match(pictures: Sequence[str], keys: Iterable[str]) -> dict[str, str]:
     Raises:
         UserError: two keys fit one picture equally well, or one key two pictures.
     """
-    by_stem: dict[str, list[str]] = defaultdict(list)
-    for key in keys:
-        by_stem[_parts(key)[-1]].append(key)
+    index = _Index(keys)
     found: dict[str, str] = {}
     claims: dict[str, list[tuple[tuple[int, bool], str]]] = defaultdict(list)
     for picture in pictures:
-        ranked = sorted(((_closeness(picture, key), key) for key in by_stem[_parts(picture)[-1]]), reverse=True)
+        ranked = sorted(((_closeness(picture, key), key) for key in index.near(picture)), reverse=True)
         if len(ranked) > 1 and ranked[0][0] == ranked[1][0]:
             raise UserError(
                 f"Two entries fit the picture {picture}: {ranked[1][1]} and {ranked[0][1]}; "
@@ -124,12 +130,42 @@ def match(pictures: Sequence[str], keys: Iterable[str]) -> dict[str, str]:
     return found
 
 
+class _Index:
+    """Keys by the ends of their paths, so that a picture is compared with few of them, however many share its name.
+
+    Of keys that end alike and have the same file name two are kept, the last ones in order: one that may be taken, and
+    one by which it is seen that another fits as well.
+    """
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self._ends: dict[tuple[str, ...], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        self._whole: dict[tuple[str, ...], list[str]] = defaultdict(list)
+        for key in keys:
+            parts, name = _parts(key), key.rpartition("/")[2]
+            self._whole[parts].append(key)
+            for length in range(1, len(parts) + 1):
+                kept = self._ends[parts[-length:]][name]
+                kept.append(key)
+                kept.sort(reverse=True)
+                del kept[2:]
+
+    def near(self, picture: str) -> set[str]:
+        """Those among which the two closest ones are."""
+        parts = _parts(picture)
+        found = {key for length in range(1, len(parts) + 1) for key in self._whole.get(parts[-length:], ())}
+        for end in {parts, parts[-1:]}:
+            for kept in self._ends.get(end, {}).values():
+                found.update(kept)
+        return found
+
+
 def _closeness(picture: str, key: str) -> tuple[int, bool]:
     """How well they fit, given that their stems are equal: (parts of the path that agree, same suffix)."""
     one, other = _parts(picture), _parts(key)
     shorter = min(len(one), len(other))
-    return shorter if one[-shorter:] == other[-shorter:] else 0, PurePosixPath(picture).name == PurePosixPath(key).name
+    return shorter if one[-shorter:] == other[-shorter:] else 0, picture.rpartition("/")[2] == key.rpartition("/")[2]
 
 
+@lru_cache(maxsize=4096)
 def _parts(path: str) -> tuple[str, ...]:
     return without_suffix(path).parts or ("",)

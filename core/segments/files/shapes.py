@@ -1,4 +1,4 @@
-"""Outlines become masks: polygons, boxes, ellipses and pasted pieces, clipped to the picture.
+"""Outlines become masks: polygons, boxes and ellipses, clipped to the picture.
 
 Coordinates are pixels with (0, 0) at the top left corner of the top left pixel, as COCO counts them; a polygon is
 filled by pycocotools, so that masks are the very ones that COCO's own tools make of it.
@@ -20,6 +20,7 @@ from core.segments.mask import Mask, covered
 FAR = 8
 # pycocotools walks along an outline in fifths of a pixel and keeps every step
 LONGEST_OUTLINE = 20_000_000
+HUGE = 1e50
 
 
 def empty(size: tuple[int, int]) -> Mask:
@@ -94,21 +95,29 @@ def ellipse(
         raise UserError("An ellipse has coordinates that are no numbers; export it again.")
     if min(radii) <= 0:
         return empty(size)
-    reach = max(radii)
-    top, bottom = (int(np.clip(centre[1] + side * reach, 0, size[0])) for side in (-1, 1))
-    left, right = (int(np.clip(centre[0] + side * reach, 0, size[1])) for side in (-1, 1))
-    rows, columns = np.mgrid[top : min(bottom + 1, size[0]), left : min(right + 1, size[1])]
-    away = np.stack([columns + 0.5 - centre[0], rows + 0.5 - centre[1]], -1) @ _turn(degrees)
-    return pasted(((away / radii) ** 2).sum(-1) <= 1, top, left, size)
+    # so that no square of them is infinite
+    along, middle = np.clip(radii, 1 / HUGE, HUGE), np.clip(centre, -HUGE, HUGE)
+    turn = _turn(degrees)
 
+    def inside(rows: np.ndarray) -> np.ndarray:
+        away = np.stack([np.broadcast_to(x[:, None], rows.shape), rows + 0.5 - middle[1]], -1) @ turn
+        return ((away / along) ** 2).sum(-1) <= 1
 
-def pasted(piece: np.ndarray, top: int, left: int, size: tuple[int, int]) -> Mask:
-    """bool [h, w], laid into the picture with its top left pixel there; what hangs over is cut off."""
-    dense = np.zeros(size, bool)
-    first_row, first_column = max(0, -top), max(0, -left)
-    target = dense[max(0, top) : max(0, top + piece.shape[0]), max(0, left) : max(0, left + piece.shape[1])]
-    target[:] = piece[first_row:, first_column:][: target.shape[0], : target.shape[1]]
-    return Mask.from_dense(dense)
+    reach = np.hypot(*(turn * along).T)[0]
+    left, right = (int(np.clip(middle[0] + side * reach, -1, size[1])) for side in (-1, 1))
+    columns = np.arange(max(0, left), min(right + 1, size[1]))
+    x = columns + 0.5 - middle[0]
+    # down a column it lies between the roots of a square equation, which are right within a pixel
+    across, mixed, down = ((turn / along) @ (turn / along).T)[[0, 0, 1], [0, 1, 1]]
+    at = middle[1] - 0.5 - mixed * x / down
+    half = np.sqrt(np.maximum(0, (mixed * x / down) ** 2 - (across * x**2 - 1) / down))
+    tops = np.clip(np.ceil(at - half), -2, size[0] + 1).astype(np.int64)[:, None] + [-1, 0, 1]
+    ends = np.clip(np.floor(at + half), -2, size[0] + 1).astype(np.int64)[:, None] + [1, 0, -1]
+    first, last = inside(tops), inside(ends)
+    starts = np.take_along_axis(tops, first.argmax(1)[:, None], 1)[:, 0].clip(0, size[0])
+    stops = np.take_along_axis(ends, last.argmax(1)[:, None], 1)[:, 0].clip(-1, size[0] - 1) + 1
+    some = first.any(1) & last.any(1) & (starts < stops)
+    return Mask.from_spans((columns * size[0] + starts)[some], (columns * size[0] + stops)[some], size)
 
 
 def _points(outline: Any) -> np.ndarray:

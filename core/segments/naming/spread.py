@@ -21,6 +21,7 @@ from core.runtime.progress import Progress
 from core.runtime.versions import WriteError
 from core.segments.edits import recut
 from core.segments.files import match
+from core.segments.files.upright import upright
 from core.segments.naming.descriptions import Descriptions, Encoder
 from core.segments.naming.namer import POOL, UNSURE, Beliefs, Described, Namer
 from core.segments.saved.records import BY_PEOPLE, Record, mask_key
@@ -254,7 +255,13 @@ def _by_picture(data: Dataset, examples: Mapping[str, Segments]) -> Shown:
     keys = match([item.id for item in data.items], examples)
     if not keys:
         raise UserError(f"No example belongs to a picture of {data.name}; examples carry their picture's path or name.")
-    return {picture: partial(examples.__getitem__, key) for picture, key in keys.items()}
+    files = {item.id: item.files for item in data.items}
+
+    def read(picture: str, key: str) -> Segments:
+        found = examples[key]
+        return upright(found, files[picture][0]) if files[picture] else found
+
+    return {picture: partial(read, picture, key) for picture, key in keys.items()}
 
 
 def _examples(item: Item, shown: Shown) -> Segments | None:

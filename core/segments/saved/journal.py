@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from core.runtime.versions import write_error
-from core.segments.saved.records import Record
+from core.segments.saved.records import Record, checked
+
+PROBLEM = {"picture": str, "problem": str}
+SAVED = {
+    "picture": str, "version": int, "by": str, "at": str, "action": str,
+    "masks": int, "proposed": int, "nameless": int, "names": dict, "made_by": dict,
+}  # fmt: skip
 
 
 class Journal:
@@ -95,9 +101,11 @@ class Journal:
         for text in data[:whole].splitlines():
             try:
                 line = json.loads(text)
+                checked(line, PROBLEM if "problem" in line else SAVED)
+                checked(line.get("names", {}), dict.fromkeys(line.get("names", ()), int))
                 self._note(line["picture"], line)
-            except (ValueError, KeyError, TypeError):
-                continue  # empty, or left unfinished
+            except (ValueError, KeyError, TypeError, RecursionError):
+                continue  # empty, left unfinished, or not what is written here
 
     def _note(self, picture: str, line: dict[str, Any]) -> None:
         if "problem" in line:

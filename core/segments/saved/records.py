@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from core.errors import UserError
+from core.segments.files.opened import MALFORMED
 from core.segments.files.rle_text import from_text, to_text
 from core.segments.mask import Mask
 from core.segments.segments import Segment, Segments, default_kind
@@ -17,6 +18,10 @@ from core.segments.segments import Segment, Segments, default_kind
 FORMAT = 1
 # of a segment, besides its mask; the kind goes with the name
 KEPT = ("name", "score", "source", "naming", "confidence")
+TYPES = {
+    "picture": str, "version": int, "action": str, "by": str, "at": str, "before": int | None, "made_by": dict,
+    "size": list, "segments": list,
+}  # fmt: skip
 #: Names that a person stands behind, or that came with the masks; a proposal is none of them.
 SETTLED = ("typed", "accepted", "file", "model")
 BY_PEOPLE = ("typed", "accepted")
@@ -91,16 +96,39 @@ def read_record(data: bytes) -> Record:
         values = json.loads(data)
         if values["format"] > FORMAT:
             raise UserError("These segments were saved by a newer Satchel; update this one to open them.")
+        checked(values, TYPES)
         return Record(
             **{key: values[key] for key in ("picture", "version", "action", "by", "at", "before", "made_by")},
             segments=segments_from_json(values),
-            nameless=frozenset(values["nameless"]),
-            again=tuple(values["again"]),
+            nameless=frozenset(checked_list(values["nameless"], str)),
+            again=tuple(checked_list(values["again"], int)),
         )
     except UserError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"A saved picture's segments are damaged ({error}).") from error
+    except (*MALFORMED, RecursionError) as error:
+        raise UserError(f"A saved picture's segments are damaged ({error or type(error).__name__}).") from error
+
+
+def checked(values: Any, types: Mapping[str, Any]) -> None:
+    """Fields of what was read from JSON.
+
+    Raises:
+        KeyError, TypeError: one is missing, or of another type.
+    """
+    for key, kind in types.items():
+        if not isinstance(values[key], kind) or isinstance(values[key], bool):
+            raise TypeError(f"{key!r} cannot be {values[key]!r}"[:200])
+
+
+def checked_list(values: Any, kind: type) -> list[Any]:
+    """A list of one kind of values, as it was read from JSON.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not isinstance(values, list) or not all(type(value) is kind for value in values):
+        raise TypeError(f"{str(values)[:100]!r} is no list of {kind.__name__}")
+    return values
 
 
 def segments_to_json(segments: Segments) -> dict[str, Any]:
@@ -119,10 +147,13 @@ def segments_to_json(segments: Segments) -> dict[str, Any]:
 
 def segments_from_json(values: Mapping[str, Any]) -> Segments:
     """The way back; kinds are those that names have by default."""
-    size = (int(values["size"][0]), int(values["size"][1]))
+    height, width = checked_list(values["size"], int)
+    size = (height, width)
     items = []
     for entry in values["segments"]:
         known = {key: entry[key] for key in KEPT}
+        if entry["segmentation"]["size"] != values["size"]:
+            raise ValueError("a mask is of another size than its picture")
         mask = from_text(entry["segmentation"]["counts"], size)
         items.append(Segment(mask, kind=default_kind(known["name"]), **known))
     return Segments(size, tuple(items))

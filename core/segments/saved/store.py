@@ -152,19 +152,24 @@ class Store:
 
     def _read_names(self) -> tuple[int, dict[str, Any]]:
         numbers = self._names.numbers()
+        problem = ""
         for number in reversed(numbers):
             try:
                 about = json.loads(self._names.path(number).read_bytes())
-                if about["what"] == WHAT and isinstance(about["kinds"], dict):
+                if about["what"] == WHAT:
+                    strange = next((kind for kind in about["kinds"].values() if kind not in KINDS), None)
+                    if strange is not None:
+                        raise ValueError(f"{strange!r} is no kind of a name")
                     if about["format"] > FORMAT:
                         raise UserError(f"{self.folder} was made by a newer Satchel; update this one to open it.")
                     return numbers[-1], about
             except FileNotFoundError:
                 return self._read_names()  # pruned in between, so there are newer ones
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 if isinstance(error, UserError):
                     raise
-        raise UserError(f"{self.folder} holds no names that can be read; give another folder.")
+                problem = problem or f" ({str(error)[:200] or type(error).__name__})"
+        raise UserError(f"{self.folder} holds no names that can be read{problem}; give another folder.")
 
     # -- pictures ----------------------------------------------------------------------------------------------------
 
