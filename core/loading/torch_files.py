@@ -8,6 +8,7 @@ import sys
 import threading
 import warnings
 import zipfile
+from _compat_pickle import IMPORT_MAPPING
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ BESIDE = (
     *(f"pathlib._local.{kind}" for kind in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")),
     *(f"datetime.{kind}" for kind in ("datetime", "date", "time", "timedelta", "timezone")),
     *(f"numpy.{core}.multiarray.{maker}" for core in ("core", "_core") for maker in ("scalar", "_reconstruct")),
-    *("numpy.ndarray", "numpy.dtype", "numpy.random._pickle.__randomstate_ctor"),
+    *("numpy.ndarray", "numpy.dtype"),
+    *(f"numpy.random._pickle.__{kind}_ctor" for kind in ("randomstate", "generator", "bit_generator")),
     *(f"builtins.{kind}" for kind in ("list", "dict", "tuple", "int", "float", "str", "bool", "object", "slice")),
 )
 MAPPINGS = ("collections.defaultdict", "easydict.EasyDict", "addict.addict.Dict", "ml_collections.ConfigDict")
@@ -117,7 +119,8 @@ def _class_beside(message: str) -> str | None:
     if not found or "." not in found[1]:
         return None
     package, name = found[1].split(".")[0], found[1].rpartition(".")[2]
-    known = package in sys.stdlib_module_names or found[1].startswith(WHOLE_MODELS)
+    own = {*sys.stdlib_module_names, *IMPORT_MAPPING}  # Python's, by today's names and by Python 2's
+    known = package in own or found[1].startswith(WHOLE_MODELS)
     return found[1] if not known and name[:1].isupper() else None
 
 

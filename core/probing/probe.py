@@ -78,6 +78,13 @@ def probed(
     Raises:
         UserError: the module does not take such pictures, or answers with something else than a classifier does.
     """
+    with _seeded(pictures, 0):
+        return _probed(module, pictures, preprocessing, output, name)
+
+
+def _probed(
+    module: nn.Module, pictures: Tensor, preprocessing: Preprocessing, output: Output | None, name: str
+) -> tuple[nn.Module, Probe]:
     notes: list[str] = []
     module, channels = _taking(module, pictures, preprocessing, name)
     if channels == 1:
