@@ -28,7 +28,6 @@ BESIDE = (
     *(f"datetime.{kind}" for kind in ("datetime", "date", "time", "timedelta", "timezone")),
     *(f"numpy.{core}.multiarray.{maker}" for core in ("core", "_core") for maker in ("scalar", "_reconstruct")),
     *("numpy.ndarray", "numpy.dtype"),
-    *(f"numpy.random._pickle.__{kind}_ctor" for kind in ("randomstate", "generator", "bit_generator")),
     *(f"builtins.{kind}" for kind in ("list", "dict", "tuple", "int", "float", "str", "bool", "object", "slice")),
 )
 MAPPINGS = ("collections.defaultdict", "easydict.EasyDict", "addict.addict.Dict", "ml_collections.ConfigDict")
