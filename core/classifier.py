@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Sequence
@@ -14,15 +13,16 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from core.errors import UserError, closest
 from core.images import Picture
 from core.preprocessing import Prepared, Preprocessing
+from core.probing.answers import tensor_of
+from core.probing.copying import private_copy
+from core.probing.probe import Output, probe_pictures, probed
 from core.runtime.device import choose_device, choose_precision
 from core.runtime.fingerprints import add_weights
 
-Output = Literal["softmax", "sigmoid"]
 Scale = Literal["logit", "log-probability", "probability"]
 
 
@@ -38,7 +38,8 @@ class Prediction:
 class Classifier:
     """A private copy of a model: evaluation mode, no parameter gradients, no in-place activations.
 
-    The caller's module is never touched. Plain pictures go in, logits come out: normalisation is inside.
+    The caller's module is never touched. Plain pictures go in, logits come out: normalisation is inside, and so is the
+    way back from probabilities where the module answers with those.
 
     Attributes:
         name: the spec or file it came from, for people.
@@ -47,6 +48,7 @@ class Classifier:
         preprocessing: how pictures become its input.
         device, precision: where and in what the passes run ("float32" or "bfloat16"; logits are always float32).
         fingerprint: sha256 over weights, architecture and preprocessing.
+        notes: one sentence for each thing that was noticed when it was loaded.
     """
 
     def __init__(
@@ -55,39 +57,41 @@ class Classifier:
         *,
         labels: Sequence[str] | None = None,
         preprocessing: Preprocessing | None = None,
-        output: Output = "softmax",
+        output: Output | None = None,
         name: str = "classifier",
         device: str | torch.device = "auto",
         precision: str = "auto",
+        notes: Sequence[str] = (),
     ) -> None:
-        """Copy the module and find its number of classes.
+        """Copy the module and find out what it takes and what it answers.
 
         A one-logit module becomes two classes with logits (-z, z) and sigmoid output, so that both labels have
         their own probability and a gradient of full size.
+
+        Args:
+            output: whether classes exclude each other; None to go by the module's last layer ("softmax" if it has
+                neither).
+            notes: what was noticed before, when the module was read.
 
         Raises:
             UserError: labels do not fit, weights are not finite, a layer has none yet, or the module does not take such
                 pictures.
         """
         self.name = name
-        self.output: Output = output
         self.preprocessing = preprocessing or Preprocessing()
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
-        _check_made(module, name)
-        module = copy.deepcopy(module).eval().requires_grad_(False)
-        _check_finite(module)
-        for part in module.modules():
-            if getattr(part, "inplace", False) is True:
-                part.inplace = False  # ty: ignore[invalid-assignment]
-        self.memory_format = (
-            torch.channels_last if any(isinstance(m, nn.Conv2d) for m in module.modules()) else torch.contiguous_format
-        )
-        self.module: nn.Module = module.to(self.device).to(memory_format=self.memory_format)
         self._mean = torch.tensor(self.preprocessing.mean, device=self.device).view(1, 3, 1, 1)
         self._std = torch.tensor(self.preprocessing.std, device=self.device).view(1, 3, 1, 1)
         self._one_logit = False
-        classes = self._probe()
+        copied, changes = private_copy(module, name)
+        pictures = self._normalised(probe_pictures(self.input_size))
+        ready, found = probed(copied.to(self.device), pictures, self.preprocessing, output, name)
+        self.notes = (*notes, *changes, *found.notes)
+        self.memory_format = found.memory_format
+        self.module: nn.Module = ready.to(memory_format=self.memory_format)
+        self.output: Output = found.output
+        classes = found.classes
         if classes == 1:
             self._one_logit, self.output, classes = True, "sigmoid", 2
             if labels is not None and len(labels) == 1:
@@ -110,15 +114,10 @@ class Classifier:
 
     def logits(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] in [0, 1] -> [B, C] float32, differentiable in the images."""
-        x = (images.to(self.device, torch.float32) - self._mean) / self._std
-        x = x.contiguous(memory_format=self.memory_format)
+        x = self._normalised(images).contiguous(memory_format=self.memory_format)
         low = self.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16) if low else nullcontext():
-            out = _tensor_of(self.module(x)).float()
-        if out.dim() != 2:
-            raise UserError(
-                f"{self.name} gives an output of shape {tuple(out.shape)}; a classifier gives [batch, classes]."
-            )
+            out = tensor_of(self.module(x), len(x)).float()
         return torch.cat([-out, out], dim=1) if self._one_logit else out
 
     def probabilities(self, logits: Tensor) -> Tensor:
@@ -178,18 +177,8 @@ class Classifier:
             return int(text)
         raise UserError(f"{self.name} has no class {text!r}; {closest(text, list(self.labels))}")
 
-    @torch.no_grad()
-    def _probe(self) -> int:
-        height, width = self.input_size
-        try:
-            return self.logits(torch.full((1, 3, height, width), 0.5, device=self.device)).shape[1]
-        except UserError:
-            raise
-        except Exception as error:
-            raise UserError(
-                f"{self.name} does not take pictures of {height}x{width} pixels ({str(error).splitlines()[0][:120]}); "
-                "check its preprocessing."
-            ) from error
+    def _normalised(self, images: Tensor) -> Tensor:
+        return (images.to(self.device, torch.float32) - self._mean) / self._std
 
     def _fingerprint(self) -> str:
         h = hashlib.sha256()
@@ -204,34 +193,3 @@ def expand_targets(targets: Tensor | Sequence[int], count: int, device: torch.de
     """Class indices as a [count] long tensor on the device; one index serves all."""
     tensor = torch.as_tensor(targets, dtype=torch.long).flatten().to(device)
     return tensor.expand(count) if tensor.numel() == 1 else tensor
-
-
-def _tensor_of(output: object) -> Tensor:
-    """Models answer with a tensor, a tuple, a dictionary or an object with `logits`."""
-    if isinstance(output, Tensor):
-        return output
-    logits = getattr(output, "logits", None)
-    if logits is None and isinstance(output, dict):
-        logits = output.get("logits", output.get("out"))
-    if logits is None and isinstance(output, (tuple, list)) and output:
-        logits = output[0]
-    if not isinstance(logits, Tensor):
-        raise UserError(f"The model answers with {type(output).__name__}; a classifier gives logits.")
-    return logits
-
-
-def _check_made(module: nn.Module, name: str) -> None:
-    """A lazy layer has no weights before its first picture."""
-    for key, value in module.state_dict(keep_vars=True).items():
-        if is_lazy(value):
-            layer = key.rpartition(".")[0]
-            raise UserError(
-                f"{name} has layers that have not seen a picture yet (first {layer!r}); pass one through it before "
-                "handing it over."
-            )
-
-
-def _check_finite(module: nn.Module) -> None:
-    for name, value in module.state_dict().items():
-        if isinstance(value, Tensor) and value.is_floating_point() and not torch.isfinite(value).all():
-            raise UserError(f"The weights hold NaN or infinity (first in {name!r}); train or export the model again.")

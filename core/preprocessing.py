@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
@@ -16,6 +18,7 @@ from core.images import Picture, turn_upright
 
 Fit = Literal["squash", "cover", "contain"]
 
+LARGEST_SIDE = 8192  # of the model's frame, in pixels
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -195,12 +198,61 @@ class Preprocessing:
             raise ValueError(f"fit must be one of {', '.join(get_args(Fit))}, got {self.fit!r}")
         if self.crop_rounding not in ("nearest", "down"):
             raise ValueError(f"crop_rounding must be nearest or down, got {self.crop_rounding!r}")
+        for name, size in (("resize", self.resize), ("crop", self.crop)):
+            sides = (size,) if name == "resize" and not isinstance(size, tuple) else size
+            lengths = (1,) if sides != size else (2,)
+            fits = isinstance(sides, tuple) and len(sides) in lengths and all(_is_side(side) for side in sides)
+            if size is not None and not fits:
+                raise ValueError(f"{name} must be a size of 1 to {LARGEST_SIDE} pixels, got {size!r}")
+        for name, values in (("mean", self.mean), ("std", self.std), ("fill", self.fill)):
+            if len(values) != 3 or not all(math.isfinite(value) for value in values):
+                raise ValueError(f"{name} must be three numbers, got {values!r}")
+        if min(self.std) <= 0:
+            raise ValueError(f"std must be above 0, got {self.std!r}")
 
     @classmethod
     def from_dict(cls, values: dict) -> Preprocessing:
-        """From plain JSON values (lists become tuples)."""
+        """From plain JSON values (lists become tuples, and one number or a list of one stands for all channels).
+
+        Raises:
+            TypeError, ValueError: they make none.
+        """
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        fields |= {name: _three(fields[name]) for name in ("mean", "std") if name in fields}
         return cls(**fields)
+
+    def changed(
+        self,
+        *,
+        size: int | tuple[int, int] | None = None,
+        crop: int | tuple[int, int] | None = None,
+        mean: float | Sequence[float] | None = None,
+        std: float | Sequence[float] | None = None,
+        interpolation: str | None = None,
+    ) -> Preprocessing:
+        """The same but for what is given.
+
+        Args:
+            size: shorter side in pixels, or (H, W) to squash to. Without a crop the middle of it is all that is taken.
+            crop: side or (H, W) of the centre crop.
+            mean, std: of pictures in [0, 1], one number a channel or one for all.
+            interpolation: nearest, bilinear, bicubic or lanczos.
+
+        Raises:
+            TypeError, ValueError: they make no preprocessing.
+        """
+        fields: dict[str, Any] = {}
+        if size is not None:
+            fields |= {"resize": size, "fit": "squash", "crop": None if isinstance(size, tuple) else (size, size)}
+        if crop is not None:
+            fields["crop"] = crop if isinstance(crop, tuple) else (crop, crop)
+        if mean is not None:
+            fields["mean"] = _three(mean)
+        if std is not None:
+            fields["std"] = _three(std)
+        if interpolation is not None:
+            fields["interpolation"] = interpolation
+        return replace(self, **fields)
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -247,6 +299,16 @@ class Preprocessing:
         # torchvision's and timm's centre crop rounds (to even); transformers' rounds down
         surplus = (resized - crop) / 2.0
         return round(surplus) if self.crop_rounding == "nearest" else int(surplus)
+
+
+def _is_side(side: object) -> bool:
+    return type(side) is int and 1 <= side <= LARGEST_SIDE
+
+
+def _three(values: float | Sequence[float]) -> tuple[float, ...]:
+    """One number a channel; one alone is for all."""
+    each = tuple(values) if isinstance(values, Sequence) else (values,)
+    return each * 3 if len(each) == 1 else each
 
 
 def _resized_crop(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -56,6 +57,7 @@ def make_page(
     autorun: bool = True,
     data: str | None = None,
     segments: Path | None = None,
+    stated: Mapping[str, Any] | None = None,
 ) -> Page:
     """The stores behind a page, with its classifier loaded.
 
@@ -67,7 +69,7 @@ def make_page(
     if evaluation is not None:
         open_evaluation(evaluation)
     opened = open_dataset(data) if data else None
-    page = Page(Classifiers(model_spec, labels), Sessions(model_spec), report, evaluation, opened, segments)
+    page = Page(Classifiers(model_spec, labels, stated), Sessions(model_spec), report, evaluation, opened, segments)
     page.autorun = autorun
     page.classifiers.get(model_spec)
     page.read_examples()
@@ -85,6 +87,7 @@ def launch(
     evaluation: Path | None = None,
     data: str | None = None,
     segments: Path | None = None,
+    stated: Mapping[str, Any] | None = None,
 ) -> None:
     """Serve the page until it is interrupted.
 
@@ -97,11 +100,15 @@ def launch(
         labels: label file for `model_spec`.
         evaluation: a finished evaluation to show.
         data: a data set to cut and name on the Segments tab; segments: the folder where that is kept.
+        stated: what else is said of `model_spec`: `output` and `preprocessing` of `load_classifier`.
 
     Raises:
         UserError: the model does not load, or the port is taken.
     """
-    blocks = build(make_page(model_spec, labels, report, evaluation, data=data, segments=segments))
+    page = make_page(model_spec, labels, report, evaluation, data=data, segments=segments, stated=stated)
+    for note in page.classifiers.get(model_spec).classifier.notes:
+        print(note, flush=True)
+    blocks = build(page)
     try:
         with redirect_stdout(StringIO()):  # some of its own words Gradio says even when it is quiet
             _, local, public = blocks.launch(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from core.attribution import BoundExplainer, Explainer
 from core.classifier import Classifier
@@ -33,13 +34,20 @@ class Loaded:
 class Classifiers:
     """Loads by spec, keeps the few used last."""
 
-    def __init__(self, start: str = "demo:biased", labels: Path | None = None) -> None:
+    def __init__(
+        self,
+        start: str = "demo:biased",
+        labels: Path | None = None,
+        stated: Mapping[str, Any] | None = None,
+    ) -> None:
         """
         Args:
             start: the spec given on the command line, which alone may be a Python factory.
             labels: label file for the start spec.
+            stated: what else the command line says of the start spec: `output`, `preprocessing` of `load_classifier`.
         """
         self.start, self.labels = start, labels
+        self._stated: dict[str, Any] = {"labels": labels, **(stated or {})}
         self._kept: OrderedDict[str, Loaded] = OrderedDict()
         self._lock = threading.Lock()  # for looking; never held long
         self._loading: dict[str, threading.Lock] = {}  # by spec: two visitors who want the same load it once
@@ -89,4 +97,4 @@ class Classifiers:
         own = spec == self.start
         if spec.startswith("python:") and not own:
             raise UserError("A Python factory runs code, so it can be given on the command line only.")
-        return load_classifier(spec, labels=self.labels if own else None, progress=progress, allow_python=own)
+        return load_classifier(spec, progress=progress, allow_python=own, **(self._stated if own else {}))

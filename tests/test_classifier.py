@@ -143,7 +143,7 @@ def test_answers_of_every_form(wrap):
 def test_answers_that_are_none():
     with pytest.raises(UserError, match="answers with str"):
         classifier(Answering(lambda x: "cat"))
-    with pytest.raises(UserError, match=r"shape \(1, 3, 1\); a classifier gives \[batch, classes\]"):
+    with pytest.raises(UserError, match=r"shape \(6, 3, 1\); a classifier gives \[batch, classes\]"):
         classifier(Answering(lambda x: x[..., None]))
     with pytest.raises(UserError, match="does not take pictures of 4x4 pixels"):
         classifier(preprocessing=Preprocessing(resize=(4, 4), crop=None))

@@ -244,3 +244,38 @@ def test_settings_survive_json_and_wrong_ones_are_refused():
     ):
         with pytest.raises(ValueError):
             Preprocessing(**wrong)
+
+
+def test_what_is_changed_of_it_leaves_the_rest():
+    usual = Preprocessing(resize=256, crop=(224, 224), fill=(0.1, 0.2, 0.3))
+    assert usual.changed() == usual
+    assert usual.changed(mean=0.5).mean == (0.5, 0.5, 0.5)
+    assert usual.changed(std=[0.1, 0.2, 0.3]).std == (0.1, 0.2, 0.3)
+    for size, crop, resize, frame in [
+        (32, None, 32, (32, 32)),
+        ((32, 48), None, (32, 48), (32, 48)),
+        (40, 32, 40, (32, 32)),
+        (40, (32, 24), 40, (32, 24)),
+        (None, 128, 256, (128, 128)),
+    ]:
+        changed = usual.changed(size=size, crop=crop)
+        assert (changed.resize, changed.model_size, changed.fill) == (resize, frame, usual.fill)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"crop": [224]}, "crop must be a size"),
+        ({"crop": [224, -1]}, "crop must be a size"),
+        ({"resize": "256"}, "resize must be a size"),
+        ({"resize": [10**6, 10**6]}, "resize must be a size"),
+        ({"resize": True}, "resize must be a size"),
+        ({"mean": [0.5, 0.5]}, "mean must be three numbers"),
+        ({"std": [0.5, 0.5, 0.0]}, "std must be above 0"),
+        ({"std": float("nan")}, "std must be three numbers"),
+    ],
+)
+def test_values_out_of_a_file_that_make_none(values, words):
+    with pytest.raises(ValueError, match=words):
+        Preprocessing.from_dict(values)
+    assert Preprocessing.from_dict({"mean": [0.5], "std": 0.5}).std == (0.5, 0.5, 0.5)

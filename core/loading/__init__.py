@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,6 +30,8 @@ def load_classifier(
     precision: str = "auto",
     progress: Callable[[float, str], None] | None = None,
     allow_python: bool = False,
+    output: str | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
 ) -> Classifier:
     """Load a classifier with its preprocessing and labels.
 
@@ -42,6 +45,10 @@ def load_classifier(
         progress: called with a fraction in [0, 1] and a line of text while weights are fetched.
         allow_python: True where the spec comes from the person at the machine. `python:` runs their code, so it is
             refused for specs that come from a page.
+        output: "softmax" where classes exclude each other, "sigmoid" where each stands on its own; None to go by the
+            weights' metadata and the model's last layer.
+        preprocessing: what differs from the metadata, or else from the architecture's usual one: any of `size`, `crop`,
+            `mean`, `std`, `interpolation`, as `Preprocessing.changed` takes them.
 
     Raises:
         UserError: no such model, file or label set, or they do not fit together.
@@ -54,7 +61,8 @@ def load_classifier(
         raise UserError(f"{spec!r} lacks a name after the colon; `satchel list models` shows what can stand there.")
     if source == "python" and not allow_python:
         raise UserError("python: models run code, so they are loaded from the command line only (--model).")
-    return LOADERS[source](Request(spec, rest, labels, device, precision, progress))
+    request = Request(spec, rest, labels, device, precision, progress, output, dict(preprocessing or {}))
+    return LOADERS[source](request)
 
 
 def known_models() -> list[dict[str, str]]:

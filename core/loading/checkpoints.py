@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-import pickle
 import re
-import warnings
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -14,20 +12,22 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from core.errors import UserError
+from core.loading.torch_files import INSTEAD, read_torch
 
 State = dict[str, Tensor]
-INSTEAD = "save a plain state_dict or a safetensors file instead"
-# Training scripts put the weights under one of these keys, or before every name one of these prefixes.
-WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "weights")
-PREFIXES = ("module.", "_orig_mod.", "model.")
-WHOLE_MODELS = ("torch.nn.", "torchvision.", "timm.", "transformers.", "torch.fx.")
+SET = "/"  # in names, between a set of weights (of several in a file) and a tensor's own name
+DEEPEST = 4  # mappings within mappings, and parts of a prefix times two
+COUNTERS = ("num_batches_tracked", "total_ops", "total_params", "n_averaged")  # count what is done, and do nothing
+AVERAGED = re.compile(r"(?<![a-z])(ema|avg|averaged?|swa|teacher|shadow|polyak)(?![a-z])")
+OWN_CODE = "build it in a function of your own (python:package.module:function@FILE)"
 
 
 def read_checkpoint(path: str | Path) -> tuple[State, dict[str, str]]:
     """Read weights without ever running what the file holds.
 
     Returns:
-        The state dict, on the CPU, taken out of the usual wrappers; and the safetensors metadata (else empty).
+        The state dict, on the CPU, taken out of what is wrapped around it; and the safetensors metadata (else empty).
+        Where a file holds several sets of weights, names begin with their set's (`fitted` chooses).
 
     Raises:
         UserError: missing, empty, cut off, holding code, or no weights at all.
@@ -48,7 +48,9 @@ def read_checkpoint(path: str | Path) -> tuple[State, dict[str, str]]:
         raise UserError(f"The weights file {path} is empty (0 bytes); download or save it again.")
     if path.suffix == ".safetensors" or head[8:9] == b"{":
         return _read_safetensors(path)
-    return _unwrapped(_read_torch(path, head), path), {}
+    state = _unwrapped(read_torch(path, head), path)
+    _check_sizes(state, path, size)
+    return state, {}
 
 
 def _read_safetensors(path: Path) -> tuple[State, dict[str, str]]:
@@ -61,87 +63,97 @@ def _read_safetensors(path: Path) -> tuple[State, dict[str, str]]:
         raise UserError(f"{path} is no whole safetensors file ({error}); download or save it again.") from error
 
 
-def _read_torch(path: Path, head: bytes) -> object:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about odd pickles; the errors below say what matters
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise _refusal(path, head, str(error)) from error
-    except RuntimeError as error:
-        if "TorchScript" in str(error):
-            raise UserError(f"{path} is a TorchScript program, which is code; {INSTEAD}.") from error
-        raise UserError(f"{path} is damaged or cut off; download or save it again.") from error
-    except (EOFError, OSError) as error:
-        raise UserError(f"{path} is damaged or cut off; download or save it again.") from error
-    except Exception as error:  # the restricted reader meets arbitrary bytes: KeyError, IndexError, ...
-        raise UserError(f"{path} is no weights file; give a .safetensors, .pth or .pt file.") from error
-
-
-def _refusal(path: Path, head: bytes, message: str) -> UserError:
-    found = re.search(r"(?:GLOBAL|class) ([\w.]+)", message)
-    if found and found[1].startswith(WHOLE_MODELS):
-        return UserError(
-            f"{path} holds a whole pickled model ({found[1]}), which is code that Satchel never runs; {INSTEAD} "
-            "(torch.save(model.state_dict(), ...))."
-        )
-    if found:
-        return UserError(f"{path} holds code ({found[1]}), which Satchel never runs; {INSTEAD}.")
-    if head[:1] == b"\x80":
-        return UserError(f"{path} is a pickle that may hold code, which Satchel never runs; {INSTEAD}.")
-    return UserError(f"{path} is no weights file; give a .safetensors, .pth or .pt file.")
-
-
 def _unwrapped(value: object, path: Path) -> State:
-    for _ in range(3):
-        if not isinstance(value, Mapping):
-            raise UserError(f"{path} holds a {type(value).__name__}, not a model's weights; {INSTEAD}.")
-        inner = next((value[key] for key in WRAPPERS if isinstance(value.get(key), Mapping)), None)
-        if inner is None:
-            break
-        value = inner
-    assert isinstance(value, Mapping)
-    state = {str(key): tensor for key, tensor in value.items() if isinstance(tensor, Tensor)}
-    if not state:
+    if not isinstance(value, Mapping):
+        raise UserError(f"{path} holds a {type(value).__name__}, not a model's weights; {INSTEAD}.")
+    sets = dict(_sets(value, "", set()))
+    if not sets:
         raise UserError(f"{path} holds no tensors; {INSTEAD}.")
-    return state
+    if len(sets) == 1:
+        return next(iter(sets.values()))
+    return {
+        f"{name}{SET}{key}" if name else key: tensor for name, state in sets.items() for key, tensor in state.items()
+    }
 
 
-def without_prefix(state: State, wanted: set[str]) -> State:
-    """Names as the model has them: of the usual prefixes, the one under which most names are known is cut off.
+def _sets(value: Mapping[object, object], name: str, seen: set[int]) -> Iterator[tuple[str, State]]:
+    """Every mapping that holds tensors by name, with its place; an optimizer's are none."""
+    if id(value) in seen or "param_groups" in value or name.count(SET) >= DEEPEST:
+        return
+    seen.add(id(value))
+    state = {key: tensor for key, tensor in value.items() if isinstance(key, str) and isinstance(tensor, Tensor)}
+    if state:
+        yield name, state
+    for key, inner in value.items():
+        if isinstance(key, str) and isinstance(inner, Mapping):
+            yield from _sets(inner, f"{name}{SET}{key}" if name else key, seen)
 
-    Tensors outside that prefix (a loss's, a second network's) are left out.
+
+def _check_sizes(state: State, path: Path, size: int) -> None:
+    """Tensors may be laid out so that a few bytes pose as many; and some kinds are no plain numbers."""
+    for key, value in state.items():
+        if value.is_quantized:
+            raise UserError(f"{path} holds integer-quantised weights (first {key!r}); save those of the float model.")
+        if value.layout is not torch.strided or value.is_meta or value.numel() * value.element_size() > size:
+            raise UserError(f"{path} promises more numbers than it holds (first in {key!r}); {INSTEAD}.")
+
+
+def fitted(state: State, wanted: Collection[str]) -> tuple[State, str | None]:
+    """Weights by the names that the model has for them: the one prefix under which most are known is cut off.
+
+    Tensors outside that prefix (a loss's, a second network's) are left out. Of a raw and an averaged set, the averaged
+    one is taken, as timm does.
+
+    Returns:
+        The weights, and a sentence where several sets would have fitted.
     """
-    best, most = state, len(wanted & state.keys())
-    for count in (1, 2, 3):
-        for parts in itertools.product(PREFIXES, repeat=count):
-            prefix = "".join(parts)
-            cut = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
-            if (known := len(wanted & cut.keys())) > most:
-                best, most = cut, known
-    return best
+    wanted = set(wanted)
+    known: Counter[str] = Counter()
+    for key in state:
+        starts = [0, *(found.end() for found in re.finditer(r"[./]", key))][: 2 * DEEPEST]
+        if not key.endswith(COUNTERS):
+            known.update(key[:start] for start in starts if key[start:].replace(SET, ".") in wanted)
+    if not known:
+        return state, None
+    most = max(known.values())
+    sets = sorted((prefix for prefix, count in known.items() if count == most), key=len)
+    averaged = [prefix for prefix in sets if AVERAGED.search(prefix.lower())]
+    taken = (averaged or sets)[0]
+    inside = {key[len(taken) :]: value for key, value in state.items() if key.startswith(taken)}
+    renamed = {key.replace(SET, "."): value for key, value in inside.items()}
+    other_sets = {key.replace(SET, ".") for key in inside if SET in key} - wanted
+    note = None
+    if len(sets) > 1:
+        names = ", ".join(repr(prefix.rstrip("./")) for prefix in sets)
+        kind = "averaged one" if averaged else "first"
+        note = f"The file holds {len(sets)} sets of weights ({names}); the {kind}, {taken.rstrip('./')!r}, was taken."
+    return {key: value for key, value in renamed.items() if key not in other_sets}, note
 
 
-def load_weights(module: nn.Module, state: State, what: str) -> None:
+def load_weights(module: nn.Module, state: State, what: str) -> list[str]:
     """Load a state dict into the architecture it was saved from, in place.
+
+    Returns:
+        One sentence for each choice that had to be made.
 
     Raises:
         UserError: it was saved from another architecture, or holds NaN or infinity.
     """
     own = module.state_dict()
-    state = without_prefix(state, set(own))
-    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
+    state, note = fitted(state, own)
+    missing = [key for key in own if key not in state and not key.endswith(COUNTERS)]
     # a lazy layer takes the shapes that it is given
     fixed = [key for key in own if key in state and not is_lazy(own[key])]
     other = [key for key in fixed if state[key].shape != own[key].shape]
-    extra = [key for key in state if key not in own]
+    extra = [key for key in state if key not in own and not key.endswith(COUNTERS)]
     if missing or other or extra:
         raise UserError(f"{what} was saved from another architecture: {_differences(own, state, missing, other, extra)}"
-                        "; name the model that it belongs to.")  # fmt: skip
+                        f"; name the model that it belongs to, or {OWN_CODE}.")  # fmt: skip
     for key, value in state.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise UserError(f"{what} holds NaN or infinity (first in {key!r}); train or export the model again.")
-    module.load_state_dict(state, strict=False)  # strict but for counters that old files lack; checked above
+    module.load_state_dict(state, strict=False)  # strict but for counters; checked above
+    return [note] if note else []
 
 
 def _differences(

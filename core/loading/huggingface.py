@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from core.classifier import Classifier
 from core.errors import UserError
 from core.loading.checkpoints import read_checkpoint
+from core.loading.labels import in_order
 from core.loading.pretrained import CONFIG, SAFELY, load_module, told, transformers_for
 from core.loading.request import Request
 from core.loading.timm_models import preprocessing_from_config
@@ -62,10 +63,10 @@ def load(request: Request) -> Classifier:
                 read_checkpoint(pickled)  # says what is wrong with it in our words
         raise
     flip = bool(processor.get("do_flip_channel_order"))
-    output = "sigmoid" if config.problem_type == "multi_label_classification" else "softmax"
-    labels = [str(config.id2label[index]) for index in range(config.num_labels)]
+    output = "sigmoid" if config.problem_type == "multi_label_classification" else None
+    labels, notes = in_order({n: str(label) for n, label in config.id2label.items()}, f"id2label in {folder / CONFIG}")
     preprocessing = _preprocessing(config, processor, folder)
-    return request.classifier(ChannelFlip(module) if flip else module, {}, preprocessing, labels, output)
+    return request.classifier(ChannelFlip(module) if flip else module, {}, preprocessing, labels, output, notes)
 
 
 def _preprocessing(config: Any, processor: Mapping[str, Any], folder: Path) -> Preprocessing:

@@ -30,9 +30,10 @@ def load(request: Request) -> Classifier:
     name, file = request.name_and_file()
     made = _call(_find(name, request.spec), request.spec)
     if isinstance(made, Classifier):
-        if file is not None or request.labels is not None:
+        if file is not None or request.labels is not None or request.output or request.preprocessing:
             raise UserError(
-                f"{request.spec} returns a finished Classifier; leave out @FILE and --labels, or return a Module."
+                f"{request.spec} returns a finished Classifier; leave out @FILE, --labels and what is said of its "
+                "output and pictures, or return a Module."
             )
         return made
     if not isinstance(made, nn.Module):
@@ -40,10 +41,11 @@ def load(request: Request) -> Classifier:
             f"{request.spec} returned something of type {type(made).__name__}; it must return a Module or a Classifier."
         )
     metadata: dict[str, str] = {}
+    notes: list[str] = []
     if file is not None:
         state, metadata = read_checkpoint(file)
-        load_weights(made, state, request.spec)
-    return request.classifier(made, metadata, Preprocessing(), None)
+        notes = load_weights(made, state, request.spec)
+    return request.classifier(made, metadata, Preprocessing(), None, notes=notes)
 
 
 def _find(name: str, spec: str) -> Callable[[], object]:

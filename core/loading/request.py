@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class Request:
         labels: a file of labels, or None.
         device, precision: as for `Classifier`.
         progress: called with (fraction in [0, 1], text), or None.
+        output: "softmax" or "sigmoid" as a person states it, or None.
+        preprocessing: what a person states of it, by the names of `Preprocessing.changed`.
     """
 
     spec: str
@@ -36,6 +38,8 @@ class Request:
     device: str | torch.device = "auto"
     precision: str = "auto"
     progress: Callable[[float, str], None] | None = None
+    output: str | None = None
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
 
     def name_and_file(self) -> tuple[str, Path | None]:
         """NAME[@FILE] taken apart.
@@ -54,7 +58,8 @@ class Request:
         metadata: Mapping[str, str],
         preprocessing: Preprocessing,
         labels: Sequence[str] | None,
-        output: str = "softmax",
+        output: str | None = None,
+        notes: Sequence[str] = (),
     ) -> Classifier:
         """Put a loaded module together with what goes around it.
 
@@ -63,23 +68,31 @@ class Request:
         Raises:
             UserError: the metadata or the labels do not fit.
         """
+        noted = list(notes)
         if self.labels is not None:
-            labels = read_labels(self.labels)
+            labels, changed = read_labels(self.labels)
+            noted += changed
         elif "labels" in metadata:
             labels = [str(label) for label in read_entry(metadata, "labels", list, self.spec)]
         if "preprocessing" in metadata:
             preprocessing = preprocessing_entry(metadata, self.spec)
-        output = metadata.get("output", output)
-        if output not in OUTPUTS:
+        if self.preprocessing:
+            try:
+                preprocessing = preprocessing.changed(**self.preprocessing)
+            except (TypeError, ValueError) as error:
+                raise UserError(f"The preprocessing that was asked for cannot be used: {error}.") from error
+        output = self.output or metadata.get("output", output)
+        if output not in (*OUTPUTS, None):
             raise UserError(f"{self.spec} says its output is {output!r}; it must be softmax or sigmoid.")
         return Classifier(
             module,
             labels=labels,
             preprocessing=preprocessing,
-            output="sigmoid" if output == "sigmoid" else "softmax",
+            output="sigmoid" if output == "sigmoid" else "softmax" if output else None,
             name=self.spec,
             device=self.device,
             precision=self.precision,
+            notes=noted,
         )
 
 

@@ -11,7 +11,8 @@ from torch import nn
 
 from core.classifier import Classifier
 from core.errors import UserError, closest
-from core.loading.checkpoints import State, load_weights, read_checkpoint, without_prefix
+from core.loading.checkpoints import State, fitted, load_weights, read_checkpoint
+from core.loading.heads import rebuild_head
 from core.loading.hub import hub_file, reason, silent
 from core.loading.labels import imagenet_labels
 from core.loading.request import Request, read_entry
@@ -31,12 +32,12 @@ def load(request: Request) -> Classifier:
     if not timm.is_model(name):
         raise UserError(f"timm has no model {name!r}; {closest(name, timm.list_models())}")
     if file is None:
-        module, metadata = _published(name, request), {}
+        module, metadata, notes = _published(name, request), {}, []
     else:
         state, metadata = read_checkpoint(file)
-        module = _own(name, state, metadata, request)
+        module, notes = _own(name, state, metadata, request)
     config = resolve_model_data_config(module)
-    return request.classifier(module, metadata, preprocessing_from_config(config), _labels(module))
+    return request.classifier(module, metadata, preprocessing_from_config(config), _labels(module), notes=notes)
 
 
 def _published(name: str, request: Request) -> nn.Module:
@@ -72,7 +73,7 @@ def _fetched(name: str, request: Request) -> dict[str, Any]:
     return {"file": str(file)} if file else {}
 
 
-def _own(name: str, state: State, metadata: Mapping[str, str], request: Request) -> nn.Module:
+def _own(name: str, state: State, metadata: Mapping[str, str], request: Request) -> tuple[nn.Module, list[str]]:
     stated = "architecture_options" in metadata
     options = read_entry(metadata, "architecture_options", dict, request.spec) if stated else {}
     try:
@@ -82,8 +83,11 @@ def _own(name: str, state: State, metadata: Mapping[str, str], request: Request)
             module = _create(name, **options, num_classes=classes)
     except TypeError as error:
         raise UserError(f"timm's {name} does not take the options that {request.spec} states ({error}).") from error
-    load_weights(module, state, request.spec)
-    return module
+    notes = []
+    if rebuilt := rebuild_head(module, state, request.spec):
+        note, module.num_classes = rebuilt
+        notes.append(note)
+    return module, [*notes, *load_weights(module, state, request.spec)]
 
 
 def _create(name: str, **options: Any) -> Any:
@@ -95,7 +99,7 @@ def _create(name: str, **options: Any) -> Any:
 
 def _classes(module: Any, state: State) -> int | None:
     """How many classes the file's head has; None if it has none under the model's name for it."""
-    state = without_prefix(state, set(module.state_dict()))
+    state, _ = fitted(state, module.state_dict())
     heads = module.pretrained_cfg.get("classifier") or ()
     for head in (heads,) if isinstance(heads, str) else heads:
         for key in (f"{head}.bias", f"{head}.weight"):

@@ -13,8 +13,9 @@ from torchvision.models import WeightsEnum, get_model, get_model_weights, list_m
 
 from core.classifier import Classifier
 from core.errors import UserError, closest
-from core.loading.checkpoints import State, load_weights, read_checkpoint, without_prefix
+from core.loading.checkpoints import COUNTERS, State, fitted, load_weights, read_checkpoint
 from core.loading.download import Progress, download
+from core.loading.heads import rebuild_head
 from core.loading.labels import default_labels
 from core.loading.request import Request, read_entry
 from core.preprocessing import Preprocessing
@@ -24,6 +25,7 @@ FREE_TRANSFORMER = "vision_transformer"
 # Published weights of these two were trained on pictures in (-1, 1), which their builders know of.
 TRANSFORM_INPUT = {"transform_input": True, "aux_logits": True, "init_weights": False}
 BUILDER_OPTIONS: dict[str, dict[str, Any]] = {"googlenet": TRANSFORM_INPUT, "inception_v3": TRANSFORM_INPUT}
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 # DenseNet's files are older than its modules: "norm.1.weight" is "norm1.weight" today.
 OLD_DENSENET = re.compile(
     r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$"
@@ -65,18 +67,49 @@ def from_state(request: Request, name: str, state: State, metadata: Mapping[str,
     options = (
         read_entry(metadata, "architecture_options", dict, request.spec) if "architecture_options" in metadata else {}
     )
-    if name in BUILDER_OPTIONS:
-        auxiliary = any(key.startswith(("aux", "AuxLogits")) for key in state)
-        options = {**BUILDER_OPTIONS[name], "aux_logits": auxiliary, **options}
     try:
+        notes, state, options = _without_auxiliary(name, state, options)
         classes = count_classes(name, options, state)
         module = build(name, num_classes=classes, **options)
     except TypeError as error:
         raise UserError(
             f"torchvision's {name} does not take the options that {request.spec} states ({error})."
         ) from error
-    load_weights(module, state, request.spec)
-    return request.classifier(module, metadata, _default_preprocessing(name, options), default_labels(classes))
+    if rebuilt := rebuild_head(module, state, request.spec):
+        notes.append(rebuilt[0])
+        classes = rebuilt[1]
+    notes += load_weights(module, state, request.spec)
+    preprocessing = _default_preprocessing(name, options)
+    return request.classifier(module, metadata, preprocessing, default_labels(classes), notes=notes)
+
+
+def _without_auxiliary(name: str, state: State, options: dict[str, Any]) -> tuple[list[str], State, dict[str, Any]]:
+    """Heads that only training uses are kept where they belong to the file's own classes, and left out elsewhere.
+
+    Returns:
+        What was noted, the weights, and the options to build with.
+
+    Raises:
+        TypeError: an option that the architecture does not take.
+    """
+    if name not in BUILDER_OPTIONS:
+        return [], state, options
+    with torch.device("meta"):
+        whole = build(name, **{**BUILDER_OPTIONS[name], **options, "aux_logits": True}).state_dict()
+    state, note = fitted(state, whole)
+    notes = [note] if note else []
+    wanted = {key for key in whole if key.startswith(AUXILIARY)}
+    found = {key for key in state if key.startswith(AUXILIARY)}
+    with_heads = {**BUILDER_OPTIONS[name], "aux_logits": bool(found), **options}
+    if not found or not with_heads["aux_logits"]:
+        return notes, {key: state[key] for key in state.keys() - found}, with_heads
+    classes = count_classes(name, with_heads, state)
+    with torch.device("meta"):
+        whole = build(name, num_classes=classes, **with_heads).state_dict()
+    if all(key in state and state[key].shape == whole[key].shape for key in wanted if not key.endswith(COUNTERS)):
+        return notes, state, with_heads
+    notes.append("The auxiliary heads, which only training uses, do not fit this model's classes and are left out.")
+    return notes, {key: state[key] for key in state.keys() - found}, {**with_heads, "aux_logits": False}
 
 
 def build(name: str, **options: Any) -> nn.Module:
@@ -95,11 +128,11 @@ def count_classes(name: str, options: Mapping[str, Any], state: State) -> int:
     """The number of classes that weights were saved with: read off the tensors whose shape depends on it."""
     with torch.device("meta"):
         two, three = (build(name, num_classes=count, **options).state_dict() for count in (2, 3))
-    state = without_prefix(state, set(two))
+    state, _ = fitted(state, two)
     for key, tensor in two.items():
         for axis, (a, b) in enumerate(zip(tensor.shape, three[key].shape)):
             if a != b and key in state and state[key].dim() == tensor.dim() and "aux" not in key.lower():
-                return state[key].shape[axis]
+                return max(1, state[key].shape[axis])
     return 1000  # no head in the file: the comparison with the model says what is missing
 
 

@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -34,6 +35,8 @@ def captured(modules: Iterable[tuple[str, nn.Module]]) -> Generator[dict[str, An
     handles = []
     try:
         for name, module in modules:
+            if isinstance(module, torch.jit.ScriptModule):
+                continue  # a program of its own, which calls no hooks
             handles.append(module.register_forward_hook(recorder(name)))
         yield answers
     finally:

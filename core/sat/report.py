@@ -363,7 +363,7 @@ class _Run:
             "problem_count": len(problems),
             "blind_spots": list(BLIND_SPOTS),
             "noticed": noticed(
-                getattr(self.classifier, "notes", ()),
+                self.classifier.notes,
                 self.data,
                 folders.read_shards(self.out / "noticed").to_dict("records"),
                 {name for text in pictures["coverage"] for name in json.loads(text)},

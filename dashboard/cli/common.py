@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MISTAKE, FOUND, INTERRUPTED = 2, 1, 130
 """Exit codes: the user can mend it; `--fail-on` found what it looks for; Ctrl-C."""
 
+LARGEST_COLOUR = 3.0  # of a mean or deviation of pictures in [0, 1]
 MINUTE = 60.0
 WIDE = 200  # columns of a table where it goes into a file or a pipe
 
@@ -46,6 +47,27 @@ ModelOption = Annotated[
 ]
 LabelsOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Class names, one a line or as JSON, in the model's order.")
+]
+OutputOption = Annotated[
+    Literal["softmax", "sigmoid"] | None,
+    typer.Option(help="softmax: classes exclude each other; sigmoid: each stands on its own. Mostly found out."),
+]
+MeanOption = Annotated[
+    str | None,
+    typer.Option(metavar="R,G,B", help="Mean of pictures in [0, 1], or one number; else as the model's own file says."),
+]
+StdOption = Annotated[
+    str | None, typer.Option(metavar="R,G,B", help="Standard deviation of pictures in [0, 1], or one number.")
+]
+SizeOption = Annotated[
+    str | None,
+    typer.Option(metavar="N|HxW", help="Pictures are resized to a shorter side of N pixels, or to exactly HxW."),
+]
+CropOption = Annotated[
+    str | None, typer.Option(metavar="N|HxW", help="Then the middle is taken; without it the middle NxN of --size.")
+]
+InterpolationOption = Annotated[
+    Literal["nearest", "bilinear", "bicubic", "lanczos"] | None, typer.Option(help="How pictures are resized.")
 ]
 ExplainerOption = Annotated[
     list[str] | None,
@@ -179,15 +201,68 @@ def loading_bar() -> Generator[Callable[[float, str], None]]:
         yield show
 
 
-def open_classifier(model: str, labels: Path | None, device: str, precision: str) -> Classifier:
+def stated(
+    mean: str | None, std: str | None, size: str | None, crop: str | None, interpolation: str | None
+) -> dict[str, Any]:
+    """What the options say of preprocessing, as `load_classifier` takes it.
+
+    Raises:
+        UserError: an option that says no number or no size.
+    """
+    given = {
+        "mean": _numbers("--mean", mean),
+        "std": _numbers("--std", std),
+        "size": _size("--size", size),
+        "crop": _size("--crop", crop),
+        "interpolation": interpolation,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        values = tuple(float(word) for word in text.split(","))
+    except ValueError as error:
+        raise UserError(f"{option} takes one number or three with commas between, got {text!r}.") from error
+    if len(values) not in (1, 3) or not all(abs(value) < LARGEST_COLOUR for value in values):
+        raise UserError(f"{option} takes one number or three, of pictures in [0, 1]; divide those of 0 to 255 by 255.")
+    return values
+
+
+def _size(option: str, text: str | None) -> int | tuple[int, int] | None:
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.strip().isdecimal() for side in sides):
+        raise UserError(f"{option} takes a number of pixels or HEIGHTxWIDTH, such as 224 or 224x224, got {text!r}.")
+    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
+
+
+def open_classifier(
+    model: str,
+    labels: Path | None,
+    device: str,
+    precision: str,
+    output: str | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+) -> Classifier:
     """Load the model, with a bar where its weights are downloaded.
 
     Raises:
-        UserError: the spec, its file or its labels do not fit.
+        UserError: the spec, its file, its labels or what is stated of it do not fit.
     """
     from core.loading import load_classifier
 
     with loading_bar() as show:
         return load_classifier(
-            model, labels=labels, device=device, precision=precision, progress=show, allow_python=True
+            model,
+            labels=labels,
+            device=device,
+            precision=precision,
+            progress=show,
+            allow_python=True,
+            output=output,
+            preprocessing=preprocessing,
         )

@@ -8,18 +8,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dashboard.cli.common import (
+    CropOption,
     DataArgument,
     DeviceOption,
+    InterpolationOption,
     LabelsOption,
     LimitOption,
+    MeanOption,
     ModelOption,
+    OutputOption,
     PrecisionOption,
     SeedOption,
     SegmentsOption,
+    SizeOption,
+    StdOption,
     mistakes_told,
     open_classifier,
     show_stages,
     show_table,
+    stated,
     tell,
     tell_notes,
 )
@@ -37,6 +44,12 @@ def evaluate(
     data: DataArgument,
     model: ModelOption = "demo:biased",
     labels: LabelsOption = None,
+    output: OutputOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    size: SizeOption = None,
+    crop: CropOption = None,
+    interpolation: InterpolationOption = None,
     segments: SegmentsOption = None,
     explainers: Annotated[
         list[str] | None,
@@ -79,7 +92,8 @@ def evaluate(
         contenders = [Contender.parse(text) for text in separated(explainers or ())]
         yardsticks = [Yardstick.parse(text) for text in separated(metrics or ())]
         opened = open_dataset(data, segments=segments, limit=limit)
-        classifier = open_classifier(model, labels, device, precision)
+        asked = stated(mean, std, size, crop, interpolation)
+        classifier = open_classifier(model, labels, device, precision, output, asked)
         if not contenders:
             contenders = [Contender.parse(name) for name in _usual_explainers(classifier)]
         if not yardsticks:
@@ -90,7 +104,7 @@ def evaluate(
             seed=seed,
             scorer=None if scorer is None else open_classifier(scorer, labels, device, precision),
         )
-        show_stages(run(opened, classifier, out, options), opened.notes)
+        show_stages(run(opened, classifier, out, options), (*classifier.notes, *opened.notes))
         tell_notes(opened.noted, opened.masks_name)
         _summarise(Standing(open_evaluation(out)))
 

@@ -10,15 +10,22 @@ import typer
 from core.errors import UserError
 from dashboard.cli.common import (
     MISTAKE,
+    CropOption,
     DeviceOption,
     ExplainerOption,
+    InterpolationOption,
     LabelsOption,
+    MeanOption,
     ModelOption,
+    OutputOption,
     PrecisionOption,
     SeedOption,
+    SizeOption,
+    StdOption,
     mistakes_told,
     open_classifier,
     progress_bar,
+    stated,
     tell,
 )
 
@@ -42,6 +49,12 @@ def explain(
     pictures: Annotated[list[Path], typer.Argument(metavar="PICTURE...", help="Picture files.")],
     model: ModelOption = "demo:biased",
     labels: LabelsOption = None,
+    output: OutputOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    size: SizeOption = None,
+    crop: CropOption = None,
+    interpolation: InterpolationOption = None,
     explainer: ExplainerOption = None,
     target: Annotated[
         str | None, typer.Option(metavar="LABEL", help="Class to explain; without it, each picture's predicted one.")
@@ -62,7 +75,10 @@ def explain(
 
         chosen = [parse_explainer(text) for text in explainer or ()]
         folder = MapFolder(out)
-        classifier = open_classifier(model, labels, device, precision)
+        asked = stated(mean, std, size, crop, interpolation)
+        classifier = open_classifier(model, labels, device, precision, output, asked)
+        for note in classifier.notes:
+            tell(note)
         if not chosen:
             chosen = [(method, method.parameters()) for method in default_explainers(classifier)]
         bound = [(method.bind(classifier), parameters) for method, parameters in chosen]

@@ -9,7 +9,20 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from dashboard.cli.common import LabelsOption, ModelOption, OneLineGroup, mistakes_told, show_table
+from dashboard.cli.common import (
+    CropOption,
+    InterpolationOption,
+    LabelsOption,
+    MeanOption,
+    ModelOption,
+    OneLineGroup,
+    OutputOption,
+    SizeOption,
+    StdOption,
+    mistakes_told,
+    show_table,
+    stated,
+)
 from dashboard.cli.evaluate import evaluate
 from dashboard.cli.explain import explain
 from dashboard.cli.name import name
@@ -52,6 +65,12 @@ def satchel(
 def serve(
     model: ModelOption = "demo:biased",
     labels: LabelsOption = None,
+    output: OutputOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    size: SizeOption = None,
+    crop: CropOption = None,
+    interpolation: InterpolationOption = None,
     report: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A finished report to show; without it the demo's.")
     ] = None,
@@ -76,6 +95,7 @@ def serve(
         launch(
             model_spec=model,
             labels=labels,
+            stated={"output": output, "preprocessing": stated(mean, std, size, crop, interpolation)},
             report=report,
             evaluation=evaluation,
             data=data,

@@ -11,18 +11,25 @@ import typer
 from core.sat import DELTA
 from dashboard.cli.common import (
     FOUND,
+    CropOption,
     DataArgument,
     DeviceOption,
     ExplainerOption,
+    InterpolationOption,
     LabelsOption,
     LimitOption,
+    MeanOption,
     ModelOption,
+    OutputOption,
     PrecisionOption,
     SeedOption,
     SegmentsOption,
+    SizeOption,
+    StdOption,
     mistakes_told,
     open_classifier,
     show_stages,
+    stated,
     tell,
 )
 
@@ -39,6 +46,12 @@ def report(
     data: DataArgument,
     model: ModelOption = "demo:biased",
     labels: LabelsOption = None,
+    output: OutputOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    size: SizeOption = None,
+    crop: CropOption = None,
+    interpolation: InterpolationOption = None,
     segments: SegmentsOption = None,
     explainer: ExplainerOption = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the report.")] = Path("report"),
@@ -73,7 +86,8 @@ def report(
 
         chosen = [parse_explainer(text) for text in explainer or ()]
         opened = open_dataset(data, segments=segments, limit=limit)
-        classifier = open_classifier(model, labels, device, precision)
+        asked = stated(mean, std, size, crop, interpolation)
+        classifier = open_classifier(model, labels, device, precision, output, asked)
         if not chosen:
             chosen = [(method, method.parameters()) for method in _usual(classifier)]
         options = ReportOptions(
@@ -83,7 +97,7 @@ def report(
             delta=delta,
             context=tuple(name.strip() for name in context.split(",") if name.strip()),
         )
-        notes = tuple(filter(None, (*opened.notes, label_warning(opened, classifier))))
+        notes = tuple(filter(None, (*classifier.notes, *opened.notes, label_warning(opened, classifier))))
         show_stages(build_report(opened, classifier, out, options), notes)
         finished = open_report(out)
     _summarise(finished, notes)

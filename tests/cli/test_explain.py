@@ -177,3 +177,44 @@ def test_a_real_photo(satchel, data, tmp_path):
     assert (entry["target"], entry["target_label"]) == (1, "goldfish")
     assert entry["probability"] > 0.5
     assert np.load(tmp_path / "out" / entry["values_file"]).shape == (224, 224)
+
+
+def test_what_is_said_of_the_model_reaches_it_and_what_was_noticed_is_told(satchel, model, picture, tmp_path):
+    labels = tmp_path / "labels.json"
+    labels.write_text('{"1": "finch", "2": "kingfisher", "3": "bee-eater"}')
+    asked = ("--mean", "0.5", "--std", "0.5,0.5,0.25", "--size", "48x64", "--interpolation", "bicubic")
+    words = ("--explainer", "gradient", "--output", "sigmoid", "--out", tmp_path / "out")
+    done = satchel("explain", picture, *model[:2], "--labels", labels, *asked, *words)
+    assert done.code == 0, done
+    assert "numbers the classes from 1" in done.err
+    (entry,) = listed(tmp_path / "out")
+    wanted = load_classifier(
+        model[1],
+        labels=labels,
+        output="sigmoid",
+        preprocessing={"mean": 0.5, "std": (0.5, 0.5, 0.25), "size": (48, 64), "interpolation": "bicubic"},
+    )
+    _, prepared = explain(wanted, picture, "gradient")
+    best = wanted.predict(prepared.tensor[None])[0][0]
+    assert np.load(tmp_path / "out" / entry["values_file"]).shape == prepared.tensor.shape[1:] == (48, 64)
+    assert (entry["target_label"], entry["probability"]) == (best.label, pytest.approx(best.probability, abs=1e-5))
+
+
+@pytest.mark.parametrize(
+    ("option", "word"),
+    [
+        (("--mean", "127.5"), "divide those of 0 to 255 by 255"),
+        (("--mean", "0.5,0.5"), "one number or three"),
+        (("--std", "half"), "one number or three"),
+        (("--std", "0"), "std must be above 0"),
+        (("--size", "big"), "HEIGHTxWIDTH"),
+        (("--crop", "1x2x3"), "HEIGHTxWIDTH"),
+        (("--size", "100000"), "8192"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_said_of_the_model_must_make_sense(satchel, model, picture, tmp_path, option, word):
+    done = satchel("explain", picture, *model, *option, "--out", tmp_path / "out")
+    assert done.code == 2
+    assert word in done.err
+    assert done.err.count("\n") == 1

@@ -7,8 +7,16 @@ import csv
 import pytest
 import torch
 
+from core.classifier import Classifier
 from core.images import read_picture
 from core.loading import load_classifier
+
+
+class Function(torch.nn.Module):
+    """A softmax that no layer tells of."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.softmax(1)
 
 
 @pytest.mark.data
@@ -24,3 +32,23 @@ def test_reference_answers(data, name):
     for row, (best,) in zip(rows, answers):
         assert best.index == int(row[f"{name}_top1_idx"])
         assert best.probability == pytest.approx(float(row[f"{name}_top1_prob"]), abs=2e-4)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("last", [torch.nn.Softmax(1), Function()], ids=["layer", "function"])
+def test_behind_a_softmax_photos_keep_their_probabilities_and_what_a_removal_costs(data, last):
+    plain = load_classifier(f"torchvision:squeezenet1_1@{data / 'weights' / 'squeezenet1_1.pth'}", device="cpu")
+    made = Classifier(torch.nn.Sequential(plain.module, last), preprocessing=plain.preprocessing, device="cpu")
+    photos = sorted((data / "imagenet100").rglob("*.[jJ][pP]*[gG]"))[:4]
+    images = torch.stack([plain.prepare(read_picture(photo)).tensor for photo in photos])
+    removed = images.clone()
+    removed[..., 60:160, 60:160] = 0.5
+    targets = plain.logits(images).argmax(1)
+    costs = []
+    for one in (plain, made):
+        logits = one.logits(images)
+        costs.append(one.margin(logits, targets) - one.margin(one.logits(removed), targets))
+        torch.testing.assert_close(one.probabilities(logits), plain.logits(images).softmax(1), rtol=0, atol=1e-4)
+    assert len(made.notes) == 1
+    assert float(costs[0].abs().max()) > 1
+    torch.testing.assert_close(costs[1], costs[0], rtol=1e-4, atol=1e-4)

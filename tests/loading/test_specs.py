@@ -170,6 +170,105 @@ def test_loading_leaves_the_random_state_alone(tiny_file):
     assert torch.equal(before, torch.get_rng_state())
 
 
+# --- fine-tuned heads, labels and preprocessing --------------------------------------------------------------------
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Saves a state dict and says where."""
+
+    def save(state: dict, name: str = "m.pth") -> Path:
+        torch.save(state, tmp_path / name)
+        return tmp_path / name
+
+    return save
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_auxiliary_heads_of_other_classes_are_left_out(saved, name):
+    module = tv.build(name, aux_logits=True, init_weights=False)
+    module.fc = torch.nn.Linear(module.fc.in_features, 2)
+    file = saved({f"module.{key}": value for key, value in module.state_dict().items()})
+    size = {"size": (96, 96)}  # enough for what is asked here
+    made = load(f"torchvision:{name}@{file}", preprocessing=size)
+    assert len(made.labels) == 2
+    assert [note.split()[1] for note in made.notes] == ["auxiliary"]
+    without = {key: value for key, value in module.state_dict().items() if not key.startswith(("aux", "Aux"))}
+    plain = load(f"torchvision:{name}@{saved(without, 'n.pth')}", preprocessing=size)
+    assert plain.notes == ()
+    images = torch.rand(2, 3, 96, 96)
+    torch.testing.assert_close(made.logits(images), plain.logits(images))
+
+
+def with_head(place: str, head: torch.nn.Module) -> torch.nn.Module:
+    module = tv.build("mobilenet_v3_small", num_classes=1000).eval()
+    owner, _, name = place.rpartition(".")
+    setattr(module.get_submodule(owner), name, head)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("place", "head", "where"),
+    [
+        ("classifier", torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Linear(576, 5)), "classifier.1"),
+        ("classifier", torch.nn.Linear(576, 5), "classifier"),
+        ("classifier.3", torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Linear(1024, 5)), "classifier.3.1"),
+    ],
+    ids=["dropout and linear", "linear", "in the last place"],
+)
+def test_a_head_of_one_linear_layer_is_rebuilt(saved, place, head, where):
+    module = with_head(place, head).eval()
+    made = load(f"torchvision:mobilenet_v3_small@{saved(module.state_dict())}", preprocessing={"size": (64, 64)})
+    assert made.labels == tuple(f"class {i}" for i in range(5))
+    assert len(made.notes) == 1
+    assert repr(where) in made.notes[0]
+    images = torch.rand(2, 3, 64, 64)
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (made.preprocessing.mean, made.preprocessing.std))
+    torch.testing.assert_close(made.logits(images), module((images - mean) / std), rtol=1e-4, atol=1e-4)
+
+
+def test_a_head_of_several_layers_is_left_to_the_persons_own_function(saved):
+    head = torch.nn.Sequential(torch.nn.Linear(1024, 8), torch.nn.ReLU(), torch.nn.Linear(8, 5))
+    file = saved(with_head("classifier.3", head).state_dict())
+    says(
+        f"torchvision:mobilenet_v3_small@{file}", "'classifier.3'", "several layers", "python:package.module:function@"
+    )
+    module = timm.create_model("test_resnet")
+    module.fc = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Linear(module.fc.in_features, 5))
+    made = load(f"timm:test_resnet@{saved(module.state_dict())}")
+    assert made.labels == tuple(f"class {i}" for i in range(5))
+    assert "'fc.1'" in made.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "notes"),
+    [
+        ('{"1": "x", "2": "y", "3": "z"}', 1),
+        ('{"x": 0, "z": 2, "y": 1}', 0),
+        ('{"0": ["n1", "x"], "1": ["n2", "y"], "2": ["n3", "z"]}', 0),
+    ],
+    ids=["from 1", "by label", "with WordNet ids"],
+)
+def test_labels_in_the_forms_that_people_have(tiny_file, tmp_path, text, notes):
+    (tmp_path / "l.json").write_text(text)
+    made = load(f"torchvision:{SHUFFLE}@{tiny_file}", labels=tmp_path / "l.json")
+    assert made.labels == ("x", "y", "z")
+    assert len(made.notes) == notes
+    assert all("from 1" in note for note in made.notes)
+
+
+def test_what_is_stated_comes_before_the_files_own(tiny_file):
+    spec = f"torchvision:{SHUFFLE}@{tiny_file}"
+    own = load(spec)
+    made = load(spec, preprocessing={"mean": 0.25, "size": (32, 48), "interpolation": "bicubic"}, output="sigmoid")
+    assert made.preprocessing == Preprocessing((32, 48), None, "bicubic", (0.25, 0.25, 0.25), TINY.std)
+    assert made.output == "sigmoid"
+    assert made.fingerprint != own.fingerprint
+    assert load(spec, preprocessing={"mean": TINY.mean}).fingerprint == own.fingerprint
+    says(spec, "std must be above 0", preprocessing={"std": 0.0})
+    says(spec, "8192", preprocessing={"size": 100_000})
+
+
 # --- published weights -----------------------------------------------------------------------------------------------
 
 
@@ -287,6 +386,19 @@ def test_hugging_face_multi_label_is_sigmoid(hf_folder, tmp_path):
     says(f"hf:{folder}", "no preprocessor_config.json")
     says(f"hf:{tmp_path / 'none'}", "no folder")
     says(f"hf:{tmp_path}", "no config.json")
+
+
+def test_hugging_face_labels_from_1(hf_folder, tmp_path):
+    folder = shutil.copytree(hf_folder, tmp_path / "from1")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"id2label": {"1": "ant", "2": "bee", "3": "cat"}, "label2id": {"ant": 1, "bee": 2, "cat": 3}}
+    (folder / "config.json").write_text(json.dumps(config))
+    made = load(f"hf:{folder}")
+    assert made.labels == ("ant", "bee", "cat")
+    assert "from 1" in made.notes[0]
+    config["id2label"] = {"0": "ant", "2": "bee", "5": "cat"}
+    (folder / "config.json").write_text(json.dumps(config))
+    says(f"hf:{folder}", "id2label", "without a gap")
 
 
 def test_hugging_face_weights_without_a_head(hf_folder, tmp_path):

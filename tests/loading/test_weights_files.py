@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
+import collections
+import datetime
+import enum
+import json
 import os
+import pathlib
 import pickle
 import random
+import subprocess
+import types
+import zipfile
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -13,7 +23,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from core.errors import UserError
-from core.loading.checkpoints import load_weights, read_checkpoint, without_prefix
+from core.loading.checkpoints import fitted, load_weights, read_checkpoint
 
 
 def small() -> nn.Module:
@@ -60,7 +70,7 @@ def test_torch_files_and_their_wrappers(model, tmp_path, wrapper, zipped):
 @pytest.mark.parametrize("prefix", ["module.", "model.", "_orig_mod.", "module._orig_mod.", "model.module."])
 def test_prefixes_are_cut_and_what_lies_beside_is_left_out(model, prefix):
     state = {prefix + key: value for key, value in model.state_dict().items()} | {"loss.weight": torch.ones(2)}
-    assert equal(without_prefix(state, set(model.state_dict())), dict(model.state_dict()))
+    assert equal(fitted(state, model.state_dict())[0], dict(model.state_dict()))
 
 
 def refused(path, *words: str) -> str:
@@ -161,3 +171,165 @@ def test_a_lazy_layer_takes_the_shapes_of_its_file():
     lazy = nn.Sequential(nn.LazyLinear(2))
     load_weights(lazy, state, "spec")
     assert torch.equal(lazy.state_dict()["0.weight"], state["0.weight"])
+
+
+# --- what training scripts make of a file --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefix", ["net.", "backbone.", "encoder.model.", "module.backbone.module."])
+def test_any_one_prefix_under_which_all_fits(model, prefix):
+    state = {prefix + key: value for key, value in model.state_dict().items()} | {"loss.weight": torch.ones(2)}
+    network = small()
+    assert load_weights(network, state, "spec") == []
+    assert equal(network.state_dict(), model.state_dict())
+
+
+@pytest.mark.parametrize("place", ["model_ema", "params", "ema_state_dict", "run model_state", "a b c"])
+def test_the_one_mapping_that_holds_tensors(model, tmp_path, place):
+    optimizer = torch.optim.Adam(model.parameters())  # which keeps tensors of its own
+    model(torch.rand(1, 3, 8, 8)).sum().backward()
+    optimizer.step()
+    value: dict = model.state_dict()
+    for key in place.split():
+        value = {key: value, "epoch": 3}
+    torch.save({**value, "optimizer": optimizer.state_dict()}, tmp_path / "m.pth")
+    assert equal(read_checkpoint(tmp_path / "m.pth")[0], model.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("raw", "averaged"),
+    [("model", "model_ema"), ("state_dict", "state_dict_ema"), ("student", "teacher"), ("net", "swa_model")],
+)
+def test_of_raw_and_averaged_weights_the_averaged_are_taken_and_named(model, tmp_path, raw, averaged):
+    state = model.state_dict()
+    other = {key: value * 0 for key, value in state.items()}
+    wrapped = {f"module.{key}": value for key, value in state.items()} | {"n_averaged": torch.tensor(7)}
+    torch.save({raw: other, averaged: wrapped}, tmp_path / "m.pth")
+    network = small()
+    (note,) = load_weights(network, read_checkpoint(tmp_path / "m.pth")[0], "spec")
+    assert equal(network.state_dict(), state)
+    assert f"2 sets of weights ({raw!r}, '{averaged}/module'); the averaged one, '{averaged}/module', was taken" in note
+
+
+def test_two_sets_of_equal_right_are_told(model, tmp_path):
+    state = model.state_dict()
+    torch.save({"a": state, "b": {key: value * 0 for key, value in state.items()}}, tmp_path / "m.pth")
+    network = small()
+    (note,) = load_weights(network, read_checkpoint(tmp_path / "m.pth")[0], "spec")
+    assert "the first, 'a', was taken" in note
+    assert equal(network.state_dict(), state)
+
+
+def test_one_set_in_several_parts_is_put_together(model, tmp_path):
+    network = nn.ModuleDict({"body": small()[0], "head": nn.Linear(4, 2)})
+    torch.save({name: part.state_dict() for name, part in network.items()}, tmp_path / "m.pth")
+    twin = nn.ModuleDict({"body": small()[0], "head": nn.Linear(4, 2)})
+    assert load_weights(twin, read_checkpoint(tmp_path / "m.pth")[0], "spec") == []
+    assert equal(twin.state_dict(), network.state_dict())
+
+
+def test_counters_beside_the_weights_do_not_matter(model):
+    state = dict(model.state_dict()) | {"total_ops": torch.zeros(1), "0.total_params": torch.zeros(1)}
+    network = small()
+    load_weights(network, state, "spec")
+    assert equal(network.state_dict(), model.state_dict())
+
+
+class Config:
+    """Somebody's own class beside the weights; it would tell if it were ever made again."""
+
+    made = 0
+
+    def __setstate__(self, state):
+        type(self).made += 1
+
+
+class Kind(enum.Enum):
+    ONE = 1
+
+
+BESIDE = {
+    "namespace": argparse.Namespace(lr=0.1, out=pathlib.PurePosixPath("/x")),
+    "simple": types.SimpleNamespace(a=1),
+    "path": pathlib.Path("/x"),
+    "accuracy": np.float64(0.9),
+    "history": np.zeros(3),
+    "numpy_state": ("MT19937", np.arange(624, dtype=np.uint32), 3, 0, 0.0),
+    "when": datetime.datetime(2024, 1, 1),
+    "dtype": torch.float16,
+    "lists": collections.defaultdict(list, {"a": [1]}),
+    "config": Config(),
+    "kind": Kind.ONE,
+}
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_what_stands_beside_the_weights_is_set_aside_and_never_made(model, tmp_path, zipped):
+    torch.save({"model": model.state_dict(), **BESIDE}, tmp_path / "m.pth", _use_new_zipfile_serialization=zipped)
+    assert equal(read_checkpoint(tmp_path / "m.pth")[0], model.state_dict())
+    assert Config.made == 0
+    assert not any(isinstance(entry, tuple) for entry in torch.serialization.get_safe_globals())
+
+
+def test_a_scheduler_object_beside_the_weights(model, tmp_path):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 3)
+    torch.save({"model": model.state_dict(), "s": scheduler, "o": optimizer}, tmp_path / "m.pth")
+    assert equal(read_checkpoint(tmp_path / "m.pth")[0], model.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [(os.system, ("touch ran",)), (eval, ("open('ran', 'w')",)), (subprocess.Popen, (["touch", "ran"],))],
+)
+def test_calls_beside_the_weights_are_refused(model, tmp_path, monkeypatch, function, arguments):
+    monkeypatch.chdir(tmp_path)
+
+    class Call:
+        def __reduce__(self):
+            return function, arguments
+
+    torch.save({"model": model.state_dict(), "more": Call()}, tmp_path / "m.pth")
+    refused(tmp_path / "m.pth", "holds code", "never runs")
+    assert not (tmp_path / "ran").exists()
+
+
+# --- files that promise more than they hold ------------------------------------------------------------------------
+
+
+def test_a_zip_that_unpacks_to_more_than_it_is(tmp_path):
+    with zipfile.ZipFile(tmp_path / "m.pth", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("archive/data.pkl", bytes(20_000_000))
+    refused(tmp_path / "m.pth", "would unpack to 20,000,000")
+    with zipfile.ZipFile(tmp_path / "outer.pth", "w", zipfile.ZIP_DEFLATED) as file:
+        file.write(tmp_path / "m.pth", "archive/data.pkl")
+        file.writestr("archive/data/0", bytes(10_000_000))
+    refused(tmp_path / "outer.pth", "would unpack to")
+
+
+def test_a_safetensors_header_that_promises_more(tmp_path):
+    header = json.dumps({"w": {"dtype": "F32", "shape": [10**6, 1024], "data_offsets": [0, 4096 * 10**6]}}).encode()
+    for name, length in (("long", len(header)), ("huge", 10**15)):
+        path = tmp_path / f"{name}.safetensors"
+        path.write_bytes(length.to_bytes(8, "little") + header + bytes(100))
+        refused(path, "no whole safetensors file")
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.zeros(1, 1).expand(10**9, 1024),
+        torch.sparse_coo_tensor(torch.zeros(2, 1, dtype=torch.long), torch.ones(1), (10**9, 1024)),
+        torch.zeros(10**9, 1024, device="meta"),
+    ],
+    ids=["expanded", "sparse", "meta"],
+)
+def test_a_tensor_that_promises_more(model, tmp_path, tensor):
+    torch.save(dict(model.state_dict()) | {"w": tensor}, tmp_path / "m.pth")
+    refused(tmp_path / "m.pth", "promises more numbers than it holds", "'w'")
+
+
+def test_integer_weights_are_named(model, tmp_path):
+    state = dict(model.state_dict()) | {"w": torch.quantize_per_tensor(torch.rand(3), 0.1, 0, torch.qint8)}
+    torch.save(state, tmp_path / "m.pth")
+    refused(tmp_path / "m.pth", "integer-quantised", "float model")

@@ -155,7 +155,12 @@ class Semantic(Segmenter):
 
     def _labels(self) -> list[str] | None:
         file = self.options.get("labels")
-        return None if file is None else read_labels(file)
+        if file is None:
+            return None
+        labels, changed = read_labels(file)
+        if changed:  # a category 0, mostly the background, may be meant to have no name
+            raise UserError(f"The labels file {file} must number the categories from 0.")
+        return labels
 
 
 def frame(resize: int | tuple[int, int] | None, size: tuple[int, int]) -> tuple[int, int]:
