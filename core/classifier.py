@@ -21,6 +21,7 @@ from core.images import Picture
 from core.preprocessing import Prepared, Preprocessing
 from core.runtime.device import choose_device, choose_precision
 from core.runtime.fingerprints import add_weights
+from core.text import composed
 
 Output = Literal["softmax", "sigmoid"]
 Scale = Literal["logit", "log-probability", "probability"]
@@ -96,7 +97,7 @@ class Classifier:
             raise UserError(
                 f"{name} has {classes} classes but {len(labels)} labels were given; give one label a class."
             )
-        self.labels: tuple[str, ...] = tuple(labels) if labels else tuple(f"class {i}" for i in range(classes))
+        self.labels = tuple(composed(label) for label in labels or (f"class {i}" for i in range(classes)))
         self.fingerprint = self._fingerprint()
 
     @property
@@ -167,7 +168,7 @@ class Classifier:
         Raises:
             UserError: no such class, or the label names several.
         """
-        text = str(label).strip()
+        text = composed(str(label).strip())
         exact = [i for i, known in enumerate(self.labels) if known == text]
         found = exact or [i for i, known in enumerate(self.labels) if known.lower() == text.lower()]
         if len(found) == 1:

@@ -19,7 +19,10 @@ from core.errors import UserError
 # many phones write.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 READABLE = "PNG, JPEG, WebP, GIF, BMP or TIFF"
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+PICTURE_SUFFIXES = (
+    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jif", ".jfif", ".pjpeg", ".pjp", ".mpo", ".webp", ".gif", ".bmp",
+    ".dib", ".tif", ".tiff",
+)  # fmt: skip
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 * 1024 * 1024
 EXIF_ORIENTATION = 0x0112
