@@ -14,6 +14,7 @@ from PIL import Image
 from core.attribution import Attribution
 from core.classifier import Classifier
 from core.errors import UserError
+from core.paths import kind_at, user_path
 
 LIST = "attribution.json"
 
@@ -32,11 +33,11 @@ class MapFolder:
         Raises:
             UserError: what has that name is no folder.
         """
-        self.folder = Path(folder)
+        self.folder = user_path(folder)
         self.records: list[dict[str, Any]] = []
         self._taken: set[str] = set()
         self._stems: dict[str, str] = {}
-        if self.folder.exists() and not self.folder.is_dir():
+        if kind_at(self.folder, "folder for the results") == "file":
             raise UserError(f"{self.folder} is a file; name a folder for the results.")
 
     def add(

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from core.errors import UserError
+from core.paths import kind_at, readable
 
 # Decoders outside this list (EPS, PDF, PSD, ...) have a long history of holes. Pillow's JPEG covers MPO, which
 # many phones write.
@@ -99,16 +100,15 @@ def read_picture(source: str | Path | bytes, name: str | None = None, max_pixels
 
 
 def _bytes_of(path: Path, name: str) -> bytes:
-    try:
+    kind = kind_at(path, "picture")
+    if kind is None:
+        raise UserError(f"There is no file {path}; check the path.")
+    if kind == "folder":
+        raise UserError(f"{path} is a folder, not a picture; name the pictures in it.")
+    with readable(path, "picture"):
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"{name} is larger than {MAX_BYTES >> 20} MB; save a smaller copy of it.")
         return path.read_bytes()
-    except FileNotFoundError as error:
-        raise UserError(f"There is no file {path}; check the path.") from error
-    except IsADirectoryError as error:
-        raise UserError(f"{path} is a folder, not a picture; name the pictures in it.") from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); check its permissions.") from error
 
 
 def _open(data: bytes, name: str) -> ImageFile.ImageFile:

@@ -105,6 +105,7 @@ def existing_folder(path: Path, what: str, hint: str = "check its path") -> Path
     if kind == "file":
         raise UserError(f"{path} is a file, not a {what}; name a folder.")
     with readable(path, what), os.scandir(path):
+        os.stat(path / ".")  # which takes the permission to enter
         return path
 
 
@@ -137,6 +138,8 @@ def readable(path: Path, what: str) -> Generator[None]:
     """
     try:
         yield
+    except UserError:
+        raise
     except PermissionError as error:
         raise UserError(f"The {what} {path} cannot be read ({error.strerror}); check its permissions.") from error
     except OSError as error:

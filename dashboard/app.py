@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -17,6 +18,7 @@ from core.data import open_dataset
 from core.errors import UserError
 from core.evaluation.store import open_evaluation
 from core.images import MAX_BYTES
+from core.paths import existing_folder, kind_at, user_path
 from core.sat.store import open_report
 from dashboard import header
 from dashboard.classifiers import Classifiers
@@ -56,6 +58,7 @@ def make_page(
     autorun: bool = True,
     data: str | None = None,
     segments: Path | None = None,
+    allow: Sequence[Path] = (),
 ) -> Page:
     """The stores behind a page, with its classifier loaded.
 
@@ -63,11 +66,17 @@ def make_page(
         UserError: the spec or its labels do not fit, or there is no such data set, report or evaluation.
     """
     if report is not None:
-        open_report(report)
+        report = open_report(report).path
     if evaluation is not None:
-        open_evaluation(evaluation)
+        evaluation = open_evaluation(evaluation).path
+    if segments is not None:
+        segments = user_path(segments)
+        kind_at(segments, "folder of segments")
     opened = open_dataset(data) if data else None
-    page = Page(Classifiers(model_spec, labels), Sessions(model_spec), report, evaluation, opened, segments)
+    allowed = tuple(existing_folder(user_path(folder), "folder to allow") for folder in allow)
+    page = Page(
+        Classifiers(model_spec, labels), Sessions(model_spec), report, evaluation, opened, segments, allow=allowed
+    )
     page.autorun = autorun
     page.classifiers.get(model_spec)
     page.read_examples()
@@ -85,6 +94,7 @@ def launch(
     evaluation: Path | None = None,
     data: str | None = None,
     segments: Path | None = None,
+    allow: Sequence[Path] = (),
 ) -> None:
     """Serve the page until it is interrupted.
 
@@ -97,11 +107,15 @@ def launch(
         labels: label file for `model_spec`.
         evaluation: a finished evaluation to show.
         data: a data set to cut and name on the Segments tab; segments: the folder where that is kept.
+        allow: folders whose models and reports may be named on the page, besides all that is given here.
 
     Raises:
         UserError: the model does not load, or the port is taken.
     """
-    blocks = build(make_page(model_spec, labels, report, evaluation, data=data, segments=segments))
+    page = make_page(model_spec, labels, report, evaluation, data=data, segments=segments, allow=allow)
+    for note in page.data.notes if page.data is not None else ():
+        print(note, flush=True)
+    blocks = build(page)
     try:
         with redirect_stdout(StringIO()):  # some of its own words Gradio says even when it is quiet
             _, local, public = blocks.launch(

@@ -11,6 +11,7 @@ from pathlib import Path
 from core.attribution import BoundExplainer, Explainer
 from core.classifier import Classifier
 from core.errors import UserError
+from dashboard.allowed import Allowed
 
 KEPT = 3
 
@@ -33,13 +34,15 @@ class Loaded:
 class Classifiers:
     """Loads by spec, keeps the few used last."""
 
-    def __init__(self, start: str = "demo:biased", labels: Path | None = None) -> None:
+    def __init__(self, start: str = "demo:biased", labels: Path | None = None, allowed: Allowed | None = None) -> None:
         """
         Args:
             start: the spec given on the command line, which alone may be a Python factory.
             labels: label file for the start spec.
+            allowed: what other specs may name; without it only what comes with Satchel.
         """
         self.start, self.labels = start, labels
+        self.allowed = allowed or Allowed()
         self._kept: OrderedDict[str, Loaded] = OrderedDict()
         self._lock = threading.Lock()  # for looking; never held long
         self._loading: dict[str, threading.Lock] = {}  # by spec: two visitors who want the same load it once
@@ -89,4 +92,6 @@ class Classifiers:
         own = spec == self.start
         if spec.startswith("python:") and not own:
             raise UserError("A Python factory runs code, so it can be given on the command line only.")
+        if not own:
+            self.allowed.check_spec(spec)
         return load_classifier(spec, labels=self.labels if own else None, progress=progress, allow_python=own)

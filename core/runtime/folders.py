@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from core.errors import UserError
+from core.paths import existing_folder, kind_at
 
 
 @contextmanager
@@ -102,8 +103,11 @@ def begin(out: Path, settings: dict[str, Any], opens: Callable[[Path], object], 
     Raises:
         UserError: something else is there.
     """
-    if out.exists() and not out.is_dir():
+    kind = kind_at(out, f"folder for the {what}")
+    if kind == "file":
         raise UserError(f"{out} is a file; give a new folder for the {what}.")
+    if kind == "folder":
+        existing_folder(out, f"folder for the {what}")
     known = out / "settings.json"
     if known.is_file():
         try:
@@ -121,7 +125,7 @@ def begin(out: Path, settings: dict[str, Any], opens: Callable[[Path], object], 
                     f"{known} is damaged, so that nothing can go on there; remove {out} or give another folder."
                 )
             raise UserError(f"{out} holds another {what} or one with other settings; give another folder or remove it.")
-    elif out.is_dir() and any(out.iterdir()):
+    elif kind == "folder" and any(out.iterdir()):
         raise UserError(f"{out} is not empty and holds no {what}; give a new folder.")
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -152,8 +156,7 @@ def open_finished(
     Raises:
         UserError: there is none, it is half written, damaged, or of a newer format.
     """
-    if not folder.is_dir():
-        raise UserError(f"There is no {what} folder {folder}; make one with `{command}`.")
+    existing_folder(folder, f"{what} folder", f"make one with `{command}`")
     if not (folder / "manifest.json").is_file():
         if (folder / "settings.json").is_file():
             raise UserError(f"The {what} in {folder} is half written; run the same `{command}` again to finish it.")
@@ -180,6 +183,7 @@ def open_finished(
 
 def _contents(path: Path) -> Any:
     """Of a JSON file; of a Parquet file only what it says of itself, by which it is seen to be whole."""
+    kind_at(path, "part of it")  # a pipe would be waited for
     if path.suffix == ".parquet":
         return pd.read_parquet(path, columns=[])
     return json.loads(path.read_text(encoding="utf-8"))

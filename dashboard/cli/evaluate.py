@@ -78,7 +78,7 @@ def evaluate(
 
         contenders = [Contender.parse(text) for text in separated(explainers or ())]
         yardsticks = [Yardstick.parse(text) for text in separated(metrics or ())]
-        opened = open_dataset(data, segments=segments, limit=limit)
+        opened = open_dataset(data, segments=segments, limit=limit, results=[out])
         classifier = open_classifier(model, labels, device, precision)
         if not contenders:
             contenders = [Contender.parse(name) for name in _usual_explainers(classifier)]

@@ -65,7 +65,7 @@ def report(
         from core.sat.verdicts import is_shortcut
 
         chosen = [parse_explainer(text) for text in explainer or ()]
-        opened = open_dataset(data, segments=segments, limit=limit)
+        opened = open_dataset(data, segments=segments, limit=limit, results=[out])
         classifier = open_classifier(model, labels, device, precision)
         if not chosen:
             chosen = [(method, method.parameters()) for method in _usual(classifier)]
