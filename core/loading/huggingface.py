@@ -41,7 +41,7 @@ def load(request: Request) -> Classifier:
         UserError: transformers is not installed, or the folder holds no whole image classifier.
     """
     transformers = transformers_for("hf: models")
-    folder = existing_folder(user_path(request.rest), "model folder", "give one that save_pretrained wrote")
+    folder = existing_folder(user_path(request.rest), "folder", "give one that save_pretrained wrote")
     for file, help_ in (
         (CONFIG, "give the folder that save_pretrained wrote"),
         ("preprocessor_config.json", "save the image processor beside the model (processor.save_pretrained)"),
