@@ -13,6 +13,24 @@ import pandas as pd
 
 from core.errors import UserError
 from core.paths import existing_folder, kind_at
+from core.runtime.versions import FULL
+
+
+@contextmanager
+def writing(place: Path) -> Generator[None]:
+    """What the system says when something is written there, as one sentence.
+
+    Raises:
+        UserError: the disk is full, or the place cannot be written to.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            cure = "nothing that was there is lost, so free some room and do the same again"
+        else:
+            cure = "change its permissions or choose another place"
+        raise UserError(f"{place} cannot be written ({error.strerror or error}); {cure}.") from error
 
 
 @contextmanager
@@ -24,12 +42,10 @@ def whole_file(path: Path) -> Generator[Path]:
     """
     part = path.with_name(path.name + ".part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        os.replace(part, path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"{path} cannot be written ({reason}); free some room or choose another place.") from error
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield part
+            os.replace(part, path)
     finally:
         with suppress(OSError):
             part.unlink()
@@ -127,21 +143,18 @@ def begin(out: Path, settings: dict[str, Any], opens: Callable[[Path], object], 
             raise UserError(f"{out} holds another {what} or one with other settings; give another folder or remove it.")
     elif kind == "folder" and any(out.iterdir()):
         raise UserError(f"{out} is not empty and holds no {what}; give a new folder.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(known, settings)
-    except OSError as error:
-        raise UserError(f"{out} cannot be written ({error.strerror}); choose another folder.") from error
+    write_json(known, settings)
     return False
 
 
 def abandon(out: Path) -> None:
     """Take back what a run that comes to nothing has written, so that another may begin there."""
-    for shard in out.glob(f"*/{'[0-9]' * 6}.parquet"):
-        shard.unlink(missing_ok=True)
-        with suppress(OSError):  # others are left
-            shard.parent.rmdir()
-    (out / "settings.json").unlink(missing_ok=True)
+    with writing(out):
+        for shard in out.glob(f"*/{'[0-9]' * 6}.parquet"):
+            shard.unlink(missing_ok=True)
+            with suppress(OSError):  # others are left
+                shard.parent.rmdir()
+        (out / "settings.json").unlink(missing_ok=True)
 
 
 def open_finished(
