@@ -47,10 +47,14 @@ def test_all_that_lies_elsewhere_gets_the_same_words(box, page, closed, tmp_path
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "models/way_out").symlink_to(tmp_path / "elsewhere")
     elsewhere = [
-        tmp_path / "elsewhere/weights.pth", tmp_path / "elsewhere/missing.pth", tmp_path,
-        tmp_path / "models/../elsewhere", tmp_path / "models/way_out/weights.pth", tmp_path / "pipe", closed / "inside", closed / "missing", "/dev/zero",
-        "/etc/passwd", "~root/x", "~nosuchuser/x", "x" * 5000, "/a\0b", f"{tmp_path}/models-of-others/x",
-    ]  # fmt: skip
+        *(
+            tmp_path / name
+            for name in ("elsewhere/weights.pth", "elsewhere/missing.pth", "models/../elsewhere", "pipe")
+        ),
+        *(tmp_path, tmp_path / "models/way_out/weights.pth", f"{tmp_path}/models-of-others/x"),
+        *(closed / "inside", closed / "missing", "/dev/zero", "/etc/passwd"),
+        *("~root/x", "~nosuchuser/x", "x" * 5000, "/a\0b"),
+    ]
     (sentence,) = {said(box, page, place) for place in elsewhere}
     assert sentence.startswith("The page opens only what was named when it was started; start it with `satchel serve")
 
