@@ -22,6 +22,7 @@ from core.probing.copying import private_copy
 from core.probing.probe import Output, probe_pictures, probed
 from core.runtime.device import choose_device, choose_precision
 from core.runtime.fingerprints import add_weights
+from core.text import composed
 
 Scale = Literal["logit", "log-probability", "probability"]
 
@@ -100,7 +101,7 @@ class Classifier:
             raise UserError(
                 f"{name} has {classes} classes but {len(labels)} labels were given; give one label a class."
             )
-        self.labels: tuple[str, ...] = tuple(labels) if labels else tuple(f"class {i}" for i in range(classes))
+        self.labels = tuple(composed(label) for label in labels or (f"class {i}" for i in range(classes)))
         self.fingerprint = self._fingerprint()
 
     @property
@@ -166,7 +167,7 @@ class Classifier:
         Raises:
             UserError: no such class, or the label names several.
         """
-        text = str(label).strip()
+        text = composed(str(label).strip())
         exact = [i for i, known in enumerate(self.labels) if known == text]
         found = exact or [i for i, known in enumerate(self.labels) if known.lower() == text.lower()]
         if len(found) == 1:

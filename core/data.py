@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,13 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import UserError, closest
-from core.images import PICTURE_SUFFIXES, Picture, read_picture
+from core.images import Picture, read_picture
+from core.manifest import find_manifest, read_manifest
+from core.paths import existing_folder, kind_at, user_path
 from core.runtime.fingerprints import file_state
 from core.segments import Segments, check_size
 from core.segments.files import SegmentFiles, match, open_segments
 from core.segments.files.label_maps import read_one
 from core.segments.files.names import NAMES_FILE, read_names
 from core.segments.files.upright import upright
+from core.text import composed
+from core.walking import pictures_in
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,13 @@ class Dataset:
         return replace(self, items=tuple(wrap(item) for item in self.items))
 
 
-def open_dataset(source: str | Path, *, segments: str | Path | None = None, limit: int | None = None) -> Dataset:
+def open_dataset(
+    source: str | Path,
+    *,
+    segments: str | Path | None = None,
+    limit: int | None = None,
+    results: Iterable[str | Path] = (),
+) -> Dataset:
     """Open a data set.
 
     Args:
@@ -138,21 +147,26 @@ def open_dataset(source: str | Path, *, segments: str | Path | None = None, limi
         segments: masks from elsewhere, of any form that `core.segments.files.open_segments` reads; they are matched by
             the picture's relative path, else its bare name. Pictures without any there keep what they have.
         limit: at most this many pictures, spread evenly over the whole.
+        results: where results go; what lies there is no data.
 
     Raises:
         UserError: nothing there, or it does not fit together.
     """
+    files = None if segments is None else open_segments(segments)
     if str(source).startswith("demo:"):
         from core.demo.data import demo_dataset
 
         data = demo_dataset(str(source).removeprefix("demo:"))
     else:
-        root = Path(source)
-        if not root.is_dir():
-            raise UserError(f"There is no folder {root}; give a folder of class folders, or one with manifest.csv.")
-        data = _from_manifest(root) if (root / "manifest.csv").is_file() else _from_class_folders(root)
-    if segments is not None:
-        data = _with_segments_from(data, Path(segments))
+        root = existing_folder(user_path(source), "folder", "give a folder of class folders, or one with manifest.csv")
+        manifest = find_manifest(root)
+        if manifest is not None:
+            data = _from_manifest(root, manifest)
+        else:
+            masks = files.path if files is not None and files.path.is_dir() else None
+            data = _from_class_folders(root, map(user_path, results), masks)
+    if files is not None:
+        data = _with_segments_from(data, files)
     data = _with_upright_masks(data)
     return data if limit is None else limited(data, limit)
 
@@ -178,77 +192,51 @@ def strays(files: SegmentFiles, used: int, data: Dataset) -> tuple[str, ...]:
     return (note,) if left else ()
 
 
-def _from_manifest(root: Path) -> Dataset:
-    manifest = root / "manifest.csv"
-    try:
-        with manifest.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle, skipinitialspace=True)
-            fields = [_column(name) for name in reader.fieldnames or ()]
-            reader.fieldnames = fields
-            rows = list(reader)
-    except OSError as error:
-        raise UserError(f"{manifest} cannot be read ({error.strerror}); check its permissions.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{manifest} is no CSV file in UTF-8 ({error}); save it as such.") from error
-    if not fields:
-        raise UserError(f"{manifest} is empty or begins with an empty line; begin it with: image,label")
-    if "image" not in fields:
-        if any(mark in name for name in fields for mark in ";\t"):
-            raise UserError(f"The columns of {manifest} must be separated by commas; save it with commas.")
-        raise UserError(f"{manifest} has no column 'image' (only {', '.join(fields)}); name the picture files there.")
-    if not rows:
-        raise UserError(f"{manifest} lists no pictures; add a line a picture.")
-    label_column = "label" if "label" in fields else "name" if "name" in fields else None
+def _from_manifest(root: Path, manifest: Path) -> Dataset:
     names = read_names(root / NAMES_FILE) if (root / NAMES_FILE).is_file() else None
     items = []
-    for line, row in enumerate(rows, start=2):
-        relative, mask = row["image"], (row.get("mask") or "")
-        if not relative:
-            raise UserError(f"{manifest} names no picture for its entry in line {line}; fill in 'image'.")
-        if None in row:
-            raise UserError(f"{manifest} has more cells than columns in line {line}; put texts with commas in quotes.")
-        if mask and names is None:
+    for line in read_manifest(manifest):
+        if line.mask and names is None:
             raise UserError(f"{root} has masks but no segments.json; write one that names the mask values.")
-        files = tuple(_inside(root, part) for part in (relative, mask) if part)
         items.append(
             Item(
-                id=relative,
-                label=((row[label_column] or "").strip() or None) if label_column else None,
-                picture=_picture_reader(files[0]),
-                segments=partial(read_one, files[1], names or {}) if mask else no_segments,
-                columns={k: v for k, v in row.items() if k not in ("image", "label", "mask") and v is not None},
-                files=files,
+                id=line.id,
+                label=line.label,
+                picture=partial(read_picture, line.image),
+                segments=partial(_read_mask, line.mask, names or {}) if line.mask else no_segments,
+                columns=line.columns,
+                files=(line.image, line.mask) if line.mask else (line.image,),
             )
         )
-    _check_unique(items, root)
     promised = tuple(dict.fromkeys(name for name, _ in (names or {}).values() if name))
     return Dataset(root.resolve().name, str(root), tuple(items), files=(root / NAMES_FILE,), names=promised)
 
 
-def _column(name: str) -> str:
-    """Columns that mean something here go by their plain name, however it is written; others keep theirs."""
-    name = name.strip()
-    return name.lower() if name.lower() in ("image", "label", "name", "mask", "group") else name
+def _read_mask(path: Path, names: Mapping[int, tuple[str, str]]) -> Segments:
+    kind_at(path, "mask")  # a pipe would be waited for
+    return read_one(path, names)
 
 
-def _from_class_folders(root: Path) -> Dataset:
-    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
-    if not paths:
-        raise UserError(f"{root} holds no pictures; put them in one folder a class, or write a manifest.csv.")
+def _from_class_folders(root: Path, results: Iterable[Path], masks: Path | None) -> Dataset:
+    found = pictures_in(root, results, masks)
+    if not found.files:
+        passed = " ".join(found.notes).rstrip(".")
+        why = f" ({passed})" if passed else ""
+        raise UserError(f"{root} holds no pictures{why}; put them in one folder a class, or write a manifest.csv.")
     items = []
-    for path in paths:
+    for path in found.files:
         relative = path.relative_to(root)
-        label = relative.parts[0] if len(relative.parts) > 1 else None
-        items.append(Item(relative.as_posix(), label, _picture_reader(path), no_segments, files=(path,)))
-    return Dataset(root.resolve().name, str(root), tuple(items))
+        label = composed(relative.parts[0]) if len(relative.parts) > 1 else None
+        items.append(Item(relative.as_posix(), label, partial(read_picture, path), no_segments, files=(path,)))
+    return Dataset(root.resolve().name, str(root), tuple(items), found.notes)
 
 
-def _with_segments_from(data: Dataset, path: Path) -> Dataset:
-    files = open_segments(path)
+def _with_segments_from(data: Dataset, files: SegmentFiles) -> Dataset:
     keys = match([item.id for item in data.items], files)
     if not keys:
         raise UserError(
-            f"{path} has no mask for any picture of {data.name}; masks and entries carry their picture's path or name."
+            f"{files.path} has no mask for any picture of {data.name}; "
+            "masks and entries carry their picture's path or name."
         )
     items = [
         replace(item, segments=partial(files.__getitem__, keys[item.id])) if item.id in keys else item
@@ -286,7 +274,7 @@ def check_context(context: Iterable[str], names: Iterable[str]) -> None:
     """
     known = sorted(set(names))
     for name in context:
-        if name not in known:
+        if composed(name) not in known:
             raise UserError(f"No segment is called {name!r}; {closest(name, known)}")
 
 
@@ -300,23 +288,3 @@ def _state(file: Path) -> list[int]:
         return file_state(file)
     except OSError:
         return []
-
-
-def _inside(root: Path, relative: str) -> Path:
-    """A manifest must not point outside its folder."""
-    path = (root / relative).resolve()
-    if not path.is_relative_to(root.resolve()):
-        raise UserError(f"{root / 'manifest.csv'} points outside its folder ({relative}); copy the file into it.")
-    return path
-
-
-def _picture_reader(path: Path) -> Callable[[], Picture]:
-    return lambda: read_picture(path)
-
-
-def _check_unique(items: list[Item], root: Path) -> None:
-    seen: set[str] = set()
-    for item in items:
-        if item.id in seen:
-            raise UserError(f"{root / 'manifest.csv'} lists {item.id} twice; keep one line a picture.")
-        seen.add(item.id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ from PIL import Image
 from core.attribution import Attribution
 from core.classifier import Classifier
 from core.errors import UserError
+from core.paths import kind_at, user_path
+from core.runtime.folders import whole_file, writing
 
 LIST = "attribution.json"
 
@@ -32,11 +33,11 @@ class MapFolder:
         Raises:
             UserError: what has that name is no folder.
         """
-        self.folder = Path(folder)
+        self.folder = user_path(folder)
         self.records: list[dict[str, Any]] = []
         self._taken: set[str] = set()
         self._stems: dict[str, str] = {}
-        if self.folder.exists() and not self.folder.is_dir():
+        if kind_at(self.folder, "folder for the results") == "file":
             raise UserError(f"{self.folder} is a file; name a folder for the results.")
 
     def add(
@@ -90,12 +91,11 @@ class MapFolder:
             "overlay_file": None if overlay is None else overlay_file.name,
             "notes": list(notes),
         }
-        try:
-            np.save(values_file, attribution.values.numpy().astype(np.float32))
-            if overlay is not None:
-                overlay.save(overlay_file)
-        except OSError as error:
-            raise self._cannot_write(error) from error
+        with whole_file(values_file) as part, part.open("wb") as file:
+            np.save(file, attribution.values.numpy().astype(np.float32))
+        if overlay is not None:
+            with whole_file(overlay_file) as part:
+                overlay.save(part, format="PNG")
         self.records.append(record)
         return record
 
@@ -106,23 +106,14 @@ class MapFolder:
             UserError: the folder cannot be written to.
         """
         path = self.folder / LIST
-        unfinished = path.with_suffix(".part")
-        try:
-            unfinished.write_text(json.dumps(self.records, indent=2) + "\n", encoding="utf-8")
-            os.replace(unfinished, path)
-        except OSError as error:
-            raise self._cannot_write(error) from error
+        with whole_file(path) as part:
+            part.write_text(json.dumps(self.records, indent=2) + "\n", encoding="utf-8")
         return path
 
     def _begin(self) -> None:
-        try:
+        with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / LIST).unlink(missing_ok=True)
-        except OSError as error:
-            raise self._cannot_write(error) from error
-
-    def _cannot_write(self, error: OSError) -> UserError:
-        return UserError(f"{self.folder} cannot be written to ({error.strerror or error}); choose another folder.")
 
     def _stem(self, picture: str) -> str:
         if picture not in self._stems:

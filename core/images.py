@@ -4,27 +4,41 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import re
 import struct
+import threading
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from core.errors import UserError
+from core.paths import kind_at, readable
 
 # Decoders outside this list (EPS, PDF, PSD, ...) have a long history of holes. Pillow's JPEG covers MPO, which
 # many phones write.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 READABLE = "PNG, JPEG, WebP, GIF, BMP or TIFF"
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+PICTURE_SUFFIXES = (
+    ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jif", ".jfif", ".pjpeg", ".pjp", ".mpo", ".webp", ".gif", ".bmp",
+    ".dib", ".tif", ".tiff",
+)  # fmt: skip
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 * 1024 * 1024
+# Decoded one at a time, and converted in strips.
+LARGE_PIXELS = 16_000_000
+STRIP_PIXELS = 1_000_000
+_one_at_a_time = threading.Lock()
+MOST_FRAMES = 100
+LARGE_ANIMATION = 1 << 20  # bytes of a GIF whose frames are not counted
 EXIF_ORIENTATION = 0x0112
 # Pillow warns of odd tags and of large pictures; what matters of that is said in an error or a note.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 # What Pillow's decoders raise on damaged files, found by damaging them.
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, struct.error, OverflowError)
 
@@ -54,7 +68,8 @@ class Picture:
     def digest(self) -> str:
         """sha256 over the upright pixels: equal pictures have equal digests, whatever their file format."""
         h = hashlib.sha256(f"{self.image.size}".encode())
-        h.update(self.image.tobytes())
+        for box in strips(self.image.size):
+            h.update(self.image.crop(box).tobytes())
         return h.hexdigest()
 
     def array(self) -> np.ndarray:
@@ -83,29 +98,29 @@ def read_picture(source: str | Path | bytes, name: str | None = None, max_pixels
     if not data:
         raise UserError(f"{name} is empty (0 bytes); choose the file again or export it anew.")
     image = _open(data, name)
-    if image.width * image.height > max_pixels:
+    pixels = image.width * image.height
+    if pixels > max_pixels:
         raise _too_large(name, f"{image.width} x {image.height} pixels", max_pixels)
     deep = any(";16" in str(tile[3]) for tile in image.tile)  # known only until it is decoded
-    try:
-        image.load()
-    except DAMAGE as error:
-        raise UserError(f"{name} is damaged or cut off ({error}); export or download it again.") from error
-    except MemoryError as error:
-        raise _too_large(name, f"{image.width} x {image.height} pixels", max_pixels) from error
-    return _upright_rgb(image, name, deep)
+    notes = _frame_notes(data, image.format or "")
+    with _one_at_a_time if pixels > LARGE_PIXELS else nullcontext():
+        try:
+            _decode(image, name)
+            return _upright_rgb(image, name, deep, notes)
+        except MemoryError as error:
+            raise _too_large(name, f"{image.width} x {image.height} pixels", max_pixels) from error
 
 
 def _bytes_of(path: Path, name: str) -> bytes:
-    try:
+    kind = kind_at(path, "picture")
+    if kind is None:
+        raise UserError(f"There is no file {path}; check the path.")
+    if kind == "folder":
+        raise UserError(f"{path} is a folder, not a picture; name the pictures in it.")
+    with readable(path, "picture"):
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"{name} is larger than {MAX_BYTES >> 20} MB; save a smaller copy of it.")
         return path.read_bytes()
-    except FileNotFoundError as error:
-        raise UserError(f"There is no file {path}; check the path.") from error
-    except IsADirectoryError as error:
-        raise UserError(f"{path} is a folder, not a picture; name the pictures in it.") from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); check its permissions.") from error
 
 
 def _open(data: bytes, name: str) -> ImageFile.ImageFile:
@@ -124,18 +139,41 @@ def _open(data: bytes, name: str) -> ImageFile.ImageFile:
         raise UserError(f"{name} is damaged ({error}); export or download it again.") from error
 
 
+def _decode(image: ImageFile.ImageFile, name: str) -> None:
+    try:
+        image.load()
+    except DAMAGE as error:
+        raise UserError(f"{name} is damaged or cut off ({error}); export or download it again.") from error
+
+
 def _too_large(name: str, size: str, limit: int) -> UserError:
     return UserError(f"{name} has {size}; the limit is {limit // 1_000_000} megapixels, so save a smaller copy of it.")
 
 
-def _upright_rgb(image: Image.Image, name: str, deep: bool) -> Picture:
-    notes: list[str] = []
+def _frame_notes(data: bytes, form: str) -> list[str]:
+    """A note on frames after the first. They are looked for in a reader of their own, so that damage there costs none
+    of the first one, and not counted for longer than that is worth.
+    """
+    if form == "MPO":  # the same picture for two eyes, or smaller ones of it
+        return []
+    frames, more = 1, ""
     try:
-        frames = getattr(image, "n_frames", 1)
+        with Image.open(io.BytesIO(data), formats=(form,)) as image:
+            if form == "TIFF":  # whose pages are found one after the other
+                while frames < MOST_FRAMES:
+                    image.seek(frames)
+                    frames += 1
+                more = " or more"
+            elif form != "GIF" or len(data) <= LARGE_ANIMATION:
+                frames = getattr(image, "n_frames", 1)
+            elif getattr(image, "is_animated", False):
+                return ["Only the first of its frames is used."]
     except DAMAGE:
-        frames = 1  # damage behind the first frame, which was read
-    if frames > 1 and image.format != "MPO":
-        notes.append(f"Only the first of its {frames} frames is used.")
+        pass  # behind the last frame, or damage there
+    return [f"Only the first of its {frames}{more} frames is used."] if frames > 1 else []
+
+
+def _upright_rgb(image: Image.Image, name: str, deep: bool, notes: list[str]) -> Picture:
     try:
         orientation = int(image.getexif().get(EXIF_ORIENTATION, 1))
     except DAMAGE:
@@ -169,15 +207,21 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
     mode = image.mode
     if mode.startswith("I") or mode == "F":
         notes.append("Its grey values were scaled to 8 bit.")
-        return _scaled_grey(image)
+        grey = _scaled_grey(image)
+        image.close()  # no longer needed beside what follows
+        return grey.convert("RGB")
     if mode in ("CMYK", "LAB", "YCbCr", "HSV"):
         notes.append(f"It was converted from {mode} to RGB.")
         return image.convert("RGB")
     if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        if rgba.getchannel("A").getextrema() != (255, 255):
+        rgb, clear = Image.new("RGB", image.size), False
+        for box in strips(image.size):
+            rgba = image.crop(box).convert("RGBA")
+            clear = clear or rgba.getchannel("A").getextrema() != (255, 255)
+            rgb.paste(Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB"), box)
+        if clear:
             notes.append("Its transparent parts were laid over white.")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+        return rgb
     return image.convert("RGB")
 
 
@@ -185,14 +229,37 @@ def _scaled_grey(image: Image.Image) -> Image.Image:
     """By the nominal range of 8 or 16 bit, so that pictures stay comparable, or, if that does not hold the values, by
     their own. 32-bit integers that go no further than 255 are taken for 8-bit ones, stored wide.
     """
-    values = np.asarray(image, dtype=np.float64)
+    grey = Image.new("L", image.size)
+    boxes = strips(image.size)
+    low, high = 0.0, 65535.0
+    if image.mode in ("I", "F"):  # all others hold 16 bit
+        found = [_finite_range(np.asarray(image.crop(box))) for box in boxes]
+        low, high = min(pair[0] for pair in found), max(pair[1] for pair in found)
+        if low > high:  # not one value is a number
+            return grey
+        if image.mode == "I" and low >= 0 and high <= 65535:
+            wide = image.format != "PNG"  # Pillow's older releases gave 16-bit PNG this mode
+            low, high = 0.0, 255.0 if wide and high <= 255 else 65535.0
+    for box in boxes:
+        values = np.asarray(image.crop(box))
+        if values.dtype.itemsize == 2:
+            scaled = (values.astype(np.uint32) + 128) // 257  # rounded v / 65535 * 255
+        else:
+            values = np.nan_to_num(values.astype(np.float64), nan=low, posinf=high, neginf=low)
+            scaled = np.clip((values - low) * (255.0 / (high - low) if high > low else 0.0) + 0.5, 0, 255)
+        grey.paste(Image.fromarray(scaled.astype(np.uint8)), box)
+    return grey
+
+
+def _finite_range(values: np.ndarray) -> tuple[float, float]:
     finite = values[np.isfinite(values)]
-    if finite.size == 0:
-        finite = np.zeros(1)
-    values = np.nan_to_num(values, nan=finite.min(), posinf=finite.max(), neginf=finite.min())
-    low, high = float(values.min()), float(values.max())
-    if image.mode.startswith("I") and low >= 0 and high <= 65535:
-        wide = image.mode == "I" and image.format != "PNG"  # Pillow's older releases gave 16-bit PNG this mode
-        low, high = 0.0, 255.0 if wide and high <= 255 else 65535.0
-    grey = (values - low) * (255.0 / (high - low)) if high > low else np.zeros_like(values)
-    return ImageOps.grayscale(Image.fromarray(np.clip(grey + 0.5, 0, 255).astype(np.uint8))).convert("RGB")
+    return (float(finite.min()), float(finite.max())) if finite.size else (np.inf, -np.inf)
+
+
+def strips(size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
+    """Boxes of whole rows that together are a picture of this (width, height): what is made of one strip after the
+    other never takes much memory.
+    """
+    width, height = size
+    rows = max(1, STRIP_PIXELS // max(1, width))
+    return [(0, top, width, min(top + rows, height)) for top in range(0, height, rows)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -18,6 +18,7 @@ from core.data import open_dataset
 from core.errors import UserError
 from core.evaluation.store import open_evaluation
 from core.images import MAX_BYTES
+from core.paths import existing_folder, kind_at, user_path
 from core.sat.store import open_report
 from dashboard import header
 from dashboard.classifiers import Classifiers
@@ -58,6 +59,7 @@ def make_page(
     data: str | None = None,
     segments: Path | None = None,
     stated: Mapping[str, Any] | None = None,
+    allow: Sequence[Path] = (),
 ) -> Page:
     """The stores behind a page, with its classifier loaded.
 
@@ -65,11 +67,16 @@ def make_page(
         UserError: the spec or its labels do not fit, or there is no such data set, report or evaluation.
     """
     if report is not None:
-        open_report(report)
+        report = open_report(report).path
     if evaluation is not None:
-        open_evaluation(evaluation)
+        evaluation = open_evaluation(evaluation).path
+    if segments is not None:
+        segments = user_path(segments)
+        kind_at(segments, "folder of segments")
     opened = open_dataset(data) if data else None
-    page = Page(Classifiers(model_spec, labels, stated), Sessions(model_spec), report, evaluation, opened, segments)
+    allowed = tuple(existing_folder(user_path(folder), "folder to allow") for folder in allow)
+    classifiers, sessions = Classifiers(model_spec, labels, stated), Sessions(model_spec)
+    page = Page(classifiers, sessions, report, evaluation, opened, segments, allow=allowed)
     page.autorun = autorun
     page.classifiers.get(model_spec)
     page.read_examples()
@@ -88,6 +95,7 @@ def launch(
     data: str | None = None,
     segments: Path | None = None,
     stated: Mapping[str, Any] | None = None,
+    allow: Sequence[Path] = (),
 ) -> None:
     """Serve the page until it is interrupted.
 
@@ -101,12 +109,14 @@ def launch(
         evaluation: a finished evaluation to show.
         data: a data set to cut and name on the Segments tab; segments: the folder where that is kept.
         stated: what else is said of `model_spec`: `output` and `preprocessing` of `load_classifier`.
+        allow: folders whose models and reports may be named on the page, besides all that is given here.
 
     Raises:
         UserError: the model does not load, or the port is taken.
     """
-    page = make_page(model_spec, labels, report, evaluation, data=data, segments=segments, stated=stated)
-    for note in page.classifiers.get(model_spec).classifier.notes:
+    page = make_page(model_spec, labels, report, evaluation, data=data, segments=segments, stated=stated, allow=allow)
+    notes = page.classifiers.get(model_spec).classifier.notes
+    for note in (*notes, *(page.data.notes if page.data is not None else ())):
         print(note, flush=True)
     blocks = build(page)
     try:

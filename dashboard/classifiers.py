@@ -12,6 +12,7 @@ from typing import Any
 from core.attribution import BoundExplainer, Explainer
 from core.classifier import Classifier
 from core.errors import UserError
+from dashboard.allowed import Allowed
 
 KEPT = 3
 
@@ -39,15 +40,18 @@ class Classifiers:
         start: str = "demo:biased",
         labels: Path | None = None,
         stated: Mapping[str, Any] | None = None,
+        allowed: Allowed | None = None,
     ) -> None:
         """
         Args:
             start: the spec given on the command line, which alone may be a Python factory.
             labels: label file for the start spec.
             stated: what else the command line says of the start spec: `output`, `preprocessing` of `load_classifier`.
+            allowed: what other specs may name; without it only what comes with Satchel.
         """
         self.start, self.labels = start, labels
         self._stated: dict[str, Any] = {"labels": labels, **(stated or {})}
+        self.allowed = allowed or Allowed()
         self._kept: OrderedDict[str, Loaded] = OrderedDict()
         self._lock = threading.Lock()  # for looking; never held long
         self._loading: dict[str, threading.Lock] = {}  # by spec: two visitors who want the same load it once
@@ -97,4 +101,6 @@ class Classifiers:
         own = spec == self.start
         if spec.startswith("python:") and not own:
             raise UserError("A Python factory runs code, so it can be given on the command line only.")
+        if not own:
+            self.allowed.check_spec(spec)
         return load_classifier(spec, progress=progress, allow_python=own, **(self._stated if own else {}))

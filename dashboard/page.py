@@ -12,6 +12,7 @@ from core.data import Dataset
 from core.errors import UserError
 from core.paths import data_dir
 from core.segments.saved.store import file_name
+from dashboard.allowed import Allowed, places_in
 from dashboard.classifiers import Classifiers
 from dashboard.pictures import Pictures, Source, example_files
 from dashboard.runs import Runner
@@ -29,6 +30,7 @@ class Page:
 
     Attributes:
         data: what the Segments tab works on besides the pictures of the page.
+        allow: what the text boxes may name besides all that is given here.
         segments: where its segments are kept; None for a folder of the data set's own in the user's data folder.
         key: state, the visitor's key. dark: state, True on a dark page. model: state, the loaded model's spec.
         tabs: the tabs by title; `select` fires when one is opened.
@@ -41,7 +43,7 @@ class Page:
     evaluation: Path | None = None
     data: Dataset | None = None
     segments: Path | None = None
-    segmenters: Segmenters = field(default_factory=Segmenters)
+    allow: tuple[Path, ...] = ()
     runner: Runner = field(default_factory=Runner)
     examples: dict[str, Source] = field(default_factory=dict)
     autorun: bool = True
@@ -53,6 +55,11 @@ class Page:
     tabs: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        given = [*self.allow, self.report, self.evaluation, self.segments, *places_in(self.classifiers.start)]
+        if self.data is not None and not self.data.source.startswith("demo:"):
+            given.append(self.data.source)
+        self.allowed = self.classifiers.allowed = Allowed(filter(None, given))
+        self.segmenters = Segmenters(self.allowed)
         self.pictures = Pictures(SavedSegments(lambda: self.segments_folder(False)))
 
     def read_examples(self) -> None:

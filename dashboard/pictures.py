@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from core.classifier import Prediction
@@ -107,8 +107,9 @@ class Pictures:
             UserError: it is none.
         """
         picture = read_picture(path, name)
-        thumbnail = picture.image.copy()
-        thumbnail.thumbnail((THUMBNAIL, THUMBNAIL))
+        thumbnail = picture.image
+        if max(thumbnail.size) > THUMBNAIL:  # without a copy of the whole
+            thumbnail = ImageOps.contain(thumbnail, (THUMBNAIL, THUMBNAIL))
         return Source(
             picture.digest,
             picture.name,

@@ -8,9 +8,10 @@ from typing import Any, cast
 
 from core.errors import UserError
 from core.runtime.recent import Recent
-from core.segments.registry import SamSegmenter, Segmenter, get_segmenter
+from core.segments.registry import SamSegmenter, Segmenter, get_segmenter, segmenters
 from core.segments.sam.checkpoints import COMPACT
 from core.segments.sam.model import Sam
+from dashboard.allowed import Allowed
 
 KEPT = 3
 
@@ -18,7 +19,12 @@ KEPT = 3
 class Segmenters:
     """Loads by name, spec and words, keeps the few used last."""
 
-    def __init__(self) -> None:
+    def __init__(self, allowed: Allowed | None = None) -> None:
+        """
+        Args:
+            allowed: what a spec may name; without it only what comes with Satchel.
+        """
+        self.allowed = allowed or Allowed()
         self._kept: Recent[tuple[str, tuple[str, ...]], Segmenter] = Recent(KEPT)
         self._loading = threading.Lock()
 
@@ -41,6 +47,12 @@ class Segmenters:
             UserError: there is none of that name, or its model cannot be had.
         """
         spec = (spec or "").strip()
+        known = segmenters().get(name)
+        if known is not None and known.family == "concepts":
+            self.allowed.check_reader(spec)
+        else:
+            self.allowed.check_spec(f"{name}:{spec}")
+        self.allowed.check_spec(f"sam:{sam}")
         key = (f"{name}:{spec}", (*words, *([sam] if words else ())))
         with self._loading:
             found = self._kept.get(key)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,44 @@ def data() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return folder
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Iterator[Path]:
+    """A folder with a file `inside`, which nobody may enter, while permissions count for this thread even if it is
+    root's.
+    """
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    (folder / "inside").touch()
+    folder.chmod(0)
+    header, held, less = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)(), (ctypes.c_uint32 * 6)()
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    if root and sys.platform != "linux":
+        pytest.skip("root may read everything")
+    if root:  # effective, permitted and inheritable capabilities; bits 1 and 2 override permissions
+        libc = ctypes.CDLL(None, use_errno=True)
+        assert libc.capget(header, held) == 0
+        less[:] = held[:]
+        less[0] &= ~0b110
+        assert libc.capset(header, less) == 0
+    yield folder
+    if root:
+        assert libc.capset(header, held) == 0
+    folder.chmod(0o700)
+
+
+@pytest.fixture
+def full_disk() -> Iterator[Callable[[int], None]]:
+    """Called with a number, no file can grow beyond so many bytes; with -1 the disk has room again."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limit(size: int) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before[0] if size < 0 else size, before[1]))
+
+    yield limit
+    limit(-1)
 
 
 class SmallCNN(nn.Module):

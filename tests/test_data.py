@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from core.data import open_dataset
+from core.classifier import Classifier
+from core.data import check_context, open_dataset
 from core.errors import UserError
 from core.segments.files import read_label_map, read_names
 
@@ -185,6 +187,69 @@ def test_broken_manifests(folder, tmp_path):
     refused(tmp_path / "none", "There is no folder")
     (tmp_path / "void").mkdir()
     refused(tmp_path / "void", "holds no pictures")
+
+
+def test_paths_as_other_systems_write_them(folder):
+    """Backslashes, spaces, other accents and case, paths in full, and what only says "here"."""
+    decomposed, written = unicodedata.normalize("NFD", "bäh.png"), unicodedata.normalize("NFC", "bäh.PNG")
+    (folder / "images/3.png").rename(folder / "images" / decomposed)
+    write(
+        folder,
+        "image, label ,mask,group",
+        r" images\0.png  ,a  ,masks\0.png ,p1 ",
+        f"{folder}/images/1.PNG,a,./masks/1.png,p1",
+        "./images/../images/2.png,b,,",
+        f"Images/{written},b,,",
+    )
+    data = open_dataset(folder)
+    assert [item.id for item in data.items] == ["images/0.png", "images/1.png", "images/2.png", f"images/{decomposed}"]
+    assert [item.group for item in data.items[:2]] == ["p1", "p1"]
+    assert [item.load()[0].image.getpixel((0, 0))[0] for item in data.items] == [0, 40, 80, 120]
+    assert [len(item.segments() or ()) for item in data.items] == [3, 3, 0, 0]
+    (folder / "manifest.csv").rename(folder / "Manifest.CSV")
+    assert [item.id for item in open_dataset(folder).items] == [item.id for item in data.items]
+
+
+def test_one_picture_in_two_lines(folder):
+    write(folder, "image,label", "images/0.png,a", "", "./images/0.png,b")
+    refused(folder, "lists images/0.png twice, in lines 2 and 4; keep one line a picture.")
+    (folder / "images/again.png").symlink_to("0.png")
+    write(folder, "image,label", "images/0.png,a", "images/again.png,b")
+    refused(folder, "lists images/again.png twice, in lines 2 and 3, once as images/0.png")
+
+
+def test_lines_are_counted_as_an_editor_counts_them(folder):
+    write(folder, "", "image,note", "", ",,", 'images/0.png,"two', 'lines"', "", "images/1.png,a,b")
+    refused(folder, "more cells than columns in line 8")
+    write(folder, "image,group", "images/0.png,a,,", "images/1.png,b")  # a spreadsheet's empty cells
+    assert [item.group for item in open_dataset(folder).items] == ["a", "b"]
+    write(folder, "image,Image", "images/0.png,images/1.png")
+    refused(folder, "two columns 'image'")
+    write(folder, "image,label", "a\0b.png,x")
+    refused(folder, "NUL character in line 2")
+    write(folder, "image,label", f"{'x' * 300}.png,x")
+    refused(folder, "File name too long")
+
+
+def test_manifests_in_utf_16(folder):
+    (folder / "manifest.csv").write_text("image,label\nimages/0.png,Käse\n", encoding="utf-16")
+    assert open_dataset(folder).labels == ("Käse",)
+    (folder / "manifest.csv").write_text("image,label\nimages/0.png,Käse\n", encoding="latin-1")
+    refused(folder, "no CSV file in UTF-8")
+
+
+def test_names_are_compared_in_one_form(folder, small_cnn):
+    other = unicodedata.normalize("NFD", "Käse")
+    (folder / "segments.json").write_text(json.dumps({"128": other}))
+    write(folder, "image,label,mask", f"images/0.png,{other},masks/0.png")
+    data = open_dataset(folder)
+    assert data.labels == ("Käse",)
+    assert data.with_context([other]).items[0].segments().kinds == ("context",)
+    check_context([other], ["Käse"])
+    labels, preprocessing = [other, "b", "c", "d"], small_cnn.preprocessing
+    labelled = Classifier(small_cnn.module, labels=labels, preprocessing=preprocessing, device="cpu")
+    assert labelled.labels == ("Käse", "b", "c", "d")
+    assert labelled.class_index(other) == labelled.class_index("käse") == 0
 
 
 def test_short_rows_and_a_byte_order_mark(folder):

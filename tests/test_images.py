@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import random
 import struct
+import subprocess
+import sys
+import threading
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+import core.images
 from core.errors import UserError
 from core.images import EXIF_ORIENTATION, Picture, read_picture, turn_upright
 
+ROOT = Path(__file__).resolve().parents[1]
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
 
@@ -259,20 +268,13 @@ def test_cut_off(form):
     refused(data[:40], "picture")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-def test_no_permission(tmp_path):
-    (tmp_path / "p.png").write_bytes(encoded(smooth(), "PNG"))
-    (tmp_path / "p.png").chmod(0)
-    refused(tmp_path / "p.png", "permissions")
-
-
-def test_no_permission_is_said(tmp_path, monkeypatch):
-    def deny(self):
-        raise PermissionError(13, "Permission denied")
-
-    (tmp_path / "p.png").write_bytes(encoded(smooth(), "PNG"))
-    monkeypatch.setattr("pathlib.Path.read_bytes", deny)
-    refused(tmp_path / "p.png", "Permission denied", "check its permissions")
+def test_what_must_not_be_opened_is_not(closed, tmp_path):
+    refused(closed / "inside", "Permission denied", "check its permissions")
+    os.mkfifo(tmp_path / "pipe.png")
+    refused(tmp_path / "pipe.png", "a device, a pipe or a socket")
+    refused(Path("/dev/zero"), "a device, a pipe or a socket")
+    refused(tmp_path / "a\0b", "cannot be read")
+    refused(tmp_path / ("x" * 300), "File name too long")
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -296,3 +298,107 @@ def test_damaged_files_give_a_picture_or_a_sentence(form):
         except UserError as error:
             outcomes.add("sentence" if "\n" not in str(error) else f"broken line: {error}")
     assert outcomes == {"picture", "sentence"}
+
+
+def tiff(pages: int) -> bytes:
+    """Pages of 40 x 30 pixels, each of its number's grey."""
+    frames = [Image.fromarray(np.full((30, 40, 3), page, np.uint8)) for page in range(1, pages + 1)]
+    return encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_damage_behind_the_first_page_costs_nothing_of_it():
+    whole = tiff(3)
+    first = struct.unpack("<I", whole[4:8])[0]
+    link = first + 2 + 12 * struct.unpack("<H", whole[first : first + 2])[0]  # to the second page's table
+    second = struct.unpack("<I", whole[link : link + 4])[0]
+    rng = np.random.default_rng(0)
+    for round_ in range(400):
+        damaged = bytearray(whole)
+        for _ in range(1 + round_ % 8):
+            at = int(rng.integers(second, second + 150)) if round_ % 4 else link + int(rng.integers(4))
+            damaged[at] = int(rng.integers(256))
+        picture = read_picture(bytes(damaged))
+        assert picture.size == (30, 40)
+        assert picture.image.getextrema() == ((1, 1),) * 3
+        assert picture.orientation == 1
+
+
+def test_pages_are_counted_up_to_a_hundred():
+    assert read_picture(tiff(100)).notes == ("Only the first of its 100 or more frames is used.",)
+    assert read_picture(tiff(99)).notes == ("Only the first of its 99 frames is used.",)
+    assert read_picture(tiff(1)).notes == ()
+
+
+def test_strips_give_what_the_whole_gives(monkeypatch):
+    """Every value of 16 bit, a ramp of floats, and half-transparent pixels, by rows and at once."""
+    values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    ramp = np.linspace(-3, 9, 65536, dtype=np.float32).reshape(256, 256)
+    clear = np.dstack([values >> 8, values & 255, values >> 8, values & 255]).astype(np.uint8)
+    sources = [
+        encoded(Image.fromarray(values), "PNG"),
+        encoded(Image.fromarray(ramp), "TIFF"),
+        encoded(Image.fromarray(values.astype(np.int32)), "TIFF"),
+        encoded(Image.fromarray(clear, "RGBA"), "PNG"),
+    ]
+    at_once = [read_picture(source) for source in sources]
+    exact = np.floor(values / 65535 * 255 + 0.5).astype(np.uint8)
+    assert all((picture.array() == exact[..., None]).all() for picture in (at_once[0], at_once[2]))
+    assert (at_once[1].array()[0, 0] == 0).all()
+    assert (at_once[1].array()[-1, -1] == 255).all()
+    white = clear[..., :3] * (clear[..., 3:] / 255) + 255 - clear[..., 3:]
+    assert np.abs(at_once[3].array() - white).max() <= 1
+    monkeypatch.setattr("core.images.STRIP_PIXELS", 1000)  # 3 rows, and 1 in the end
+    for whole, source in zip(at_once, sources):
+        read = read_picture(source)
+        assert (read.array() == whole.array()).all()
+        assert (read.digest, read.notes) == (whole.digest, whole.notes)
+        assert read.digest == hashlib.sha256(f"{read.image.size}".encode() + read.image.tobytes()).hexdigest()
+
+
+def test_large_pictures_are_read_one_at_a_time(monkeypatch):
+    monkeypatch.setattr("core.images.LARGE_PIXELS", 100)
+    inside, most, lock = 0, 0, threading.Lock()
+    convert = core.images._upright_rgb
+
+    def slowly(*given):
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        time.sleep(0.02)
+        with lock:
+            inside -= 1
+        return convert(*given)
+
+    monkeypatch.setattr("core.images._upright_rgb", slowly)
+    large, small = encoded(Image.new("L", (11, 11)), "PNG"), encoded(Image.new("L", (10, 10)), "PNG")
+    for source, alone in ((large, True), (small, False)):
+        most = 0
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(read_picture, [source] * 4))
+        assert (most == 1) is alone
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_picture_of_64_megapixels_takes_no_more_than_itself():
+    """124 kB on disk; in a process of its own, since a process's peak cannot be taken back."""
+    script = """if True:
+        import io, re, numpy as np
+        from pathlib import Path
+        from PIL import Image
+        from core.images import read_picture
+        peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+        def grey(side):
+            file = io.BytesIO()
+            Image.fromarray(np.zeros((side, side), np.uint16)).save(file, "PNG")
+            return file.getvalue()
+        small, large = grey(64), grey(8000)
+        read_picture(small)
+        Path("/proc/self/clear_refs").write_text("5")
+        before = peak()
+        assert read_picture(large).size == (8000, 8000)
+        print(peak() - before)
+    """
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 600  # the picture itself takes 256 MB, its 16 bit 128

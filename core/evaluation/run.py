@@ -30,6 +30,7 @@ from core.explain import parse_explainer
 from core.metrics.metric import Case, Metric, parse_metric
 from core.metrics.spectrum import spectrum_distance
 from core.parameters import Parameters
+from core.paths import user_path
 from core.runtime import folders
 from core.runtime.progress import Progress
 from core.runtime.randomness import derived_seed
@@ -103,12 +104,12 @@ def evaluate(data: Dataset, classifier: Classifier, out: Path, options: Evaluati
         UserError: the data, the options or the folder do not do; an explainer refuses the classifier; a metric needs
             masks and the data has none.
     """
-    return _Run(data, classifier, Path(out), options).stages()
+    return _Run(data, classifier, user_path(out), options).stages()
 
 
 def so_far(data: Dataset, classifier: Classifier, out: Path, options: EvaluationOptions) -> Evaluation | None:
     """What an evaluation that is still being written says by now; None before its first shard. Arguments as there."""
-    return _Run(data, classifier, Path(out), options).result(datetime.now(UTC))
+    return _Run(data, classifier, user_path(out), options).result(datetime.now(UTC))
 
 
 class _Run:
@@ -180,15 +181,16 @@ class _Run:
         """Pictures of the data set by id, drawn once: enough for every shard to have REFERENCES besides its own."""
         ranked = sorted(self.data.items, key=lambda item: derived_seed(self.options.seed, item.id, "reference"))
         found: dict[str, Tensor] = {}
+        problem = ""
         for item in ranked:
             if len(found) == REFERENCES + self.options.shard:
                 break
             try:
                 found[item.id] = self.classifier.prepare(item.picture()).tensor
-            except UserError:
-                continue  # said when its turn comes
+            except UserError as error:  # said when its turn comes
+                problem = problem or f"{item.id}: {str(error).rstrip('.')}"
         if not found:
-            raise UserError(f"No picture of {self.data.name} could be read.")
+            raise UserError(f"No picture of {self.data.name} could be read ({problem}).")
         return found
 
     def references(self, others: dict[str, Tensor], items: Sequence[Item]) -> Tensor | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from core.paths import user_path
 from core.runtime.folders import open_finished, read_shards
 
 FORMAT = 1
@@ -39,7 +40,7 @@ def open_evaluation(path: str | Path) -> Evaluation:
     Raises:
         UserError: there is none, it is half written, damaged, or of a newer format.
     """
-    folder = Path(path)
+    folder = user_path(path)
     return Evaluation(
         folder, *open_finished(folder, "evaluation", "satchel evaluate", FORMAT, entries="leaderboard.json")
     )

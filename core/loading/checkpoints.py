@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from core.errors import UserError
 from core.loading.torch_files import INSTEAD, read_torch
+from core.paths import existing_file, kind_at, readable
 
 State = dict[str, Tensor]
 SET = "/"  # in names, between a set of weights (of several in a file) and a tensor's own name
@@ -33,17 +34,12 @@ def read_checkpoint(path: str | Path) -> tuple[State, dict[str, str]]:
         UserError: missing, empty, cut off, holding code, or no weights at all.
     """
     path = Path(path)
-    if path.is_dir():
+    if kind_at(path, "weights file") == "folder":
         raise UserError(f"{path} is a folder, not a weights file; name the file in it (for a saved Hugging Face model "
                         "write hf:DIR).")  # fmt: skip
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(16)
-    except FileNotFoundError as error:
-        raise UserError(f"There is no weights file {path}; check the path after the @.") from error
-    except OSError as error:
-        raise UserError(f"The weights file {path} cannot be read ({error.strerror}); check its permissions.") from error
+    existing_file(path, "weights file", "check the path after the @")
+    with readable(path, "weights file"), path.open("rb") as file:
+        size, head = path.stat().st_size, file.read(16)
     if size == 0:
         raise UserError(f"The weights file {path} is empty (0 bytes); download or save it again.")
     if path.suffix == ".safetensors" or head[8:9] == b"{":

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
+from core.paths import existing_file, readable, user_path
+
+WIDE = (b"\xff\xfe", b"\xfe\xff")  # how a text in UTF-16 begins
 
 
 def read_labels(path: str | Path) -> tuple[list[str], list[str]]:
@@ -19,15 +22,13 @@ def read_labels(path: str | Path) -> tuple[list[str], list[str]]:
     Raises:
         UserError: not there, or not of such a form.
     """
-    path = Path(path).expanduser()
+    path = existing_file(user_path(path), "labels file", "check --labels")
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise UserError(f"There is no labels file {path}; check --labels.") from error
+        with readable(path, "labels file"):
+            content = path.read_bytes()
+        text = content.decode("utf-16" if content.startswith(WIDE) else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"The labels file {path} is not text in UTF-8; save it as such.") from error
-    except OSError as error:
-        raise UserError(f"The labels file {path} cannot be read ({error.strerror}); check --labels.") from error
     if path.suffix.lower() == ".json" or text.lstrip().startswith(("[", "{")):
         return _from_json(text, path)
     labels = [line.strip() for line in text.splitlines() if line.strip()]

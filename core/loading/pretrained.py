@@ -15,6 +15,7 @@ from torch import nn
 from core.errors import UserError
 from core.loading.download import Progress
 from core.loading.hub import hub_folder
+from core.paths import kind_at, user_path
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 CONFIG = "config.json"
@@ -49,8 +50,8 @@ def model_folder(spec: str, progress: Progress | None = None) -> Path:
     Raises:
         UserError: nothing there, it cannot be fetched, or it holds no weights that are safe to read.
     """
-    folder = Path(spec).expanduser()
-    if not folder.is_dir():
+    folder = user_path(spec)
+    if kind_at(folder, "model folder") != "folder":
         if not HUB_NAME.fullmatch(spec):
             raise UserError(
                 f"There is no folder {spec}; give one that save_pretrained wrote, or a name on the Hugging Face hub "

@@ -14,6 +14,7 @@ from torch import nn
 from core.classifier import Classifier
 from core.errors import UserError
 from core.loading.labels import read_labels
+from core.paths import user_path
 from core.preprocessing import Preprocessing
 
 OUTPUTS = ("softmax", "sigmoid")
@@ -45,12 +46,12 @@ class Request:
         """NAME[@FILE] taken apart.
 
         Raises:
-            UserError: an "@" with nothing after it.
+            UserError: an "@" with nothing after it, or with what can be no path.
         """
         name, at, file = self.rest.partition("@")
         if at and not file:
             raise UserError(f"{self.spec!r} ends after the @; name the weights file there, or leave the @ out.")
-        return name, Path(file).expanduser() if file else None
+        return name, user_path(file) if file else None
 
     def classifier(
         self,

@@ -12,6 +12,25 @@ from typing import Any
 import pandas as pd
 
 from core.errors import UserError
+from core.paths import existing_folder, kind_at
+from core.runtime.versions import FULL
+
+
+@contextmanager
+def writing(place: Path) -> Generator[None]:
+    """What the system says when something is written there, as one sentence.
+
+    Raises:
+        UserError: the disk is full, or the place cannot be written to.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            cure = "nothing that was there is lost, so free some room and do the same again"
+        else:
+            cure = "change its permissions or choose another place"
+        raise UserError(f"{place} cannot be written ({error.strerror or error}); {cure}.") from error
 
 
 @contextmanager
@@ -23,12 +42,10 @@ def whole_file(path: Path) -> Generator[Path]:
     """
     part = path.with_name(path.name + ".part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        os.replace(part, path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"{path} cannot be written ({reason}); free some room or choose another place.") from error
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield part
+            os.replace(part, path)
     finally:
         with suppress(OSError):
             part.unlink()
@@ -102,8 +119,11 @@ def begin(out: Path, settings: dict[str, Any], opens: Callable[[Path], object], 
     Raises:
         UserError: something else is there.
     """
-    if out.exists() and not out.is_dir():
+    kind = kind_at(out, f"folder for the {what}")
+    if kind == "file":
         raise UserError(f"{out} is a file; give a new folder for the {what}.")
+    if kind == "folder":
+        existing_folder(out, f"folder for the {what}")
     known = out / "settings.json"
     if known.is_file():
         try:
@@ -121,23 +141,20 @@ def begin(out: Path, settings: dict[str, Any], opens: Callable[[Path], object], 
                     f"{known} is damaged, so that nothing can go on there; remove {out} or give another folder."
                 )
             raise UserError(f"{out} holds another {what} or one with other settings; give another folder or remove it.")
-    elif out.is_dir() and any(out.iterdir()):
+    elif kind == "folder" and any(out.iterdir()):
         raise UserError(f"{out} is not empty and holds no {what}; give a new folder.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(known, settings)
-    except OSError as error:
-        raise UserError(f"{out} cannot be written ({error.strerror}); choose another folder.") from error
+    write_json(known, settings)
     return False
 
 
 def abandon(out: Path) -> None:
     """Take back what a run that comes to nothing has written, so that another may begin there."""
-    for shard in out.glob(f"*/{'[0-9]' * 6}.parquet"):
-        shard.unlink(missing_ok=True)
-        with suppress(OSError):  # others are left
-            shard.parent.rmdir()
-    (out / "settings.json").unlink(missing_ok=True)
+    with writing(out):
+        for shard in out.glob(f"*/{'[0-9]' * 6}.parquet"):
+            shard.unlink(missing_ok=True)
+            with suppress(OSError):  # others are left
+                shard.parent.rmdir()
+        (out / "settings.json").unlink(missing_ok=True)
 
 
 def open_finished(
@@ -152,8 +169,7 @@ def open_finished(
     Raises:
         UserError: there is none, it is half written, damaged, or of a newer format.
     """
-    if not folder.is_dir():
-        raise UserError(f"There is no {what} folder {folder}; make one with `{command}`.")
+    existing_folder(folder, f"{what} folder", f"make one with `{command}`")
     if not (folder / "manifest.json").is_file():
         if (folder / "settings.json").is_file():
             raise UserError(f"The {what} in {folder} is half written; run the same `{command}` again to finish it.")
@@ -180,6 +196,7 @@ def open_finished(
 
 def _contents(path: Path) -> Any:
     """Of a JSON file; of a Parquet file only what it says of itself, by which it is seen to be whole."""
+    kind_at(path, "part of it")  # a pipe would be waited for
     if path.suffix == ".parquet":
         return pd.read_parquet(path, columns=[])
     return json.loads(path.read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from core.attribution import Attribution
+from core.runtime.folders import whole_file, writing
 from core.sat.batch import Scene
 from core.sat.effects import SWAP, TRANSPLANT, removal_versions
 from core.sat.pairs import Pair, pair_versions
@@ -24,14 +26,19 @@ PASTES_A_CELL = 3
 def save_picture(path: Path, image: Tensor) -> None:
     """[3, H, W] in [0, 1] -> JPEG."""
     array = (image.clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).cpu().numpy()
-    Image.fromarray(array).save(path, quality=70, optimize=True)  # a report has over a thousand
+    # in memory first: on a full disk Pillow's encoder ends in half a file without a word
+    encoded = io.BytesIO()
+    Image.fromarray(array).save(encoded, format="JPEG", quality=70, optimize=True)  # a report has over a thousand
+    with whole_file(path) as part:
+        part.write_bytes(encoded.getvalue())
 
 
 def save_map(path: Path, values: Tensor) -> float:
     """[H, W] -> 8-bit grey PNG, zero at 128; returns the value that 255 stands for."""
     scale = float(values.abs().max())
     levels = values / scale * 127 if scale > 0 else torch.zeros_like(values)
-    Image.fromarray((levels + 128).round().byte().numpy()).save(path)
+    with whole_file(path) as part:
+        Image.fromarray((levels + 128).round().byte().numpy()).save(part, format="PNG")
     return scale
 
 
@@ -64,8 +71,12 @@ def write_examples(
     """Write pictures under `folder` and yield the running index (see `store`: examples.json) after each picture.
 
     Numbers beside the pictures are those of the effect records, not computed again.
+
+    Raises:
+        UserError: the disk is full, or the folder cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     index: dict[str, Any] = {"pictures": {}, "removals": [], "pastes": []}
     names: dict[str, str] = {}
     alone = (effects["test"] == "necessity") & ~effects["fill"].isin([SWAP, TRANSPLANT]) if len(effects) else []

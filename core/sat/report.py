@@ -26,6 +26,7 @@ from core.errors import UserError
 from core.fills import PLATES
 from core.metrics.sanity import randomised
 from core.parameters import Parameters
+from core.paths import user_path
 from core.runtime import folders
 from core.runtime.progress import Progress
 from core.runtime.randomness import derived_seed
@@ -94,7 +95,7 @@ def build_report(data: Dataset, classifier: Classifier, out: Path, options: Repo
     Raises:
         UserError: the data, the options or the folder do not do.
     """
-    run = _Run(data.with_context(options.context), classifier, Path(out), options)
+    run = _Run(data.with_context(options.context), classifier, user_path(out), options)
     return run.stages()
 
 

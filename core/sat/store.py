@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 
 from core.errors import UserError
+from core.paths import user_path
 from core.runtime.folders import open_finished, read_shards, read_table
 
 FORMAT = 2
@@ -80,7 +81,7 @@ def open_report(path: str | Path) -> Report:
     Raises:
         UserError: there is none, it is half written, damaged, or of another format.
     """
-    folder = Path(path)
+    folder = user_path(path)
     more = ("table.parquet", "examples.json")
     report = Report(folder, *open_finished(folder, "report", "satchel report", FORMAT, "findings.json", more))
     if report.manifest["format"] < FORMAT:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from core.errors import UserError
 from core.images import Picture
 from core.parameters import Parameters, parameter
+from core.paths import existing_file, readable, user_path
 from core.registry import Registry
 from core.runtime.chunks import out_of_memory
 from core.segments.sam.checkpoints import COMPACT, NAMES, compact_file, load_sam
@@ -148,12 +149,9 @@ def weights_mark(files: Iterable[Path]) -> str:
         UserError: one cannot be read.
     """
     digest = hashlib.blake2b(digest_size=6)
-    try:
-        for path in files:
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "blake2b").digest())
-    except OSError as error:
-        raise UserError(f"The weights file {path} cannot be read ({error.strerror}); check its path.") from error
+    for path in files:
+        with readable(path, "weights file"), existing_file(path, "weights file").open("rb") as file:
+            digest.update(hashlib.file_digest(file, "blake2b").digest())
     return digest.hexdigest()
 
 
@@ -197,7 +195,7 @@ class SamSegmenter(Segmenter):
         file = self.spec.partition("@")[2]
         if not file and self.spec != COMPACT:  # published ones are always the same
             return {}
-        return {"weights": weights_mark([Path(file).expanduser() if file else compact_file()])}
+        return {"weights": weights_mark([user_path(file) if file else compact_file()])}
 
     def cut(self, picture: Picture, parameters: EverythingParameters) -> Segments:
         return self.sam.everything(picture, parameters)

@@ -16,6 +16,7 @@ from torch import Tensor
 from core.errors import UserError
 from core.preprocessing import Geometry
 from core.segments.mask import Mask, covered
+from core.text import composed
 
 KINDS = ("object", "context", "unset")
 # who named a segment; "" = nobody: it has no name yet, or one that goes with its source
@@ -43,7 +44,7 @@ def legal_name(name: str) -> str:
     Raises:
         UserError: longer than MAX_NAME characters, or with characters that cannot be shown (line breaks, control).
     """
-    legal = unicodedata.normalize("NFC", name).strip()
+    legal = composed(name).strip()
     if len(legal) > MAX_NAME:
         raise UserError(
             f"A name has {len(legal)} characters ({legal[:20]!r}...); the limit is {MAX_NAME}, so shorten it."
@@ -182,7 +183,7 @@ class Segments:
 
     def with_context(self, context: Iterable[str]) -> Segments:
         """The same, with these names marked as context."""
-        marked = set(context)
+        marked = set(map(composed, context))
         return replace(
             self, items=tuple(replace(item, kind="context") if item.name in marked else item for item in self)
         )

@@ -91,7 +91,7 @@ def evaluate(
 
         contenders = [Contender.parse(text) for text in separated(explainers or ())]
         yardsticks = [Yardstick.parse(text) for text in separated(metrics or ())]
-        opened = open_dataset(data, segments=segments, limit=limit)
+        opened = open_dataset(data, segments=segments, limit=limit, results=[out])
         asked = stated(mean, std, size, crop, interpolation)
         classifier = open_classifier(model, labels, device, precision, output, asked)
         if not contenders:

@@ -123,12 +123,13 @@ def _explain_one(
 ) -> tuple[str, list[str]]:
     """Write all maps of one picture; returns one line that says what the model sees in it, and what went wrong."""
     from core.images import read_picture
+    from core.paths import user_path
     from dashboard.explain.convergence import remark
     from dashboard.words import plural
 
     notes: list[str] = []
     problems: list[str] = []
-    picture = read_picture(path)
+    picture = read_picture(user_path(path))
     if picture.notes:
         tell(f"{path.name}: {' '.join(picture.notes)}")
     prepared = classifier.prepare(picture)

@@ -81,6 +81,10 @@ def serve(
     segments: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where its segments are kept; else in your data folder.")
     ] = None,
+    allow: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="Whose models and reports may be named on the page; may be repeated."),
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 7860,
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
@@ -100,6 +104,7 @@ def serve(
             evaluation=evaluation,
             data=data,
             segments=segments,
+            allow=allow or (),
             host=host,
             port=port,
             open_browser=open_browser,

@@ -70,7 +70,7 @@ def name(
             )
         if clip is not None and vocabulary is None:
             raise UserError("--clip needs --vocabulary: the words to choose from.")
-        whole = open_dataset(data, segments=segments)
+        whole = open_dataset(data, segments=segments, results=[out])
         notes = list(whole.notes)
         shown, kept = None, []
         if examples is not None:

@@ -85,7 +85,7 @@ def report(
         from core.sat.verdicts import is_shortcut
 
         chosen = [parse_explainer(text) for text in explainer or ()]
-        opened = open_dataset(data, segments=segments, limit=limit)
+        opened = open_dataset(data, segments=segments, limit=limit, results=[out])
         asked = stated(mean, std, size, crop, interpolation)
         classifier = open_classifier(model, labels, device, precision, output, asked)
         if not chosen:

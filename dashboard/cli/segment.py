@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -84,7 +85,7 @@ def segment(
         from core.segments.saved.store import Store
 
         text, options = chosen(sam, semantic, superpixels, concepts, model_of_concepts, labels)
-        opened = open_dataset(data, limit=limit)
+        opened = open_dataset(data, limit=limit, results=[out])
         with loading_bar() as show:
             segmenter = get_segmenter(text, device=device, precision=precision, progress=show, **options)
             if "sam" in options and "sam" not in segmenter.settings():
@@ -95,7 +96,8 @@ def segment(
             before = done_by(store, opened, signature)
             if before < len(opened):
                 segmenter.load()
-        show_stages(segment_dataset(opened, store, lambda picture: segmenter.segment(picture, parameters), signature))
+        work = segment_dataset(opened, store, lambda picture: segmenter.segment(picture, parameters), signature)
+        show_stages(work, opened.notes)
         _summarise(store, opened, segmenter, signature, before)
 
 
@@ -216,10 +218,15 @@ def export(
     out = out or Path("masks.json" if form.startswith("coco") else "masks")
     with mistakes_told("Run the same command again to write all of it."):
         from core.data import open_dataset
+        from core.paths import kind_at, user_path
         from core.segments.files import holds_store, match, open_segments, write_segments
         from dashboard.words import plural
 
-        if holds_store(out) or out.resolve() == segments.resolve():
+        out = user_path(out)
+        kind = kind_at(out, "place to write to")
+        if kind == ("file" if not form.startswith("coco") else "folder"):
+            raise UserError(f"{out} is a {kind}; give another place to write to.")
+        if holds_store(out) or os.path.realpath(out) == os.path.realpath(segments):
             raise UserError(f"{out} holds segments already; give another place to write to.")
         files = open_segments(segments)
         for note in files.notes:

@@ -59,7 +59,7 @@ class Actions:
 
     def __init__(self, page: Page, widgets: Widgets) -> None:
         self.page, self.w = page, widgets
-        self.reports = Reports()
+        self.reports = Reports(page.allowed)
 
     # -- events
 

@@ -15,12 +15,13 @@ from typing import Any
 import pandas as pd
 
 from core.errors import UserError
-from core.paths import assets_dir
+from core.paths import assets_dir, existing_folder, user_path
 from core.runtime.recent import Recent
 from core.sat.interventions import LARGE
 from core.sat.statistics import Interval
 from core.sat.store import AGAIN, Report, open_report
 from core.sat.verdicts import VERDICTS, is_shortcut
+from dashboard.allowed import Allowed
 
 KINDS = ("context", "object", "unset")
 KEPT_REPORTS = 4
@@ -117,7 +118,12 @@ class Finished:
 class Reports:
     """Opened reports, shared by all visitors."""
 
-    def __init__(self) -> None:
+    def __init__(self, allowed: Allowed | None = None) -> None:
+        """
+        Args:
+            allowed: where reports may lie; without it only those that come with Satchel can be opened.
+        """
+        self.allowed = allowed or Allowed()
         self._kept: Recent[tuple[str, int], Finished] = Recent(KEPT_REPORTS)
 
     def get(self, path: str | Path) -> Finished:
@@ -129,7 +135,8 @@ class Reports:
         text = str(path).strip()
         if not text:
             raise UserError("No folder was named; type the folder that `satchel report` wrote.")
-        folder = Path(text).expanduser()
+        self.allowed.check(text)
+        folder = existing_folder(user_path(text), "report folder", "make one with `satchel report`")
         manifest = folder / "manifest.json"
         key = (str(folder), manifest.stat().st_mtime_ns if manifest.is_file() else 0)
         return self._kept.get_or_make(key, lambda: open_finished(folder))

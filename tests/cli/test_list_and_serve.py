@@ -21,6 +21,7 @@ DEFAULTS = {
     "evaluation": None,
     "data": None,
     "segments": None,
+    "allow": (),
     "host": "127.0.0.1",
     "port": 7860,
     "open_browser": True,
@@ -89,6 +90,7 @@ def test_without_a_command_the_page_opens_on_the_demo(satchel, launched):
 
 def test_serve_hands_its_options_on(satchel, launched):
     words = "--model demo:vit --labels names.txt --report found --evaluation judged --data birds --segments cut"
+    words += " --allow models --allow others"
     words += " --host 0.0.0.0 --port 8000 --no-open --share"
     assert satchel("serve", *words.split()).code == 0
     assert launched == [
@@ -99,6 +101,7 @@ def test_serve_hands_its_options_on(satchel, launched):
             "evaluation": Path("judged"),
             "data": "birds",
             "segments": Path("cut"),
+            "allow": [Path("models"), Path("others")],
             "host": "0.0.0.0",
             "port": 8000,
             "open_browser": False,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import dashboard.cli.explain
 from core.images import Picture
@@ -129,3 +131,89 @@ def test_a_real_process_tells_it_the_same_way(tmp_path):
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert "There is no explainer 'nothing'" in done.stderr
+
+
+BAD = {
+    "without permission": None,
+    "of 5,000 characters": "x" * 5000,
+    "of a user who is none": "~nosuchuser/x",
+    "with a NUL": "a\0b",
+    "of a device": "/dev/zero",
+    "of a pipe": "pipe",
+}
+ENTRIES = {
+    "explain PICTURE": "explain {}",
+    "--model": "explain {picture} --model torchvision:squeezenet1_1@{}",
+    "--model hf": "explain {picture} --model hf:{}",
+    "--labels": "explain {picture} {model} --labels {}",
+    "explain --out": "explain {picture} {model} --explainer gradient --out {}",
+    "report DATA": "report {}",
+    "report --segments": "report {data} --segments {}",
+    "report --out": "report {data} {model} --out {}",
+    "evaluate DATA": "evaluate {}",
+    "evaluate --out": "evaluate {data} {model} --explainers gradient --metrics sparseness --out {}",
+    "segment DATA": "segment {} --superpixels",
+    "segment --out": "segment {data} --superpixels --out {}",
+    "--sam": "segment {data} --sam vit_b@{} --out {new}",
+    "--sam compact": "segment {data} --sam compact@{} --out {new}",
+    "--semantic": "segment {data} --semantic deeplabv3_resnet50@{} --out {new}",
+    "--semantic --labels": "segment {data} --semantic deeplabv3_resnet50 --labels {} --out {new}",
+    "--model-of-concepts": "segment {data} --concepts beak --model-of-concepts {} --out {new}",
+    "name DATA": "name {} --out {new}",
+    "name --examples": "name {data} --examples {} --out {new}",
+    "export SEGMENTS": "export {} --out {new}",
+    "export --out": "export {data} --format folders --out {}",
+    "serve --report": "serve --report {}",
+    "serve --evaluation": "serve --evaluation {}",
+    "serve --data": "serve --data {}",
+    "serve --segments": "serve --segments {}",
+    "serve --allow": "serve --allow {}",
+}
+
+
+@pytest.fixture
+def places(model, picture, tmp_path) -> dict[str, list[str]]:
+    """What stands for the names in ENTRIES."""
+    data = tmp_path / "data"
+    (data / "masks").mkdir(parents=True)
+    picture.rename(data / "1.png")
+    Image.new("L", (90, 60), 1).save(data / "masks" / "1.png")
+    (data / "masks" / "segments.json").write_text('{"1": "all"}')
+    (data / "segments.json").write_text('{"1": "all"}')
+    (data / "manifest.csv").write_text("image,mask\n1.png,masks/1.png\n")
+    named = {"picture": data / "1.png", "data": data, "new": tmp_path / "new"}
+    return {"model": list(model), **{name: [str(place)] for name, place in named.items()}}
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_paths_that_are_none_at_every_entry(satchel, places, closed, tmp_path, monkeypatch, bad):
+    """One line at each of the entry points; none of them waits for a device."""
+    monkeypatch.setattr("dashboard.app.build", lambda *_: pytest.fail("the page was opened"))
+    os.mkfifo(tmp_path / "pipe")
+    given = BAD[bad] or str(closed / "inside")
+    given = str(tmp_path / "pipe") if given == "pipe" else given
+    failed = []
+    for entry, line in ENTRIES.items():
+        words: list[str] = []
+        for word in line.split():
+            name = word.strip("{}")
+            words += places[name] if name in places and word != name else [word.replace("{}", given)]
+        try:
+            done = satchel(*words)
+            assert_told(done)
+            if entry != "--model-of-concepts":
+                assert any(said in done.err for said in SAID[bad]), done.err
+        except Exception as error:  # noqa: BLE001 - all of them are to be seen
+            failed.append(f"{entry}: {type(error).__name__}: {str(error)[:300]}")
+    assert not failed, "\n".join(failed)
+    assert not (tmp_path / "new").exists()
+
+
+SAID = {
+    "without permission": ("Permission denied",),
+    "of 5,000 characters": ("longer than paths can be",),
+    "of a user who is none": ("no user ~nosuchuser",),
+    "with a NUL": ("NUL", "null byte"),  # the parser of the command line says it its own way
+    "of a device": ("a device, a pipe or a socket",),
+    "of a pipe": ("a device, a pipe or a socket",),
+}

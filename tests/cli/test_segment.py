@@ -69,7 +69,7 @@ def test_cut_and_again(satchel, parts, tmp_path):
 def test_a_stopped_run_goes_on(satchel, parts, tmp_path, monkeypatch):
     show = dashboard.cli.segment.show_stages
 
-    def stop_after_two(work):
+    def stop_after_two(work, notes):
         next(work), next(work)
         raise KeyboardInterrupt
 

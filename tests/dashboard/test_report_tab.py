@@ -17,6 +17,7 @@ from PIL import Image
 from core.errors import UserError
 from core.sat.statistics import Interval
 from core.sat.store import Report
+from dashboard.allowed import Allowed
 from dashboard.app import make_page
 from dashboard.report import actions as report_actions
 from dashboard.report import words
@@ -342,7 +343,7 @@ def test_names_never_become_html(finished):
 
 
 def test_unfinished_and_foreign_folders_give_one_sentence(copied, tmp_path):
-    reports = Reports()
+    reports = Reports(Allowed([tmp_path]))
     with pytest.raises(UserError, match="no report folder"):
         reports.get(tmp_path / "nowhere")
     with pytest.raises(UserError, match="No folder was named"):
@@ -365,7 +366,7 @@ def test_damaged_files_give_one_sentence(copied, file, content):
 
 
 def test_a_report_made_again_is_read_again(copied):
-    reports = Reports()
+    reports = Reports(Allowed([copied]))
     first = reports.get(copied)
     assert reports.get(f" {copied} ") is first
     os.utime(copied / "manifest.json", (1, 1))
@@ -382,7 +383,8 @@ class Names:
 def opened(report, monkeypatch, shipped=None) -> dict:
     """All that a page shows once it is open."""
     monkeypatch.setattr(report_actions, "shipped_reports", lambda: shipped or {})
-    actions = report_actions.Actions(SimpleNamespace(report=report), Names())
+    allowed = Allowed(filter(None, (report, *(shipped or {}).values())))
+    actions = report_actions.Actions(SimpleNamespace(report=report, allowed=allowed), Names())
     shown: dict = {}
     for update in actions.open_first(False, None, "sufficiency", None, None, None, None, None, None):
         shown |= update

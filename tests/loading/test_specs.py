@@ -21,6 +21,7 @@ from core.errors import UserError
 from core.loading import known_models, load_classifier
 from core.loading import torchvision_models as tv
 from core.loading.download import download
+from core.loading.labels import read_labels
 from core.paths import assets_dir
 from core.preprocessing import Preprocessing
 
@@ -483,3 +484,8 @@ def test_demo_models(name):
     classifier = load(f"demo:{name}")
     assert len(set(classifier.labels)) >= 8
     assert classifier.prepare(Image.new("RGB", (300, 200))).tensor.shape[1:] == classifier.input_size
+
+
+def test_labels_in_utf_16_as_some_editors_save_them(tmp_path):
+    (tmp_path / "labels.txt").write_text("Käse\nBrot\n", encoding="utf-16")
+    assert read_labels(tmp_path / "labels.txt") == ["Käse", "Brot"]

@@ -340,6 +340,28 @@ def test_little_is_lost_of_a_small_data_set_when_a_run_is_stopped(pictures, shar
     assert -(-pictures // shard_size(pictures)) == shards
 
 
+def test_a_disk_that_is_full_while_examples_are_written_loses_nothing(toy_report, toy_data, tmp_path, full_disk):
+    out = tmp_path / "report"
+    shutil.copytree(toy_report.path, out)
+    for name in ("manifest.json", "examples.json"):
+        (out / name).unlink()
+    shutil.rmtree(out / "examples")
+
+    def run(room: int) -> None:
+        for step in build_report(open_dataset(toy_data), toy_classifier(), out, toy_options()):
+            if step.stage == "judging":
+                full_disk(room)
+
+    with pytest.raises(UserError, match=r"examples.*cannot be written .*nothing that was there is lost"):
+        run(100)
+    full_disk(-1)
+    run(-1)
+    again = open_report(out)
+    assert again.findings == toy_report.findings
+    assert again.examples == toy_report.examples
+    assert {p.name for p in (out / "examples").iterdir()} == {p.name for p in (toy_report.path / "examples").iterdir()}
+
+
 def test_a_damaged_shard_ends_in_a_sentence(toy_report, tmp_path):
     folder = tmp_path / "report"
     shutil.copytree(toy_report.path, folder)

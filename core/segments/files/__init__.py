@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
+from core.paths import existing_file, existing_folder, kind_at, user_path
 from core.runtime.versions import Versions
 from core.segments.files import coco, cvat, label_maps, label_studio, mask_folders
 from core.segments.files.documents import read_json
@@ -35,11 +36,13 @@ def open_segments(path: str | Path) -> SegmentFiles:
     Raises:
         UserError: nothing there, or nothing of these forms.
     """
-    path = Path(path)
-    if path.is_file():
+    path, what = user_path(path), "folder of masks or annotation file"
+    kind = kind_at(path, what)
+    if kind is None:
+        raise UserError(f"There is no {what} {path}; check its path.")
+    if kind == "file":
         return _open_file(path)
-    if not path.is_dir():
-        raise UserError(f"There is no folder of masks or annotation file {path}; check its path.")
+    existing_folder(path, what)
     if holds_store(path):
         from core.segments.saved.store import Store  # which needs this package itself
 
@@ -81,6 +84,7 @@ def write_segments(path: Path, form: str, pictures: Iterable[tuple[str, Segments
 
 
 def _open_file(path: Path) -> SegmentFiles:
+    existing_file(path, "annotation file")
     if path.suffix.lower() == ".xml":
         return cvat.read(path)
     if path.suffix.lower() != ".json":

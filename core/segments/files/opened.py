@@ -11,6 +11,7 @@ from typing import Any
 from core.errors import UserError
 from core.images import MAX_PIXELS, PICTURE_SUFFIXES
 from core.segments.segments import Segment, Segments
+from core.text import composed
 
 # what wrong types and absent fields of a document raise
 MALFORMED = (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError)
@@ -93,8 +94,8 @@ def picture_key(name: str) -> str:
 
 
 def without_suffix(path: str) -> PurePosixPath:
-    """A path without the suffix of a picture; other suffixes are part of the name."""
-    pure = PurePosixPath(path)
+    """A path without the suffix of a picture and with composed accents; other suffixes are part of the name."""
+    pure = PurePosixPath(composed(path))
     return pure.with_suffix("") if pure.suffix.lower() in PICTURE_SUFFIXES else pure
 
 
@@ -163,7 +164,8 @@ def _closeness(picture: str, key: str) -> tuple[int, bool]:
     """How well they fit, given that their stems are equal: (parts of the path that agree, same suffix)."""
     one, other = _parts(picture), _parts(key)
     shorter = min(len(one), len(other))
-    return shorter if one[-shorter:] == other[-shorter:] else 0, picture.rpartition("/")[2] == key.rpartition("/")[2]
+    same = composed(picture).rpartition("/")[2] == composed(key).rpartition("/")[2]
+    return shorter if one[-shorter:] == other[-shorter:] else 0, same
 
 
 @lru_cache(maxsize=4096)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -13,6 +13,7 @@ from torch import nn
 
 from core.errors import UserError
 from core.loading.pretrained import WEIGHTS, load_module, load_processor, model_folder, model_type, transformers_for
+from core.paths import kind_at, user_path
 from core.runtime.device import choose_device, choose_precision
 from core.segments.registry import Segmenter, segmenters, weights_mark
 from core.segments.segments import legal_name
@@ -72,12 +73,12 @@ class ConceptSegmenter(Segmenter):
     @property
     def source(self) -> str:
         """ "concepts:" and the last part of the folder or name."""
-        return f"concepts:{Path(self.spec).expanduser().resolve().name}"
+        return f"concepts:{os.path.basename(os.path.realpath(user_path(self.spec)))}"
 
     def settings(self) -> dict[str, str]:
         about = {"concepts": repr(list(self.concepts))}
-        folder = Path(self.spec).expanduser()
-        if folder.is_dir():
+        folder = user_path(self.spec)
+        if kind_at(folder, "model folder") == "folder":
             about["weights"] = weights_mark(sorted(folder.glob(WEIGHTS)))
         return about
 

@@ -19,6 +19,7 @@ from core.loading.labels import read_labels
 from core.loading.request import preprocessing_entry, read_entry
 from core.loading.torchvision_models import build, count_classes, published
 from core.parameters import Parameters, parameter
+from core.paths import user_path
 from core.preprocessing import Geometry, Preprocessing
 from core.runtime.device import choose_device, choose_precision
 from core.segments.named.planes import laid_over, named_pieces
@@ -89,7 +90,7 @@ class Semantic(Segmenter):
             )
         if at and not file:
             raise UserError(f"{self.spec!r} ends after the @; name the weights file there, or leave the @ out.")
-        self._file = Path(file).expanduser() if file else None
+        self._file = user_path(file) if file else None
 
     def load(self) -> Model:
         if self._model is None:
@@ -101,7 +102,7 @@ class Semantic(Segmenter):
         return self._model
 
     def settings(self) -> dict[str, str]:
-        files = [Path(path) for path in (self._file, self.options.get("labels")) if path is not None]
+        files = [user_path(path) for path in (self._file, self.options.get("labels")) if path is not None]
         return {"weights": weights_mark(files)} if files else {}
 
     def cut(self, picture: Picture, parameters: SemanticParameters) -> Segments:

@@ -12,7 +12,7 @@ import torch
 from core.errors import UserError, closest
 from core.loading.checkpoints import load_weights, read_checkpoint
 from core.loading.download import download
-from core.paths import assets_dir
+from core.paths import assets_dir, user_path
 from core.segments.sam.compact import restore
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def load_sam(spec: str, progress: Callable[[float, str], None] | None = None) ->
     if at and not file:
         raise UserError(f"{spec!r} ends after the @; name the checkpoint there, or leave the @ out.")
     if name == COMPACT:
-        return _compact(Path(file).expanduser() if file else None)
-    path = Path(file).expanduser() if file else _fetched(name, progress)
+        return _compact(user_path(file) if file else None)
+    path = user_path(file) if file else _fetched(name, progress)
     state, _ = read_checkpoint(path)
     sam = empty(name)
     load_weights(sam, state, spec if file else path.name)

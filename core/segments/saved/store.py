@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
+from core.paths import kind_at, user_path
 from core.runtime.versions import Versions
 from core.segments.files import STORE_NAMES
 from core.segments.files.opened import SegmentFiles
@@ -89,7 +90,7 @@ class Store:
         Raises:
             UserError: something else lies there, or it cannot be made.
         """
-        self.folder = Path(folder)
+        self.folder = user_path(folder)
         self.by = legal_name(by) or f"process {os.getpid()}"
         self.journal = Journal(self.folder / "journal.jsonl")
         self._names = Versions(self.folder / STORE_NAMES)
@@ -99,9 +100,10 @@ class Store:
         self._index()
 
     def _make(self, data: str) -> None:
-        if self.folder.exists() and not self.folder.is_dir():
+        kind = kind_at(self.folder, "folder of segments")
+        if kind == "file":
             raise UserError(f"{self.folder} is a file; give a folder to keep segments in.")
-        if self.folder.is_dir() and any(entry.name != STORE_NAMES for entry in self.folder.iterdir()):
+        if kind == "folder" and any(entry.name != STORE_NAMES for entry in self.folder.iterdir()):
             raise UserError(f"{self.folder} is not empty and holds no segments of Satchel's; give a new folder.")
         first = {"what": WHAT, "format": FORMAT, "data": data, "made": _now(), "kinds": {}}
         with suppress(FileExistsError):  # another process made it at the same moment
