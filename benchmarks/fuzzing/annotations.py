@@ -258,7 +258,9 @@ def _large(case: Case) -> None:
     """A small ellipse on a picture of 63 megapixels."""
     case.kind = "CVAT over 63 megapixels"
     size, radii = (7900, 8000), (float(case.number(2, 900)), float(case.number(2, 900)))
-    shape = f'<ellipse label="beak" cx="4000" cy="4000" rx="{radii[0]}" ry="{radii[1]}" rotation="{case.number(0, 90)}"/>'
+    shape = (
+        f'<ellipse label="beak" cx="4000" cy="4000" rx="{radii[0]}" ry="{radii[1]}" rotation="{case.number(0, 90)}"/>'
+    )
     image = f'<image id="0" name="a.jpg" width="{size[1]}" height="{size[0]}">{shape * 2}</image>'
     path = case.folder / "annotations.xml"
     path.write_text(f"<annotations>{image}</annotations>")

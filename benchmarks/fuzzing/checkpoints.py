@@ -8,6 +8,7 @@ import json
 import struct
 import zipfile
 from collections import OrderedDict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,17 @@ from .harness import Case, Family
 
 CLASSES = 3
 PREFIXES = ("", "module.", "_orig_mod.", "model.", "module.model.", "net.", "backbone.", "encoder.", "my_model.net.")
-WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net", "weights", "model_state", "params", "my_weights")
+WRAPPERS = (
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "module",
+    "net",
+    "weights",
+    "model_state",
+    "params",
+    "my_weights",
+)
 
 
 def tiny() -> nn.Module:
@@ -56,7 +67,9 @@ def _picture(case: Case) -> Tensor:
 
 
 def _logits(module: nn.Module, classifier: Classifier, picture: Tensor) -> Tensor:
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (classifier.preprocessing.mean, classifier.preprocessing.std))
+    mean, std = (
+        torch.tensor(v).view(1, 3, 1, 1) for v in (classifier.preprocessing.mean, classifier.preprocessing.std)
+    )
     with torch.no_grad():
         return module((picture - mean) / std)
 
@@ -77,7 +90,8 @@ def _loaded(case: Case, path: Path, states: list[dict[str, Tensor]], precise: bo
 
 
 def attempt(case: Case) -> None:
-    how = case.pick(("wrapped",) * 4 + ("beside", "beside", "foreign", "damaged", "damaged", "damaged", "code", "bomb"))
+    how = case.pick(("wrapped",) * 4 + ("beside", "beside", "foreign", "damaged", "damaged", "damaged", "code"))
+    how = "bomb" if case.chance(0.02) else how
     {"wrapped": _wrapped, "beside": _beside, "foreign": _foreign, "damaged": _damaged, "code": _code, "bomb": _bomb}[
         how
     ](case)
@@ -126,7 +140,9 @@ def _wrapped(case: Case) -> None:
 def _beside(case: Case) -> None:
     """Averaged weights beside the raw ones: either, and it is said which; an optimiser's tensors are none of them."""
     raw, averaged = _weights(case), _weights(case)
-    names = case.pick((("state_dict", "state_dict_ema"), ("model", "model_ema"), ("model", "ema"), ("params", "params_ema")))
+    names = case.pick(
+        (("state_dict", "state_dict_ema"), ("model", "model_ema"), ("model", "ema"), ("params", "params_ema"))
+    )
     value = {names[0]: raw, names[1]: averaged}
     if case.chance(0.3):
         value["optimizer"] = {"state": {0: {"exp_avg": torch.zeros(4, 3, 3, 3)}}, "param_groups": [{"lr": 0.1}]}
@@ -209,19 +225,24 @@ def _code(case: Case) -> None:
 
 
 def _bomb(case: Case) -> None:
-    """A zip that unpacks to very much more than it is."""
     case.kind = "a zip bomb"
     path = case.folder / "x.pth"
-    buffer = io.BytesIO()
-    torch.save({"w": torch.zeros(4)}, buffer)
-    zeros = bytes(400 << 20)
-    victim = case.pick(("data.pkl", "data/0"))
-    with zipfile.ZipFile(buffer) as sound, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as bomb:
-        for name in sound.namelist():
-            bomb.writestr(name, zeros if name.endswith(victim) else sound.read(name))
-    del zeros
+    path.write_bytes(bomb(case.pick(("data.pkl", "data/0"))))
     case.begin()
     read_checkpoint(path)
+
+
+@cache
+def bomb(victim: str) -> bytes:
+    """A weights file of 1 MB, one entry of which unpacks to 300 MB."""
+    sound, out = io.BytesIO(), io.BytesIO()
+    torch.save({"w": torch.zeros(4)}, sound)
+    with zipfile.ZipFile(sound) as source, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+        for name in source.namelist():
+            with packed.open(name, "w") as entry:
+                for piece in [bytes(1 << 20)] * 300 if name.endswith(victim) else [source.read(name)]:
+                    entry.write(piece)
+    return out.getvalue()
 
 
 FAMILY = Family("checkpoints", 0.012, attempt)

@@ -105,7 +105,7 @@ class Outcome:
     @property
     def signature(self) -> tuple[str, str, str, str]:
         """Failures of one signature are told once, with a count."""
-        return self.family, self.outcome, self.kind, re.sub(r"'[^']*'|/\S+|[\d.]+|\\x\w\w", "_", self.text)[:80]
+        return self.family, self.outcome, self.kind, re.sub(r"'[^']*'|/[^;,()]*|[\d.]+", "_", self.text)[:80]
 
 
 @contextmanager
@@ -182,8 +182,9 @@ def _removed(folder: Path) -> None:
     """Inputs without permissions must go too."""
     for place, folders, _ in os.walk(folder):
         for name in folders:
-            with suppress(OSError):
-                os.chmod(os.path.join(place, name), 0o700, follow_symlinks=False)
+            inner = os.path.join(place, name)
+            if not os.path.islink(inner):
+                os.chmod(inner, 0o700)
     shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():
         raise RuntimeError(f"{folder} cannot be removed")

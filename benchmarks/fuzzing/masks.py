@@ -43,7 +43,9 @@ def judge(written: Written, read: Callable[[], tuple[Segments, Sequence[str]]], 
                 word = "a note" if notes else "no note"
                 raise Wrong(f"{word}, an area of {got} of {found[name].size} pixels, {want} expected")
         elif masks[0].any() and not (notes and written.may_miss):
-            raise Wrong(f"{'a note, but ' if notes else ''}nothing is read of a segment of {int(masks[0].sum())} pixels")
+            raise Wrong(
+                f"{'a note, but ' if notes else ''}nothing is read of a segment of {int(masks[0].sum())} pixels"
+            )
     extra = [name for name in found if name not in written.truth and found[name].any()]
     case.expect(not extra, f"a segment that was never written ({extra})")
     case.expect(notes or not written.must_tell, "read without a note")

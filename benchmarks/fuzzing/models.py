@@ -29,7 +29,10 @@ class Net(nn.Module):
 
     def __init__(self, channels: int, classes: int, flatten: str, end: str) -> None:
         super().__init__()
-        self.first, self.second = nn.Conv2d(channels, 4, 3, stride=2, padding=1), nn.Conv2d(4, 6, 3, stride=2, padding=1)
+        self.first, self.second = (
+            nn.Conv2d(channels, 4, 3, stride=2, padding=1),
+            nn.Conv2d(4, 6, 3, stride=2, padding=1),
+        )
         self.norm = nn.BatchNorm2d(4)
         self.flatten, self.end, self.drop = flatten, end, 0.0
         self.head = nn.Linear(6 if flatten == "mean" else 6 * (SIDE // 4) ** 2, classes)
@@ -89,7 +92,8 @@ def _attempt(case: Case) -> None:
     net = Net(channels, classes, flatten, end).eval()
     body: nn.Module = net
     form = case.pick(("plain",) * 6 + ("half", "double", "scripted", "traced", "dictionary", "tuple", "undetermined"))
-    case.kind = f"{'one ' if classes == 1 else ''}{end}, {channels} channels, {flatten}, {form}"
+    odd = [f"{'one ' if classes == 1 else ''}{end}", "1 channel" if channels == 1 else "", flatten, form]
+    case.kind = ", ".join(part for part in odd if part not in ("", "plain", "mean", "flatten"))
     normal = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
     picture = torch.from_numpy(case.rng.random((2, 1 if channels == 1 else 3, SIDE, SIDE), dtype=np.float32))
     shown = (picture - 0.5) / 0.25

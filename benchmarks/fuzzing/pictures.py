@@ -194,7 +194,9 @@ def _turned(case: Case) -> Made:
         options |= {"lossless": True, "exact": True}
     data = saved(Image.fromarray(stored), form, **options)
     if form == "JPEG":
-        stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)[..., ::-1]
+        stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)[
+            ..., ::-1
+        ]
     return data, turned(stored, orientation), 4 if form == "JPEG" else 0
 
 

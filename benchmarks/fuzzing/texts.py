@@ -134,7 +134,22 @@ def _labels(case: Case) -> None:
 
 def _parameters(case: Case) -> None:
     case.kind = "an explainer with parameters"
-    values = ("64", "0.2", "nan", "inf", "-1", "1e400", "true", "gaussian", "٣", "1_000", "0x10", " 5 ", "", text_of(case))
+    values = (
+        "64",
+        "0.2",
+        "nan",
+        "inf",
+        "-1",
+        "1e400",
+        "true",
+        "gaussian",
+        "٣",
+        "1_000",
+        "0x10",
+        " 5 ",
+        "",
+        text_of(case),
+    )
     known = [spec.name for method in METHODS.values() for spec in method.parameters.specs()]
     parts = [f"{case.pick((*known, 'samples', 'x', ''))}{case.pick(('=', '=', '', '=='))}{case.pick(values)}"
              for _ in range(case.number(0, 3))]  # fmt: skip
