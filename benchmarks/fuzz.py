@@ -6,7 +6,7 @@
 Every input is made from (family, seed, index) alone. Of a sound one the truth is known: it must be read, and as it is,
 or where docs and tests say so with a note; a damaged one may be refused. Counted are inputs that were read, that were
 refused with a sentence, raw errors (anything but a UserError), wrong ones (read otherwise than they are, without a
-word; or sound and refused), and slow ones (2 s of CPU, 256 MB of memory, 10 s in all). Exits with 1 if there are any of
+word; or sound and refused), and slow ones (2 s of CPU, 256 MB of memory, 20 s in all). Exits with 1 if there are any of
 the last three.
 
 An input that hangs or kills its process costs that process and no more.
@@ -40,7 +40,7 @@ RESULT = ROOT / "benchmarks" / "results" / "fuzz.json"
 WORKERS = 2
 BATCH = 100
 #: Wall seconds after which a process that answers no alarm is ended.
-LOST = 30.0
+LOST = 100.0
 Task = tuple[str, int]
 
 

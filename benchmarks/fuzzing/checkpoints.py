@@ -37,6 +37,13 @@ WRAPPERS = (
     "params",
     "my_weights",
 )
+#: What may stand in a file's metadata.
+LABELS: tuple[Any, ...] = (["a", "b", "c"], ["a"], "x", {"0": "a"}, [1, 2, 3], [[], {}, None])
+PREPROCESSINGS: tuple[Any, ...] = (
+    {}, {"resize": 8, "crop": [8, 8]}, {"resize": -1}, {"mean": [0]}, {"std": [0, 0, 0]}, {"crop": [0, 0]},
+    {"crop": "x"}, {"resize": 1e9}, {"x": 1}, {"fit": 3}, {"mean": ["a", "b", "c"]}, {"interpolation": []},
+    {"resize": [8]}, [],
+)  # fmt: skip
 
 
 def tiny() -> nn.Module:
@@ -56,7 +63,7 @@ SPEC = f"python:{__name__}:tiny"
 
 def _weights(case: Case) -> dict[str, Tensor]:
     state = {key: value.clone() for key, value in tiny().state_dict().items()}
-    for key, value in state.items():
+    for value in state.values():
         if value.is_floating_point():
             value += torch.from_numpy(case.rng.normal(0, 0.3, tuple(value.shape))).float().abs()
     return state
@@ -183,11 +190,11 @@ def _foreign(case: Case) -> None:
 def _damaged(case: Case) -> None:
     state = _weights(case)
     if case.chance(0.4):
-        metadata = {"labels": json.dumps(case.pick((["a", "b", "c"], ["a"], "x", {"0": "a"}, [1, 2, 3], [[], {}, None]))),
-                    "preprocessing": json.dumps(case.pick(({}, {"resize": 8, "crop": [8, 8]}, {"resize": -1}, {"mean": [0]},
-                        {"std": [0, 0, 0]}, {"crop": [0, 0]}, {"crop": "x"}, {"resize": 1e9}, {"x": 1}, {"fit": 3},
-                        {"mean": ["a", "b", "c"]}, {"interpolation": []}, {"resize": [8]}, []))),
-                    "output": case.pick(("softmax", "sigmoid", "x", ""))}  # fmt: skip
+        metadata = {
+            "labels": json.dumps(case.pick(LABELS)),
+            "preprocessing": json.dumps(case.pick(PREPROCESSINGS)),
+            "output": case.pick(("softmax", "sigmoid", "x", "")),
+        }
         kept = {key: metadata[key] for key in metadata if case.chance(0.5)}
         data, path = save_tensors(state, metadata=kept), case.folder / "x.safetensors"
         case.kind = f"safetensors with odd metadata ({', '.join(kept)})"

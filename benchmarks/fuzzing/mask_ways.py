@@ -355,7 +355,7 @@ _TWO_VALUED = (
 def _as_folder(way: Callable[[Case], Written]) -> Callable[[Case], Written]:
     def made(case: Case) -> Written:
         written = way(case)
-        while len(written.truth) > 2 or INSIDE not in written.truth and way is not colour_palette:
+        while len(written.truth) > 2 or (INSIDE not in written.truth and way is not colour_palette):
             written = way(case)
         name = INSIDE if INSIDE in written.truth else list(written.truth)[-1]
         inside = written.truth[name][:1]

@@ -1,4 +1,4 @@
-"""Masks in every way that people write them: areas as they are, or a note, or a sentence; never wrong without a word."""
+"""Masks in every way that people write them: areas as they are, a note, or a sentence; never wrong without a word."""
 
 from __future__ import annotations
 

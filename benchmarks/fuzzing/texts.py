@@ -49,8 +49,10 @@ ENTRANCES: dict[str, Callable[[str], Any]] = {
     "model labels": lambda path: load_classifier("demo:biased", labels=path),
     "masks of a data set": lambda path: open_dataset("demo:birds", segments=path),
 }
-PIECES = ("a", "é", "e\u0301", "背", "\x00", "\n", "\t", " ", ".", "..", "/", "~", "~nosuchuser/x", "*", "?", "%00", "@", ":",
-          "\udcff", "\u202e", "🦜", "'", '"', "\\", "C:\\x", "-", "--help", "http://localhost/x", "$HOME", "x" * 300)  # fmt: skip
+PIECES = (
+    "a", "é", "e\u0301", "背", "\x00", "\n", "\t", " ", ".", "..", "/", "~", "~nosuchuser/x", "*", "?", "%00", "@", ":",
+    "\udcff", "\u202e", "🦜", "'", '"', "\\", "C:\\x", "-", "--help", "http://localhost/x", "$HOME", "x" * 300,
+)  # fmt: skip
 EXPLAINERS = ("suppression", "grad-cam", "smoothgrad", "captum:Occlusion", "integrated-gradients", "", "occlusion")
 
 
