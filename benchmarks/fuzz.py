@@ -32,7 +32,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 os.environ |= {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 from figures import machine  # noqa: E402 - the number of threads is read at import
-from fuzzing import families  # noqa: E402
+from fuzzing import NAMES, families  # noqa: E402
 from fuzzing.harness import FAILURES, OUTCOMES, Family, Outcome, attempt, limit_memory, scratch  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,8 +76,8 @@ class Findings:
 class Worker:
     """A forked process that tries inputs one after the other."""
 
-    def __init__(self, todo: list[Task], seed: int) -> None:
-        self.todo, self.seed = todo, seed
+    def __init__(self, known: dict[str, Family], todo: list[Task], seed: int) -> None:
+        self.known, self.todo, self.seed = known, todo, seed
         self.done = 0  # of todo, as far as it has told
         self.skipped: set[int] = set()
         self._start()
@@ -95,14 +95,13 @@ class Worker:
         sys.stderr = os.fdopen(os.dup(2), "w")  # libtiff's remarks on damaged files go nowhere, ours stay
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         limit_memory()
-        known = {family.name: family for family in families()}
         told: list[Outcome] = []
         with scratch() as folder:
             for place in range(self.done, len(self.todo)):
                 self.place.value, self.since.value = place, time.monotonic()
                 if place not in self.skipped:
                     name, index = self.todo[place]
-                    told.append(attempt(known[name], self.seed, index, folder))
+                    told.append(attempt(self.known[name], self.seed, index, folder))
                 if len(told) >= BATCH or place + 1 == len(self.todo):
                     connection.send((place + 1, told))
                     told = []
@@ -138,7 +137,8 @@ class Worker:
 def run(chosen: Sequence[Family], count: int, seed: int) -> Findings:
     """Try `count` inputs in forked processes."""
     todo, findings = tasks(chosen, count), Findings()
-    workers = [Worker(todo[first::WORKERS], seed) for first in range(WORKERS)]
+    known = {family.name: family for family in chosen}
+    workers = [Worker(known, todo[first::WORKERS], seed) for first in range(WORKERS)]
     shown = time.monotonic()
     while not all(worker.finished for worker in workers):
         wait([worker.connection for worker in workers if not worker.finished], timeout=1)
@@ -200,15 +200,14 @@ def again(family: Family, seed: int, index: int) -> Outcome:
 
 
 def main() -> int:
-    known = {family.name: family for family in families()}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--family", choices=sorted(known), action="append", help="only this one; may be repeated")
+    parser.add_argument("--family", choices=NAMES, action="append", help="only this one; may be repeated")
     parser.add_argument("--index", type=int, help="one input of one family again, with its traceback")
     parser.add_argument("--out", type=Path, help=f"write the figures there (such as {RESULT.relative_to(ROOT)})")
     options = parser.parse_args()
-    chosen = [known[name] for name in options.family or known]
+    chosen = families(options.family or NAMES)
     if options.index is not None:
         outcome = again(chosen[0], options.seed, options.index)
         print(outcome.trace or outcome.text)

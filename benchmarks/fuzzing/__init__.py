@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 
 from .harness import Family
@@ -11,7 +12,7 @@ NAMES = (
 )  # fmt: skip
 
 
-def families() -> list[Family]:
-    """All of them, in a steady order."""
-    found = [import_module(f"{__name__}.{name}").FAMILY for name in NAMES]
+def families(names: Sequence[str] = NAMES) -> list[Family]:
+    """Those of these names, without any whose slot is empty; others are not even imported."""
+    found = [import_module(f"{__name__}.{name}").FAMILY for name in names]
     return [family for family in found if family.share]

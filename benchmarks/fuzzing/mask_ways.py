@@ -104,6 +104,11 @@ def many_values(case: Case) -> Written:
     suffix, form, options = _grey_form(case)
     truth = {name: [values == int(number)] for number, name in names.items()}
     told = unnamed is not None and bool((values == unnamed).any())
+    if told and len(names) <= 2 and (len(names) == 1 or "0" in names):
+        # two levels: what lies between may count as the nearer one, which the note says
+        high = max(int(number) for number in names)
+        near = {number: values >= high / 2 if int(number) else values < high / 2 for number in names}
+        truth = {name: [*truth[name], near[number]] for number, name in names.items()}
     kind = "grey of several values, one without a name" if told else "grey of several values"
     return Written(
         kind, suffix, saved(Image.fromarray(values), form, **options), names, truth, told, may_refuse=False,
@@ -170,8 +175,7 @@ def grey_palette(case: Case) -> Written:
     colours = np.repeat(np.asarray(palette)[:, None], 3, axis=1)
     names = {str(value): INSIDE if value == greys[1] else f"name {value}" for value in greys}
     suffix, form = case.pick(((".png", "PNG"), (".bmp", "BMP"), (".tif", "TIFF")))
-    options = {"transparency": 0} if form == "PNG" and case.chance(0.15) else {}
-    data = saved(_palette_image(index, colours), form, **options)
+    data = saved(_palette_image(index, colours), form)
     truth = {name: [shown == int(value)] for value, name in names.items()}
     return Written(f"palette {form} of greys", suffix, data, names, truth)
 
@@ -236,6 +240,7 @@ def red_on_black(case: Case) -> Written:
 
 def in_alpha(case: Case) -> Written:
     inside = scene(case)[0]
+    inside[0, 0], inside[-1, -1] = False, True  # an even alpha would hide that it is one
     names = _named(case, 0, 255)
     mode, flat = case.pick((("LA", 255), ("LA", 0), ("RGBA", 255), ("RGBA", 90)))
     image = Image.new(mode[:-1], inside.shape[::-1], (flat,) * 3 if mode == "RGBA" else flat)
