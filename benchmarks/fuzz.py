@@ -20,6 +20,7 @@ import multiprocessing
 import os
 import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -95,6 +96,7 @@ class Worker:
         sys.stderr = os.fdopen(os.dup(2), "w")  # libtiff's remarks on damaged files go nowhere, ours stay
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         limit_memory()
+        warnings.simplefilter("ignore")
         told: list[Outcome] = []
         with scratch() as folder:
             for place in range(self.done, len(self.todo)):

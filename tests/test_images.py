@@ -296,3 +296,12 @@ def test_damaged_files_give_a_picture_or_a_sentence(form):
         except UserError as error:
             outcomes.add("sentence" if "\n" not in str(error) else f"broken line: {error}")
     assert outcomes == {"picture", "sentence"}
+
+
+def test_bmp_of_a_byte_a_pixel_in_black_and_white_is_read_as_it_is():
+    inside = np.zeros((4, 10), np.uint8)
+    inside[1:3, 2:7] = 1
+    image = Image.frombytes("P", (10, 4), inside.tobytes())
+    image.putpalette(bytes((0, 0, 0, 255, 255, 255)))
+    for data in (encoded(image, "BMP"), encoded(Image.fromarray(inside > 0), "BMP")):
+        assert (read_picture(data).array() == 255 * inside[..., None]).all()

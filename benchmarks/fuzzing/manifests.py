@@ -107,14 +107,17 @@ def _written_by_satchel(case: Case, root: Path, odd: str) -> None:
     """A report or maps inside the data, as the commands leave them."""
     place = root / case.pick(("report", "out", "cat/maps"))
     if odd == "own report":
-        write_json(place / "settings.json", {"format": 1, "data": str(root), "items": "x", "explainers": []})
+        settings = {
+            key: 1 for key in ("format", "data", "items", "fingerprint", "explainers", "seed", "check", "delta")
+        }
+        write_json(place / "settings.json", settings)
         write_json(place / "manifest.json", {"format": 1, "pictures": 3, "verdicts": {}})
         write_json(place / "findings.json", [])
         write_json(place / "examples.json", {})
         _put(case, place / "examples" / "0001.png", 901)
     elif odd == "own maps":
-        _put(case, place / "photo-suppression.png", 901)
-        np.save(place / "photo-suppression.npy", np.zeros((2, 2), np.float32))
+        _put(case, place / "photo.jpg.suppression.png", 901)
+        np.save(place / "photo.jpg.suppression.npy", np.zeros((2, 2), np.float32))
         write_json(place / "attribution.json", {"model": "demo:biased", "maps": []})
     else:
         write_json(place / "segments.json", {"1": {"name": "beak", "kind": "object"}})

@@ -93,6 +93,8 @@ def _two_tone(case: Case) -> Made:
 
 def _palette(case: Case) -> Made:
     colours = case.rng.integers(0, 256, (case.pick((2, 3, 16, 256)), 3), dtype=np.uint8)
+    if len(colours) == 2 and case.chance(0.5):
+        colours = np.repeat(np.array(case.pick(((0, 255), (255, 0), (40, 200))), np.uint8)[:, None], 3, axis=1)
     index = case.rng.integers(0, len(colours), shape(case), dtype=np.uint8)
     form = case.pick(("PNG", "GIF", "BMP", "TIFF"))
     image = Image.frombytes("P", index.shape[::-1], index.tobytes())
