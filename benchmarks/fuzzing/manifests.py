@@ -105,11 +105,9 @@ def _folders(case: Case) -> None:
 
 def _written_by_satchel(case: Case, root: Path, odd: str) -> None:
     """A report or maps inside the data, as the commands leave them."""
-    place = root / case.pick(("report", "out", "cat/maps"))
+    place = root / case.pick(("report 2", "out", "cat/maps"))
     if odd == "own report":
-        settings = {
-            key: 1 for key in ("format", "data", "items", "fingerprint", "explainers", "seed", "check", "delta")
-        }
+        settings = dict.fromkeys(("format", "data", "items", "fingerprint", "explainers", "seed", "check", "delta"), 1)
         write_json(place / "settings.json", settings)
         write_json(place / "manifest.json", {"format": 1, "pictures": 3, "verdicts": {}})
         write_json(place / "findings.json", [])
