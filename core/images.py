@@ -125,7 +125,7 @@ def _bytes_of(path: Path, name: str) -> bytes:
 
 def _open(data: bytes, name: str) -> ImageFile.ImageFile:
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        return bytes_as_bytes(Image.open(io.BytesIO(data), formats=FORMATS))
     except Image.DecompressionBombError as error:
         pixels = re.search(r"\((\d+) pixels\)", str(error))
         size = f"{int(pixels[1]) // 1_000_000} megapixels" if pixels else "far too many pixels"
@@ -144,6 +144,25 @@ def _decode(image: ImageFile.ImageFile, name: str) -> None:
         image.load()
     except DAMAGE as error:
         raise UserError(f"{name} is damaged or cut off ({error}); export or download it again.") from error
+
+
+def bytes_as_bytes(image: ImageFile.ImageFile) -> ImageFile.ImageFile:
+    """An image that was opened and not yet decoded; a BMP of a byte a pixel whose palette is black and white is mended.
+
+    Pillow takes such a one for a bit a pixel, and decodes it into something else without a word.
+    """
+    if image.format == "BMP" and image.mode == "1" and image.fp is not None:
+        here = image.fp.tell()
+        image.fp.seek(14)
+        head = image.fp.read(16)
+        image.fp.seek(here)
+        old = head[:4] == struct.pack("<I", 12)  # OS/2's header, whose sizes are shorter
+        if struct.unpack_from("<H", head, 10 if old else 14)[0] == 8:
+            image.tile = [
+                tile._replace(args=("1;8", *tile.args[1:])) if isinstance(tile.args, tuple) else tile
+                for tile in image.tile
+            ]
+    return image
 
 
 def _too_large(name: str, size: str, limit: int) -> UserError:

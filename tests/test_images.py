@@ -402,3 +402,12 @@ def test_a_picture_of_64_megapixels_takes_no_more_than_itself():
     """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert float(done.stdout) < 600  # the picture itself takes 256 MB, its 16 bit 128
+
+
+def test_bmp_of_a_byte_a_pixel_in_black_and_white_is_read_as_it_is():
+    inside = np.zeros((4, 10), np.uint8)
+    inside[1:3, 2:7] = 1
+    image = Image.frombytes("P", (10, 4), inside.tobytes())
+    image.putpalette(bytes((0, 0, 0, 255, 255, 255)))
+    for data in (encoded(image, "BMP"), encoded(Image.fromarray(inside > 0), "BMP")):
+        assert (read_picture(data).array() == 255 * inside[..., None]).all()

@@ -1,7 +1,7 @@
 """Attribution x segments -> rows: what part of a map lies on which named thing, in one picture.
 
-Hinns, Martens: Exposing and mitigating model bias with Segment Attribution Tables (arXiv 2506.23247): each segment of a
-picture is one row that holds the mean attribution over it, a_i = sum(A * M_i) / sum(M_i).
+Hinns, Martens: Aggregating Local Saliency Maps for Semi-Global Explainable Image Classification (arXiv 2506.23247):
+each segment of a picture is one row that holds the mean attribution over it, a_i = sum(A * M_i) / sum(M_i).
 """
 
 from __future__ import annotations

@@ -220,3 +220,13 @@ def test_notes_of_the_whole_file_come_with_the_data_set(pictures, tmp_path):
     (tmp_path / "coco.json").write_text(json.dumps(value))
     (note,) = open_dataset(pictures, segments=tmp_path / "coco.json").notes
     assert note == "Annotations of pictures that coco.json does not list were left out (1)."
+
+
+def test_pictures_that_are_no_masks_are_told(tmp_path):
+    mask = Image.fromarray(np.full((4, 4), 255, np.uint8))
+    (tmp_path / "beak").mkdir()
+    mask.save(tmp_path / "beak" / "a.png")
+    mask.save(tmp_path / "beak" / "b.jpg")
+    files = open_segments(tmp_path)
+    assert list(files) == ["a"]
+    assert files.notes == ("Files beside the masks are not read as masks, which are PNG, TIFF or BMP (1 .jpg).",)

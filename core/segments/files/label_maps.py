@@ -18,6 +18,7 @@ from core.segments.files.details import details_of, plain, with_details
 from core.segments.files.mask_pictures import (
     MaskPicture,
     mask_pictures,
+    passed_over,
     placed,
     read_mask,
     write_mask_picture,
@@ -48,7 +49,9 @@ def read(folder: Path) -> SegmentFiles:
     """
     names = read_names(folder / NAMES_FILE)
     readers = {key: partial(read_one, path, names) for key, path in mask_pictures(folder).items()}
-    return SegmentFiles(folder, "PNG label maps", readers, names=(name for name, _ in names.values()))
+    return SegmentFiles(
+        folder, "PNG label maps", readers, passed_over(folder), names=(name for name, _ in names.values())
+    )
 
 
 def read_one(path: Path, names: Names) -> Segments:

@@ -15,7 +15,7 @@ import numpy as np
 
 from core.errors import UserError
 from core.segments.files.details import details_of, plain, with_details
-from core.segments.files.mask_pictures import mask_pictures, placed, read_mask, write_mask_picture
+from core.segments.files.mask_pictures import mask_pictures, passed_over, placed, read_mask, write_mask_picture
 from core.segments.files.names import NAMES_FILE, NameTable, read_name_table
 from core.segments.files.opened import SegmentFiles, gathered
 from core.segments.files.values import inside_of
@@ -44,7 +44,9 @@ def read(folder: Path) -> SegmentFiles:
         for picture, path in mask_pictures(folder / key).items():
             paths[picture].append((path, entry))
     readers = {picture: partial(_read_one, entries, picture) for picture, entries in sorted(paths.items())}
-    return SegmentFiles(folder, "masks in folders", readers, names=(name for name, _ in names.values()))
+    return SegmentFiles(
+        folder, "masks in folders", readers, passed_over(folder), names=(name for name, _ in names.values())
+    )
 
 
 def write(folder: Path, pictures: Iterable[tuple[str, Segments]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,7 +14,8 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from core.errors import UserError
-from core.images import DAMAGE, MAX_BYTES, MAX_PIXELS
+from core.images import DAMAGE, MAX_BYTES, MAX_PIXELS, PICTURE_SUFFIXES, bytes_as_bytes
+from core.paths import existing_file
 from core.runtime.folders import whole_file
 from core.segments.files.details import FIELD
 from core.segments.files.opened import without_suffix
@@ -57,8 +59,7 @@ def read_mask(path: Path, colours: Colours | None = None) -> MaskPicture:
     Raises:
         UserError: as there.
     """
-    if not path.is_file():  # never open a pipe or a device
-        raise UserError(f"There is no mask {path}; check the manifest.")
+    existing_file(path, "mask", "check the manifest")
     try:
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"is larger than {MAX_BYTES >> 20} MB; save it as an 8-bit PNG")
@@ -68,7 +69,7 @@ def read_mask(path: Path, colours: Colours | None = None) -> MaskPicture:
                 raise UserError(
                     f"has {image.width}x{image.height} pixels; the limit is {MAX_PIXELS // 1_000_000} megapixels"
                 )
-            values, notes = numbers_of(image, colours)
+            values, notes = numbers_of(bytes_as_bytes(image), colours)
             riding = image.info.get(FIELD)
     except UserError as error:
         raise UserError(f"The mask {path} {error}.") from error
@@ -128,6 +129,14 @@ def mask_pictures(folder: Path) -> dict[str, Path]:
                 raise UserError(f"{found[key]} and {path} are both the mask of {key}; remove one.")
             found[key] = path
     return found
+
+
+def passed_over(folder: Path) -> tuple[str, ...]:
+    """A note on pictures among the masks that are of no form that masks are read in."""
+    others = [s for s in PICTURE_SUFFIXES if s not in SUFFIXES]
+    found = Counter(path.suffix.lower() for path in folder.rglob("*") if path.suffix.lower() in others)
+    told = ", ".join(f"{count} {suffix}" for suffix, count in sorted(found.items()))
+    return (f"Files beside the masks are not read as masks, which are PNG, TIFF or BMP ({told}).",) if found else ()
 
 
 def _parsed(text: str, path: Path) -> Any:
