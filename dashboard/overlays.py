@@ -25,7 +25,7 @@ FADED = 0.35  # part of its opacity that a value keeps where its error is larger
 # Smith and van der Walt, public domain); signed evidence goes to red, and what speaks against to blue (after
 # ColorBrewer's RdBu). Both can be told apart with any colour vision. Near zero colours are full, too: the photo shows
 # through there.
-EVIDENCE = ("#6a176e", "#932667", "#bc3754", "#dd513a", "#f37819", "#fca50a", "#f6d746", "#fcffa4")
+EVIDENCE = ("#6a176e", "#932667", "#bc3754", "#dd513a", "#f37819", "#fca50a", "#f8cf2e", "#fdea4e")
 FOR, AGAINST = ("#f59a7a", "#e9573f", "#cf1f2b", "#990019"), ("#84bdf5", "#3f8fe6", "#1763c6", "#0a3a92")
 NEUTRAL = np.array([[244, 244, 242]], np.uint8)
 
