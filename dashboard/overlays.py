@@ -15,23 +15,22 @@ from core.preprocessing import Geometry
 
 LONGEST_SIDE = 1024
 TOP_PERCENTILE = 99.5
-LINKED_TOP = 8.0  # times the map's average
+LINKED_TOP = 4.0  # times the map's average: smooth maps peak at 3 to 5 of it
+OPACITY = 0.9  # of the top of a scale
 OUTSIDE = 0.38  # brightness of what the model did not see
-AT_ZERO = 0.55  # part of the opacity that is left where a map is zero
 FADED = 0.35  # part of its opacity that a value keeps where its error is larger than itself
 
 
-# Anchors, evenly spaced, of maps that get steadily lighter (inferno, by Smith and van der Walt, public domain) or go
-# from blue over a neutral to red (after ColorBrewer's RdBu); both can be told apart with any colour vision.
-SEQUENTIAL = (
-    "#000004", "#0b0724", "#210c4a", "#3d0965", "#57106e", "#71196e", "#8a226a", "#a32c61", "#bc3754",
-    "#d24644", "#e45a31", "#f1731d", "#f98e09", "#fcac11", "#f9cb35", "#f2ea69", "#fcffa4",
-)  # fmt: skip
-DIVERGING_LIGHT = ("#053061", "#2166ac", "#4393c3", "#92c5de", "#f4f4f2", "#f4a582", "#d6604d", "#b2182b", "#67001f")
-DIVERGING_DARK = ("#b5dcff", "#7fbbf0", "#3f8fd0", "#225a8c", "#17191c", "#8c3a2f", "#cc5f4a", "#f08f76", "#ffd0bf")
+# Anchors, evenly spaced from zero to the top. Unsigned evidence gets steadily lighter (the upper part of inferno, by
+# Smith and van der Walt, public domain); signed evidence goes to red, and what speaks against to blue (after
+# ColorBrewer's RdBu). Both can be told apart with any colour vision. Near zero colours are full, too: the photo shows
+# through there.
+EVIDENCE = ("#6a176e", "#932667", "#bc3754", "#dd513a", "#f37819", "#fca50a", "#f8cf2e", "#fdea4e")
+FOR, AGAINST = ("#f59a7a", "#e9573f", "#cf1f2b", "#990019"), ("#84bdf5", "#3f8fe6", "#1763c6", "#0a3a92")
+NEUTRAL = np.array([[244, 244, 242]], np.uint8)
 
 
-def _table(anchors: Sequence[str], size: int = 256) -> np.ndarray:
+def _table(anchors: Sequence[str], size: int) -> np.ndarray:
     """uint8 [size, 3]: the anchors, joined by straight lines."""
     rgb = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in anchors], float)
     at = np.linspace(0, len(anchors) - 1, size)
@@ -39,16 +38,14 @@ def _table(anchors: Sequence[str], size: int = 256) -> np.ndarray:
 
 
 _TABLES = {
-    ("unsigned", False): _table(SEQUENTIAL),
-    ("unsigned", True): _table(SEQUENTIAL),
-    ("signed", False): _table(DIVERGING_LIGHT, 257),
-    ("signed", True): _table(DIVERGING_DARK, 257),
+    False: _table(EVIDENCE, 256),
+    True: np.concatenate([_table(AGAINST, 128)[::-1], NEUTRAL, _table(FOR, 128)]),
 }
 
 
-def colour_table(signed: bool, dark: bool = False) -> np.ndarray:
-    """uint8 [256, 3] from zero to the top, or signed [257, 3] with zero in the middle, neutral in either mode."""
-    return _TABLES["signed" if signed else "unsigned", dark]
+def colour_table(signed: bool) -> np.ndarray:
+    """uint8 [256, 3] from zero to the top, or signed [257, 3] with zero in the middle."""
+    return _TABLES[signed]
 
 
 @dataclass(frozen=True)
@@ -82,6 +79,23 @@ def scale_of(attribution: Attribution, linked: bool) -> Scale | None:
     return Scale(1.0, float(np.percentile(magnitude, TOP_PERCENTILE)) or float(magnitude.max()), False)
 
 
+def legend(signed: bool, scale: Scale | None) -> str:
+    """The colours of a scale as they come over a picture, from nothing at zero, with its ends in words."""
+    if scale is None:
+        return '<div class="scale none"></div>'
+    table = colour_table(signed)
+    last, stops = len(table) - 1, []
+    for at in np.linspace(0, 1, 17):
+        alpha = abs(2 * at - 1) if signed else at
+        stops.append("#{:02x}{:02x}{:02x}{:02x}".format(*table[round(at * last)], round(255 * alpha)))
+    top = f"{scale.top:g}x average" if scale.linked else f"{scale.top:.2g}"
+    half = f"{scale.top / 2:g}x" if scale.linked else f"{scale.top / 2:.2g}"
+    ends = (f"against, {top}", "0", f"for, {top}") if signed else ("0", half, f"{top} or more")
+    words = "".join(f"<span>{text}</span>" for text in ends)
+    ramp = f"background:linear-gradient(90deg,{','.join(stops)})"
+    return f'<div class="scale"><div style="{ramp}"></div><p>{words}</p></div>'
+
+
 def display_size(size: tuple[int, int], longest: int = LONGEST_SIDE) -> tuple[int, int]:
     """(height, width) on the page, at most `longest` a side, never enlarged."""
     shrink = min(1.0, longest / max(size))
@@ -101,33 +115,33 @@ def overlay(
     attribution: Attribution,
     geometry: Geometry,
     scale: Scale | None,
-    opacity: float,
-    dark: bool = False,
+    opacity: float = OPACITY,
 ) -> np.ndarray:
     """Lay a map over the picture as it was given, whole and upright.
+
+    Zero is transparent, and the map covers the picture in proportion to its values: where it says nothing the picture
+    stays what it is, in its colours.
 
     Args:
         picture: uint8 [h, w, 3].
         attribution: in the model's frame.
         geometry: of a picture of this very size.
         scale: None shows the picture alone, in grey.
-        opacity: 0 to 1.
-        dark: the page is dark.
+        opacity: 0 to 1, at the top of the scale.
 
     Returns:
         uint8 [h, w, 3]; what the model did not see is dimmed.
     """
-    grey = picture @ np.array([0.299, 0.587, 0.114], np.float32)
-    base = np.repeat(grey[..., None], 3, axis=2)
-    if scale is not None and opacity > 0:
-        table = colour_table(attribution.signed, dark)
-        level = geometry.map_to_picture(attribution.values).numpy() / (scale.unit * scale.top)
-        level = (np.clip(level, -1, 1) + 1) / 2 if attribution.signed else np.clip(np.abs(level), 0, 1)
-        colour = table[(level * (len(table) - 1) + 0.5).astype(np.intp)].astype(np.float32)
-        distance = np.abs(level * 2 - 1) if attribution.signed else level
-        # near zero more of the picture shows through, so that one sees what is not looked at
-        strength = opacity * (AT_ZERO + (1 - AT_ZERO) * distance) * _certainty(attribution, geometry)
-        base += (colour - base) * strength[..., None]
+    if scale is None:
+        grey = picture @ np.array([0.299, 0.587, 0.114], np.float32)
+        return dim_outside(np.repeat(grey[..., None], 3, axis=2), geometry)
+    base = picture.astype(np.float32)
+    if opacity > 0:
+        table = colour_table(attribution.signed)
+        level = np.clip(geometry.map_to_picture(attribution.values).numpy() / (scale.unit * scale.top), -1, 1)
+        place = (level + 1) / 2 if attribution.signed else np.abs(level)
+        colour = table[(place * (len(table) - 1) + 0.5).astype(np.intp)].astype(np.float32)
+        base += (colour - base) * (opacity * np.abs(level) * _certainty(attribution, geometry))[..., None]
     return dim_outside(base, geometry)
 
 

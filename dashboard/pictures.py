@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from core.classifier import Prediction
+from core.classifier import Classifier, Prediction
 from core.data import Item, no_segments
 from core.errors import UserError
 from core.images import Picture, read_picture
@@ -39,6 +40,7 @@ class Source:
         thumbnail: a data address.
         mask: label map of the same size, for examples. upload: False for examples.
         notes: what was changed on the way in.
+        label: what it shows, where that is known.
     """
 
     id: str
@@ -49,6 +51,7 @@ class Source:
     mask: Path | None = None
     upload: bool = True
     notes: tuple[str, ...] = ()
+    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class View:
         segments, segment_geometry: over a still smaller copy (masks are many), and from there to the input.
         masks, coverage: [P, H, W] in [0, 1], the segments in the model's frame; the part of it each covers.
         predictions: the likeliest classes, likeliest first.
+        labels, fingerprint: of the classifier.
+        truth: the class that the picture shows; None where that is not known, or no class of this classifier.
     """
 
     source: Source
@@ -73,6 +78,14 @@ class View:
     masks: Tensor
     coverage: tuple[float, ...]
     predictions: list[Prediction]
+    labels: tuple[str, ...]
+    fingerprint: str
+    truth: int | None = None
+
+    @property
+    def instead(self) -> str | None:
+        """What the picture shows, where that is known and the likeliest class is another one."""
+        return None if self.truth in (None, self.predictions[0].index) else self.labels[self.truth]
 
     @property
     def boxed(self) -> bool:
@@ -100,7 +113,14 @@ class Pictures:
         self._copies: Recent[tuple[str, int], tuple[Picture, Segments]] = Recent(KEPT_COPIES)
         self._views: Recent[tuple[str, int, str], View] = Recent(KEPT_VIEWS)
 
-    def read(self, path: Path, name: str | None = None, mask: Path | None = None, upload: bool = True) -> Source:
+    def read(
+        self,
+        path: Path,
+        name: str | None = None,
+        mask: Path | None = None,
+        upload: bool = True,
+        label: str | None = None,
+    ) -> Source:
         """Read a file as a picture.
 
         Raises:
@@ -119,6 +139,7 @@ class Pictures:
             mask,
             upload,
             picture.notes,
+            label,
         )
 
     def view(self, source: Source, loaded: Loaded, turn: Callable) -> View:
@@ -142,7 +163,8 @@ class Pictures:
         masks = segments.to_model(cut)
         coverage = tuple(masks.mean((1, 2)).tolist())
         view = View(
-            source, copy.array(), prepared.tensor, geometry, segments, cut, masks, coverage, predictions
+            source, copy.array(), prepared.tensor, geometry, segments, cut, masks, coverage, predictions,
+            classifier.labels, classifier.fingerprint, _truth(source, classifier),
         )  # fmt: skip
         return self._views.put(key, view)
 
@@ -157,6 +179,12 @@ class Pictures:
             return copy, self._saved.named(source, display_size(source.size, SEGMENT_SIDE)) or _segments(source, copy)
 
         return self._copies.get_or_make((source.id, version), make)
+
+
+def _truth(source: Source, classifier: Classifier) -> int | None:
+    with suppress(UserError):  # the classifier has no such class
+        return None if source.label is None else classifier.class_index(source.label)
+    return None
 
 
 def _smaller(picture: Picture, size: tuple[int, int]) -> Picture:
@@ -188,11 +216,15 @@ def item_of(source: Source, name: str) -> Item:
 
         return None if mask is None else segments_from_label_map(read_label_map(mask), dict(SEGMENTS))
 
-    return Item(name, None, lambda: read_picture(source.path, source.name), no_segments if mask is None else segments)
+    masks = no_segments if mask is None else segments
+    return Item(name, source.label, lambda: read_picture(source.path, source.name), masks)
 
 
 def example_files() -> list[tuple[Path, Path | None]]:
-    """(picture, mask or None) of the examples that come with the page, the ones with a watermark first."""
+    """(picture, mask or None) of the examples that come with the page, the ones with a watermark first.
+
+    Their names begin with what they show.
+    """
     from core.paths import assets_dir
 
     folder = assets_dir() / "examples"

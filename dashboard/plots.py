@@ -15,6 +15,7 @@ from core.sat.rows import MIN_MODEL_PIXELS, shares_from_masks
 from core.segments import Segments
 from dashboard.palette import marker
 from dashboard.pictures import View
+from dashboard.words import wrong_mark
 
 ROWS_SHOWN = 8
 Z95 = 1.96
@@ -36,8 +37,12 @@ def probability(value: float) -> str:
     return f"{value:.2f}" if value >= 0.01 else "<0.01"
 
 
-def prediction_bars(predictions: Sequence[Prediction], target: int | None = None) -> str:
-    """The likeliest classes as bars; the one explained is marked."""
+def prediction_bars(predictions: Sequence[Prediction], target: int | None = None, truth: str | None = None) -> str:
+    """The likeliest classes as bars; the one explained is marked.
+
+    Args:
+        truth: what the picture shows, where the likeliest class is not that.
+    """
     rows = []
     for p in predictions:
         chosen = " chosen" if p.index == target else ""
@@ -46,7 +51,8 @@ def prediction_bars(predictions: Sequence[Prediction], target: int | None = None
             f'<span class="number">{probability(p.probability)}</span>'
             f'<span class="track"><span style="width:{max(p.probability, 0.002) * 100:.1f}%"></span></span></li>'
         )
-    return f'<ul class="bars" data-testid="predictions">{"".join(rows)}</ul>'
+    said = f"<p>{wrong_mark(truth)}</p>" if truth is not None else ""
+    return f'{said}<ul class="bars" data-testid="predictions">{"".join(rows)}</ul>'
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from core.sat.statistics import Interval, bootstrap_interval
+
+#: With fewer independent pictures (groups) a bootstrap has too little to draw from: numbers only, no comparison.
+FEW = 8
 
 
 def leaderboard(
@@ -23,7 +26,8 @@ def leaderboard(
         controls: explainers that are only there to compare with.
 
     Returns:
-        Keys: metric, explainer, control, mean, low, high (95 % bootstrap over groups), pictures, undefined (pictures
+        Keys: metric, explainer, control, mean, low, high (95 % bootstrap over groups), pictures, independent (groups),
+        undefined (pictures
         where the metric says nothing), best (the first that is no control and is scored on at least half of the
         pictures), behind, behind_low, behind_high (how much worse than the best one where both were scored, paired
         bootstrap; null for the best itself), seconds (median a picture), passes, saturated and alignment (means; null
@@ -88,6 +92,8 @@ def warnings(board: Sequence[Mapping[str, Any]], masked: Sequence[str] = ()) -> 
 
     Args:
         masked: metrics that look at where the object is.
+
+    Nothing is compared on fewer than FEW independent pictures.
     """
     said = []
     for metric in dict.fromkeys(entry["metric"] for entry in board):
@@ -97,6 +103,8 @@ def warnings(board: Sequence[Mapping[str, Any]], masked: Sequence[str] = ()) -> 
             empty = metric in masked and not entries
             why = "no mask names an object" if empty else "all are flat or hold values that are not numbers"
             said.append(f"{metric} could score no explainer's map on these pictures: {why}.")
+            continue
+        if too_few(entries):
             continue
         level = [e for e in entries if e["control"] and not surely_behind(e)]
         ahead = [e["explainer"] for e in level if e["behind"] is not None and e["behind"] <= 0]
@@ -117,10 +125,19 @@ def warnings(board: Sequence[Mapping[str, Any]], masked: Sequence[str] = ()) -> 
     return said
 
 
+def too_few(entries: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether nothing may be said of who is better: all were scored on fewer than FEW independent pictures."""
+    return max((independent(entry) for entry in entries), default=0) < FEW
+
+
+def independent(entry: Mapping[str, Any]) -> int:
+    """Groups that an entry of a leaderboard is made from; older ones say how many pictures only."""
+    return entry.get("independent", entry["pictures"])
+
+
 def surely_behind(entry: Mapping[str, Any]) -> bool:
-    """Worse than the best explainer by more than chance; with one picture, which has no interval, worse at all."""
-    low = entry["behind"] if entry["behind_low"] is None else entry["behind_low"]
-    return low is not None and low > 0
+    """Worse than the best explainer by more than chance."""
+    return entry["behind_low"] is not None and entry["behind_low"] > 0
 
 
 def _entry(
@@ -137,6 +154,7 @@ def _entry(
         "low": _known(interval.low),
         "high": _known(interval.high),
         "pictures": len(known),
+        "independent": interval.count,
         "undefined": len(lines) - len(known),
         "seconds": float(costs["seconds"].median()),
         "passes": float(passes.mean()),

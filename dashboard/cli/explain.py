@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from core.preprocessing import Prepared
 
 LONGEST_SIDE = 2048  # of an overlay, in pixels
-OPACITY = 0.6
 
 
 def explain(
@@ -170,4 +169,4 @@ def _drawing(picture: Picture, attribution: Attribution, prepared: Prepared) -> 
     image = picture.image if (height, width) == picture.size else picture.image.resize((width, height))
     geometry = shrunk(prepared.geometry, (height, width))
     scale = scale_of(attribution, linked=False)
-    return Image.fromarray(overlay(np.asarray(image), attribution, geometry, scale, OPACITY))
+    return Image.fromarray(overlay(np.asarray(image), attribution, geometry, scale))

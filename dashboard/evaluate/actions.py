@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from dashboard.page import Page
 from dashboard.palette import ordered
 from dashboard.report.views import state_html
 from dashboard.sessions import Session
+from dashboard.subject import is_about, short, stranger_html
 
 if TYPE_CHECKING:
     from dashboard.evaluate.tab import Widgets
@@ -52,17 +54,27 @@ class Actions:
         session = self.page.sessions.get(key)
         if session.evaluation is not None:  # a reload cut its stream
             session.evaluation.stop()
-        updates = {**self.model_changed(key), self.w.stop: gr.update(interactive=False), self.w.status: ""}
+        updates = {**self._offer(session), self.w.stop: gr.update(interactive=False), self.w.status: ""}
         try:
-            standing = session.standing or self._finished(session)
+            standing = session.standing or self._finished()
         except UserError as error:
             return {**updates, self.w.answer: state_html(str(error), "problem")}
-        return {**updates, **(self._show(standing) if standing else {self.w.answer: NOTHING})}
+        return {**updates, **(self._show(standing, session) if standing else {self.w.answer: NOTHING})}
 
     def model_changed(self, key: str) -> Updates:
-        """Offer the explainers that can explain the model."""
+        """Offer the explainers that can explain the model, and show its own evaluation where there is one."""
+        session = self.page.sessions.get(key)
+        updates = self._offer(session)
+        with suppress(UserError):
+            known = [standing for standing in (session.standing, self._finished()) if standing is not None]
+            own = [standing for standing in known if not self._subject(standing, session)]
+            updates |= self._show((own or known)[0], session) if known else {}
+        return updates
+
+    def _offer(self, session: Session) -> Updates:
+        """The explainers that can explain the model."""
         try:
-            classifier = self.page.classifiers.get(self.page.sessions.get(key).spec).classifier
+            classifier = self.page.classifiers.get(session.spec).classifier
         except UserError:
             return {self.w.explainers: gr.update(choices=[], value=[])}
         able = {
@@ -100,7 +112,7 @@ class Actions:
                 updates: Updates = {self.w.status: f'<span class="busy">{escape(step.text)}</span>'}
                 if step.standing is not None:
                     session.standing, done = step.standing, step.standing.pictures
-                    updates |= self._show(step.standing)
+                    updates |= self._show(step.standing, session)
                     if step.standing.planned is None:
                         ending = f"Finished {done} of {len(data)}"
                 yield updates
@@ -119,7 +131,7 @@ class Actions:
             live.stop()
             if session.evaluation is live:
                 session.evaluation = None
-        shown = self._show(session.standing) if session.standing is not None and done else {}
+        shown = self._show(session.standing, session) if session.standing is not None and done else {}
         yield {self.w.stop: gr.update(interactive=False), self.w.status: ending, **shown}
 
     def stop(self, key: str) -> Updates:
@@ -130,15 +142,25 @@ class Actions:
         live.stop()
         return {self.w.stop: gr.update(interactive=False), self.w.status: '<span class="busy">Stopping</span>'}
 
-    def _finished(self, session: Session) -> Standing | None:
-        given: Path | None = self.page.evaluation
-        if given is None and session.spec == "demo:biased":
-            shipped = assets_dir() / "evaluations" / SHIPPED
-            given = shipped if (shipped / "manifest.json").is_file() else None
-        return None if given is None else Standing(open_evaluation(given))
+    def _finished(self) -> Standing | None:
+        """The evaluation given on the command line, else the demo's."""
+        shipped = assets_dir() / "evaluations" / SHIPPED
+        at_hand = shipped if (shipped / "manifest.json").is_file() else None
+        path = self.page.evaluation or at_hand
+        return None if path is None else Standing(open_evaluation(path))
 
-    def _show(self, standing: Standing) -> Updates:
+    def _subject(self, standing: Standing, session: Session) -> str:
+        """Says so where an evaluation is not about the visitor's model; else nothing."""
+        with suppress(UserError):  # no such model: the header says so
+            classifier = self.page.classifiers.get(session.spec).classifier
+            if not is_about(standing.manifest, classifier):
+                remedy = "press Evaluate, or `satchel evaluate DATA --model %s --out DIR` makes one."
+                return stranger_html("evaluation", standing.manifest, session.spec, "", remedy % short(session.spec))
+        return ""
+
+    def _show(self, standing: Standing, session: Session) -> Updates:
         return {
+            self.w.subject: self._subject(standing, session),
             self.w.answer: answer_html(standing),
             self.w.rest: gr.update(visible=True),
             self.w.board: leaderboard_html(standing),

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from core.evaluation.leaderboard import surely_behind
+from core.evaluation.leaderboard import FEW, independent, surely_behind, too_few
 from core.evaluation.store import Evaluation
+from dashboard.subject import short
 from dashboard.words import number, plural
 
-FEW = 8
-"""With fewer pictures a bootstrap has too little to draw from."""
 ARROWS = {True: "↑", False: "↓"}
 DIRECTIONS = {True: "higher is better", False: "lower is better"}
 Entry = dict[str, Any]
@@ -42,6 +41,17 @@ class Standing:
     @property
     def pictures(self) -> int:
         return self.manifest["pictures"]
+
+    @cached_property
+    def few(self) -> bool:
+        """Too few independent pictures to compare anything: numbers only."""
+        return self.pictures < FEW or too_few(self.evaluation.leaderboard)
+
+    @cached_property
+    def counted(self) -> str:
+        """How many independent pictures there are, in words."""
+        units = min(self.pictures, max(map(independent, self.evaluation.leaderboard), default=0))
+        return plural(units, "picture") if units == self.pictures else plural(units, "independent picture")
 
     @cached_property
     def entries(self) -> dict[tuple[str, str], Entry]:
@@ -125,34 +135,38 @@ def headline(standing: Standing) -> tuple[str, str]:
 
 def _answer(standing: Standing, leader: Entry, others: Sequence[Entry]) -> str:
     title = standing.short_titles[leader["explainer"]]
-    if leader["low"] is None:
-        return f"{title} is ahead, but one picture cannot tell whether that is chance."
-    if standing.pictures < FEW:
-        return f"{title} is ahead, but {standing.pictures} pictures are too few to tell whether that is chance."
+    model = short(standing.manifest["model"])
+    if standing.few:
+        return f"{standing.counted} cannot tell which explainer of {model} to trust: these are numbers only."
     close = [entry for entry in others if not surely_behind(entry)]
     names = [standing.short_titles[entry["explainer"]] for entry in close]
     controls = [standing.short_titles[entry["explainer"]] for entry in close if entry["control"]]
     if controls:
         return (
-            f"No explainer is surely more faithful here than {listed(controls)}, which never "
+            f"No explainer of {model} is surely more faithful here than {listed(controls)}, which never "
             f"{'looks' if len(controls) == 1 else 'look'} at the model."
         )
     if names:
-        return f"{title} comes out ahead on these pictures, but its lead over {listed(names)} may be chance."
+        return (
+            f"{title} comes out ahead for {model} on these pictures, but its lead over {listed(names)} may be chance."
+        )
     if all(entry["control"] for entry in others):
-        return f"{title} is more faithful than every control; no other explainer was compared."
-    return f"{title} is the most faithful explainer on these pictures, and its lead is more than chance."
+        return f"{title} is more faithful to {model} than every control; no other explainer was compared."
+    return f"{title} is the most faithful explainer of {model} on these pictures, and its lead is more than chance."
 
 
 def _pictures(standing: Standing) -> str:
-    return f"{plural(standing.pictures, 'picture')}, model {standing.manifest['model']}."
+    return f"{plural(standing.pictures, 'picture')}, model {short(standing.manifest['model'])}."
 
 
 def caveat(standing: Standing) -> str | None:
     """What must be known before the intervals are believed."""
-    if standing.pictures >= FEW:
+    if not standing.few:
         return None
-    return f"Only {plural(standing.pictures, 'picture')}: with fewer than {FEW} the intervals mean little."
+    return (
+        f"Only {standing.counted}: with fewer than {FEW} intervals mean little, and nothing is said of who is better, "
+        "nor of the controls."
+    )
 
 
 def listed(names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from core.attribution import explainers
 from dashboard.evaluate.data import ARROWS, DIRECTIONS, Entry, Standing, caveat, headline, listed
 from dashboard.palette import marker
 from dashboard.plots import percent
+from dashboard.subject import short
 from dashboard.words import number, plural
 
 STUBBORN = 0.9
@@ -26,7 +27,7 @@ def answer_html(standing: Standing) -> str:
         running = f'<p class="note">So far: {standing.pictures} of {plural(standing.planned, "picture")}.</p>'
     few = caveat(standing)
     careful = f'<p class="note few-pictures">{escape(few)}</p>' if few else ""
-    data = f'<p class="note">{escape(standing.manifest["model"])} on {escape(standing.manifest["data"])}</p>'
+    data = f'<p class="note">{escape(short(standing.manifest["model"]))} on {escape(standing.manifest["data"])}</p>'
     return (
         f'<div class="answer" data-testid="evaluation-answer"><h2>{escape(sentence)}</h2>'
         f"<p>{escape(evidence)}</p>{careful}{running}{data}</div>"
@@ -52,9 +53,15 @@ def leaderboard_html(standing: Standing) -> str:
         '<th scope="col" title="distance between the spectra of the pictures a sampler draws and of the real one; '
         'nearer to 0 is closer to real pictures">Spectrum</th>'
         f'</tr></thead><tbody>{groups[False]}</tbody><tbody class="controls">{groups[True]}</tbody></table></div>'
-        f'<p class="note">Means over {plural(standing.pictures, "picture")} with 95 % intervals; the best of each '
-        "column is bold. Below the line: controls, which never look at the model. A metric they win says little.</p>"
+        f'<p class="note">Means over {plural(standing.pictures, "picture")}{_compared(standing)}</p>'
     )
+
+
+def _compared(standing: Standing) -> str:
+    below = "Below the line: controls, which never look at the model."
+    if standing.few:
+        return f"; too few to say who is better. {below}"
+    return f" with 95 % intervals; the best of each column is bold. {below} A metric they win says little."
 
 
 def _metric_title(metric: dict[str, Any]) -> str:
@@ -80,14 +87,14 @@ def _cell(standing: Standing, entry: Entry) -> str:
     said = plural(entry["pictures"], "picture")
     if entry["undefined"]:
         said += f", undefined on {entry['undefined']}"
-    if entry["behind"] is not None:
+    if entry["behind"] is not None and not standing.few:
         digits = standing.digits(entry["metric"])
         behind = [
             number(entry[key], digits) for key in ("behind", "behind_low", "behind_high") if entry[key] is not None
         ]
         said += f"; behind the best by {behind[0]}" + (f" [{behind[1]}, {behind[2]}]" if len(behind) == 3 else "")
     part = f"<small>n = {entry['pictures']}</small>" if entry["pictures"] != standing.pictures else ""
-    best = ' class="best"' if entry["best"] else ""
+    best = ' class="best"' if entry["best"] and not standing.few else ""
     return f'<td{best} title="{said}"><span>{mean}</span><small>{interval}</small>{part}{_bar(standing, entry)}</td>'
 
 
@@ -117,7 +124,8 @@ def scatter_html(standing: Standing) -> str:
     if not points:
         return '<p class="note">Nothing to draw yet.</p>'
     bounds = [e[key] for e in points for key in ("mean", "low", "high") if e[key] is not None]
-    beaten = (max(controls) if judge["higher_is_better"] else min(controls)) if controls else None
+    compared = controls and not standing.few
+    beaten = (max(controls) if judge["higher_is_better"] else min(controls)) if compared else None
     low, high = (
         min([*bounds, *([] if beaten is None else [beaten])]),
         max([*bounds, *([] if beaten is None else [beaten])]),
@@ -211,7 +219,9 @@ def sanity_html(standing: Standing) -> str:
             continue
         mean, interval = standing.interval(entry)
         said = f"{standing.titles[label]} ({mean}{' ' + interval if interval else ''})"
-        if entry["mean"] > STUBBORN:
+        if standing.few:
+            lines.append(f"<li>{escape(said)}</li>")
+        elif entry["mean"] > STUBBORN:
             lines.append(f"<li><b>{escape(said)}</b> does not change when the model forgets what it learned.</li>")
         else:
             fine.append(said)
@@ -231,6 +241,7 @@ def warnings_html(standing: Standing) -> str:
     """Metrics that a control wins, pictures left out, and what each metric asks (folded)."""
     said = "".join(f"<li>{escape(warning)}</li>" for warning in standing.manifest["warnings"])
     warned = f'<ul class="said warned" data-testid="warnings">{said}</ul>' if said else (
+        f'<p class="note">{standing.counted} cannot tell: nothing is said of the controls.</p>' if standing.few else
         '<p class="note">On every metric the best explainer is ahead of the controls by more than chance.</p>'
     )  # fmt: skip
     left_out = "".join(

@@ -20,6 +20,7 @@ TICKED = ("insertion-deletion", "certainty", "sparseness")
 class Widgets:
     """The components that handlers read and write."""
 
+    subject: gr.HTML  # says when the evaluation is not about the model that is chosen
     answer: gr.HTML
     pictures: gr.Radio
     explainers: gr.CheckboxGroup
@@ -51,6 +52,7 @@ def _layout() -> Widgets:
     bare: dict[str, Any] = {"show_label": False, "container": False}
     with gr.Row(elem_classes="sheet"):
         with gr.Column(scale=5, min_width=300, elem_classes="area"):
+            subject = gr.HTML(elem_id="evaluation-subject")
             answer = gr.HTML(elem_id="evaluation-answer")
         with gr.Column(scale=7, min_width=300, elem_classes="area"):
             title("Evaluate on")
@@ -99,8 +101,8 @@ def _layout() -> Widgets:
                 title("Can the metrics be trusted here?")
                 warnings = gr.HTML(elem_id="evaluation-warnings")
     return Widgets(
-        answer, pictures, chosen, more, asked, others, start, stop, status, rest, board, table, scatter, sanity,
-        warnings,
+        subject, answer, pictures, chosen, more, asked, others, start, stop, status, rest, board, table, scatter,
+        sanity, warnings,
     )  # fmt: skip
 
 
@@ -113,7 +115,7 @@ def _metric_title(name: str) -> str:
 def _wire(page: Page, w: Widgets, act: Actions) -> None:
     shared: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
     page.opened.change(act.open, [page.key], w.all(), **shared)
-    page.model.change(act.model_changed, [page.key], [w.explainers], **shared)
+    page.model.change(act.model_changed, [page.key], w.all(), **shared)
     asked = [w.pictures, w.explainers, w.metrics, w.more_explainers, w.more_metrics]
     w.start.click(act.run, [page.key, *asked], w.all(), **shared)
     w.stop.click(

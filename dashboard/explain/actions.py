@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from core.errors import UserError
-from dashboard.explain.drawing import NO_CONTRAST, Drawing, Settings, Updates
+from dashboard.explain.drawing import Drawing, Settings, Updates
 from dashboard.page import Page
 from dashboard.palette import ordered
 from dashboard.pictures import View
@@ -37,10 +37,10 @@ class Actions:
         session.drop()
         updates: Updates = {}
         if session.values:
-            values = (values[0], values[1], *session.values["rest"])
+            values = (values[0], *session.values["rest"])
             _, settings = self._read(values)
-            updates = dict(zip(self.w.inputs(), values[2:]))
-        return updates | self._picture(session, settings, keep_target=True) | {self.w.ready: True}
+            updates = dict(zip(self.w.inputs(), values[1:]))
+        return updates | self._picture(session, settings) | {self.w.ready: True}
 
     def first_run(self, *values: Any) -> Iterator[Updates]:
         """A first-time visitor of the demo sees maps without a click; after a reload, what was running goes on."""
@@ -149,17 +149,16 @@ class Actions:
 
     # -- drawing
 
-    def _picture(self, session: Session, settings: Settings, keep_target: bool = False) -> Updates:
+    def _picture(self, session: Session, settings: Settings) -> Updates:
         """All that depends on picture and model; again where another came into view while it was drawn.
 
         Loading a model takes seconds, in which somebody may drop a picture in: whoever ends last must show that one.
         """
         while True:
             before = session.shown
-            updates = self.draw.picture(session, settings, keep_target)
+            updates = self.draw.picture(session, settings)
             if session.shown == before:
                 return updates
-            keep_target = False
 
     # -- running
 
@@ -202,38 +201,42 @@ class Actions:
 
         Handlers run side by side, so an older drawing can arrive after a newer one; whoever comes last is up to date.
         """
-        while session.current == view.source.id:
+        while session.current == view.source.id and self._of_model(session, view):
             version = session.version
             yield self.draw.maps(session, self._now(session, settings), view)
             if session.version == version:
                 return
         yield {self.w.stop: gr.skip()}
 
+    def _of_model(self, session: Session, view: View) -> bool:
+        """Whether the view is still of the model that is chosen."""
+        try:
+            return self.page.classifiers.get(session.spec).classifier.fingerprint == view.fingerprint
+        except UserError:
+            return False
+
     def _now(self, session: Session, settings: Settings) -> Settings:
         """The controls as they are now: they may have moved while a run goes on."""
         rest = session.values.get("rest")
-        return self._settings((None, settings.dark, *rest)) if rest else settings
+        return self._settings((None, *rest)) if rest else settings
 
     # -- reading
 
     def _read(self, values: Sequence[Any], remember: bool = True) -> tuple[Session, Settings]:
         session = self.page.sessions.get(values[0])
         if remember:
-            session.values = {"rest": tuple(values[2:])}
+            session.values = {"rest": tuple(values[1:])}
             session.version += 1
         return session, self._settings(values)
 
     def _settings(self, values: Sequence[Any]) -> Settings:
-        _, dark, unfolded, target, contrast, seed, opacity, linked, *rest = values
+        _, unfolded, target, contrast, seed, opacity, linked, *rest = values
         families = len(self.w.families)
         chosen = {name for group in rest[:families] for name in group or ()}
         options: dict[str, dict[str, Any]] = {}
         for (explainer, parameter), value in zip(self.w.controls, rest[families:]):
             options.setdefault(explainer, {})[parameter] = "" if value is None else value
         known = [name for name in ordered() if name in chosen]
-        against = None if contrast in (None, NO_CONTRAST) else int(contrast)
         return Settings(
-            tuple(known), None if target is None else int(target), against, seed or 0,
-            float(opacity), bool(linked), bool(dark), bool(unfolded),
-            options,
+            tuple(known), target, contrast, seed or 0, float(opacity), bool(linked), bool(unfolded), options
         )  # fmt: skip

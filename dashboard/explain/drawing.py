@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,7 @@ from dashboard.words import plural
 if TYPE_CHECKING:
     from dashboard.explain.tab import Widgets
 
-NO_CONTRAST = -1
-OPACITY = 0.75
+NO_CONTRAST = "none"
 Updates = dict[Any, Any]
 
 
@@ -36,14 +36,27 @@ class Settings:
     """What the controls say."""
 
     chosen: tuple[str, ...]
-    target: int | None
-    contrast: int | None
+    target: str | None  # as `class_value`
+    contrast: str | None
     seed: float  # as typed
     opacity: float
     linked: bool
-    dark: bool
     unfolded: bool
     options: dict[str, dict[str, Any]]  # explainer -> parameter -> value
+
+
+def class_value(view: View, index: int) -> str:
+    """A class as the drop-downs hold it: with the picture and the model that it was offered for.
+
+    The page may still hold what it was told of another one; what is explained must not hang on when it is told.
+    """
+    return f"{view.source.id[:12]}/{view.fingerprint[:12]}/{index}"
+
+
+def class_of(value: str | None, view: View) -> int | None:
+    """The class that such a value means; None if it was offered for another picture or model, or is none."""
+    index = (value or "").rpartition("/")[2]
+    return int(index) if index.isdecimal() and value == class_value(view, int(index)) else None
 
 
 def chooser(usable: Collection[str], chosen: Sequence[str], unfolded: bool) -> dict[str, dict[str, Any]]:
@@ -74,45 +87,27 @@ class Drawing:
     def key(self, session: Session, settings: Settings, view: View, name: str) -> ResultKey:
         explainer = get_explainer(name)
         parameters: Parameters = explainer.parameters.parse(settings.options.get(name, {}))
-        loaded = self.page.classifiers.get(session.spec)
-        classes = len(loaded.classifier.labels)
-        target = self._target(settings, view, classes)
-        contrast = self._contrast(settings, classes)
+        target, contrast = self._asked(settings, view)
         if contrast == target:
             raise UserError("Why and and-not name the same class; choose another class to explain against.")
         if settings.seed < 0 or settings.seed != int(settings.seed):
             raise UserError(f"The seed must be a whole number, 0 or above, got {settings.seed:g}.")
         seed = int(settings.seed) if explainer.random else 0
-        return ResultKey(view.source.id, loaded.classifier.fingerprint, name, parameters, target, contrast, seed)
+        return ResultKey(view.source.id, view.fingerprint, name, parameters, target, contrast, seed)
 
-    def picture(self, session: Session, settings: Settings, keep_target: bool = True) -> Updates:
+    def picture(self, session: Session, settings: Settings) -> Updates:
         """All that depends on the picture or the model."""
         updates: Updates = {self.w.strip: self.strip(session)}
         try:
-            loaded = self.page.classifiers.get(session.spec)
             view = self.page.view(session)
         except UserError as error:
             return updates | self._nothing(str(error))
         updates[self.w.strip] = self.strip(session)
-        labels = loaded.classifier.labels
-        likely = [p.index for p in view.predictions]
-        order = [*likely, *(i for i in range(len(labels)) if i not in set(likely))]
-        choices = [(labels[i], i) for i in order]
-        target = settings.target if keep_target and settings.target in order else likely[0]
-        contrast = settings.contrast if keep_target and settings.contrast in order else None
-        settings = replace(settings, target=target, contrast=contrast)
         usable = self._usable(session)
         settings = replace(settings, chosen=tuple(name for name in settings.chosen if name in usable))
         updates |= self.offer(session, settings)
-        updates |= {
-            self.w.target: gr.update(choices=choices, value=target),
-            self.w.contrast: gr.update(
-                choices=[("nothing in particular", NO_CONTRAST), *choices],
-                value=NO_CONTRAST if contrast is None else contrast,
-            ),
-            self.w.explain: gr.update(interactive=True),
-        }
-        return updates | self.maps(session, settings, view)
+        updates[self.w.explain] = gr.update(interactive=True)
+        return updates | self.maps(session, settings, view) | self._classes(settings, view)
 
     def offer(self, session: Session, settings: Settings) -> Updates:
         """The list of explainers to choose from."""
@@ -177,16 +172,13 @@ class Drawing:
                 attribution,
                 None if attribution is None else scale_of(attribution, settings.linked),
                 opacity=settings.opacity,
-                dark=settings.dark,
                 running=session.making(name, keys.get(name)) and not self._done(attribution),
                 failed=failed.get(name),
             )
         rows = evidence_rows(maps, view)
         updates[self.w.evidence] = evidence_plot(rows, view.segments) or self._no_evidence(maps)
-        labels = self.page.classifiers.get(session.spec).classifier.labels
-        target = self._target(settings, view, len(labels))
         found = densest(rows)
-        updates[self.w.finding] = finding_html(view, target, self._contrast(settings, len(labels)), labels, rows, found)
+        updates[self.w.finding] = finding_html(view, *self._asked(settings, view), rows, found)
         running = bool(session.runs())
         updates[self.w.status] = self._status(made, running)
         if changed is None:
@@ -198,18 +190,33 @@ class Drawing:
                 self.w.scale_note: self._scale_note(settings.linked),
                 self.w.stop: gr.update(interactive=running),
             }
+            updates |= self._classes(settings, view, unless_offered=True)
         return updates
 
     @staticmethod
-    def _target(settings: Settings, view: View, classes: int) -> int:
-        """The class to explain: the likeliest one where none of this model's was chosen."""
-        asked = settings.target
-        return view.predictions[0].index if asked is None or asked >= classes else asked
+    def _asked(settings: Settings, view: View) -> tuple[int, int | None]:
+        """(the class to explain, the one to explain it against or None): what everything on the tab goes by.
 
-    @staticmethod
-    def _contrast(settings: Settings, classes: int) -> int | None:
-        """The class to explain against; None for nothing in particular."""
-        return settings.contrast if settings.contrast is not None and settings.contrast < classes else None
+        Without a choice among the classes of this very picture and model, the likeliest one and none.
+        """
+        target, contrast = class_of(settings.target, view), class_of(settings.contrast, view)
+        return (view.predictions[0].index, None) if target is None else (target, contrast)
+
+    def _classes(self, settings: Settings, view: View, unless_offered: bool = False) -> Updates:
+        """The drop-downs: what is explained, and the classes to choose from, `unless_offered` already."""
+        target, contrast = self._asked(settings, view)
+        value = partial(class_value, view)
+        why, against = value(target), NO_CONTRAST if contrast is None else value(contrast)
+        if unless_offered and settings.target == why:
+            return {self.w.target: why, self.w.contrast: against}
+        likely = [p.index for p in view.predictions]
+        order = [*likely, *sorted(set(range(len(view.labels))).difference(likely))]
+        choices = [(view.labels[i], value(i)) for i in order]
+        none = ("nothing in particular", NO_CONTRAST)
+        return {
+            self.w.target: gr.update(choices=choices, value=why),
+            self.w.contrast: gr.update(choices=[none, *choices], value=against),
+        }
 
     @staticmethod
     def _done(attribution: Attribution | None) -> bool:
@@ -219,15 +226,16 @@ class Drawing:
         source = view.source
         notes = list(source.notes)
         if source.upload and session.spec.startswith("demo:"):
-            labels = self.page.classifiers.get(session.spec).classifier.labels
-            notes.append(f"This demo model knows {plural(len(labels), 'bird')} and takes everything for one of them.")
+            notes.append(
+                f"This demo model knows {plural(len(view.labels), 'bird')} and takes everything for one of them."
+            )
         if view.boxed:
             notes.append("The model sees the bright part only; the rest is cut off before it looks.")
         said = "".join(f"<p class='note'>{escape(note)}</p>" for note in notes)
         size = f"{source.size[1]} x {source.size[0]}"
-        target = view.predictions[0].index if settings.target is None else settings.target
+        target, _ = self._asked(settings, view)
         return (
-            f"{prediction_bars(view.predictions, target)}"
+            f"{prediction_bars(view.predictions, target, view.instead)}"
             f'<p class="note"><span>{escape(source.name)}</span>, {size} pixels</p>{said}'
         )
 
@@ -241,11 +249,12 @@ class Drawing:
         if linked:
             return (
                 "Explainers answer in different units, so each map is divided by its own average. One colour means the "
-                f"same multiple of it in every map, up to {LINKED_TOP:g}. Faded: the error is larger than the value."
+                f"same multiple of it in every map, up to {LINKED_TOP:g}; zero is clear. "
+                "Faded: the error is larger than the value."
             )
         return (
-            "Each map has its own colours, up to its 99.5th percentile, in its own units; they do not compare. "
-            "Faded: the error is larger than the value."
+            "Each map has its own colours, up to its 99.5th percentile, in its own units; they do not compare; zero is "
+            "clear. Faded: the error is larger than the value."
         )
 
     def _status(self, made: dict[str, Attribution | None], running: bool) -> str:

@@ -7,6 +7,7 @@ from html import escape
 
 from dashboard.pictures import View
 from dashboard.plots import Row, percent, probability
+from dashboard.words import wrong_mark
 
 LEAST_SHARE = 0.05  # a speck may be dense by chance
 NOTEWORTHY = 1.5  # times its size
@@ -18,21 +19,23 @@ def densest(rows: Sequence[Row]) -> Row | None:
     return max(worth, key=lambda row: row.density, default=None)
 
 
-def finding_html(
-    view: View, target: int, contrast: int | None, labels: Sequence[str], rows: Sequence[Row], found: Row | None
-) -> str:
+def finding_html(view: View, target: int, contrast: int | None, rows: Sequence[Row], found: Row | None) -> str:
     """One sentence in front, its numbers behind it.
 
     Args:
-        target, contrast: the class explained, and the one it is explained against. labels: of the classifier.
+        target, contrast: the class explained, and the one it is explained against.
         rows: the evidence, most first. found: `densest(rows)`.
     """
     likeliest = view.predictions[0]
     says = f"The model says <b>{escape(likeliest.label)}</b> ({probability(likeliest.probability)})"
+    if view.instead is not None:
+        says += f", {wrong_mark(view.instead)}"
     if contrast is not None:
-        says += f"; explained is why <b>{escape(labels[target])}</b> and not <b>{escape(labels[contrast])}</b>"
+        says += (
+            f"; explained is why <b>{escape(view.labels[target])}</b> and not <b>{escape(view.labels[contrast])}</b>"
+        )
     elif target != likeliest.index:
-        says += f"; explained is <b>{escape(labels[target])}</b>"
+        says += f"; explained is <b>{escape(view.labels[target])}</b>"
     if not rows:
         return _sentence(f"{says}.", "Press Explain to see what it looks at.")
     if found is None:

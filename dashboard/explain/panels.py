@@ -6,7 +6,7 @@ from html import escape
 
 from core.attribution import Attribution, Explainer, get_explainer
 from dashboard.explain.convergence import convergence_plot, settled
-from dashboard.overlays import Scale, colour_table, dim_outside, display_size, jpeg, overlay, shrunk
+from dashboard.overlays import Scale, dim_outside, display_size, jpeg, legend, overlay, shrunk
 from dashboard.palette import marker
 from dashboard.pictures import View
 from dashboard.plots import percent
@@ -21,7 +21,6 @@ def map_panel(
     scale: Scale | None,
     *,
     opacity: float,
-    dark: bool,
     running: bool,
     failed: str | None = None,
 ) -> str:
@@ -29,7 +28,7 @@ def map_panel(
     state = _state(attribution, running, failed)
     picture, over = "", ""
     if view is not None:
-        picture = _picture(view, attribution, scale, opacity, dark, running)
+        picture = _picture(view, attribution, scale, opacity, running)
     if failed:
         over = f'<p class="over problem">{escape(failed)}</p>'
     elif attribution is None:
@@ -43,7 +42,7 @@ def map_panel(
         f'<figcaption><i class="mark {marker(explainer.name)}"></i>'
         f'<b title="{escape(explainer.summary)}">{escape(explainer.title)}</b></figcaption>'
         f'<div class="canvas">{picture}{over}</div>'
-        f"{_legend(attribution, scale, dark)}{_figures(attribution, running)}</figure>"
+        f"{legend(attribution is not None and attribution.signed, scale)}{_figures(attribution, running)}</figure>"
     )
 
 
@@ -70,9 +69,7 @@ def _state(attribution: Attribution | None, running: bool, failed: str | None) -
     return "stopped" if attribution.partial else "finished"
 
 
-def _picture(
-    view: View, attribution: Attribution | None, scale: Scale | None, opacity: float, dark: bool, running: bool
-) -> str:
+def _picture(view: View, attribution: Attribution | None, scale: Scale | None, opacity: float, running: bool) -> str:
     shown, geometry = view.shown, view.geometry
     if running:
         size = display_size(geometry.picture_size, FRAME_SIDE)
@@ -82,19 +79,8 @@ def _picture(
     if attribution is None:
         picture = dim_outside(shown.mean(2, keepdims=True).repeat(3, 2), geometry)
     else:
-        picture = overlay(shown, attribution, geometry, scale, opacity, dark)
+        picture = overlay(shown, attribution, geometry, scale, opacity)
     return f'<img alt="" src="{jpeg(picture)}" style="aspect-ratio:{view.shown.shape[1]}/{view.shown.shape[0]}">'
-
-
-def _legend(attribution: Attribution | None, scale: Scale | None, dark: bool) -> str:
-    if attribution is None or scale is None:
-        return '<div class="scale none"></div>'
-    table = colour_table(attribution.signed, dark)
-    stops = ",".join("#%02x%02x%02x" % tuple(table[round(i * (len(table) - 1) / 16)]) for i in range(17))  # noqa: UP031
-    top = f"{scale.top:g}x average or more" if scale.linked else f"{scale.top:.2g}"
-    ends = ("against", "0", f"for, {top}") if attribution.signed else ("0", "", top)
-    labels = "".join(f"<span>{text}</span>" for text in ends)
-    return f'<div class="scale"><div style="background:linear-gradient(90deg,{stops})"></div><p>{labels}</p></div>'
 
 
 def _figures(attribution: Attribution | None, running: bool) -> str:

@@ -10,7 +10,8 @@ import gradio as gr
 
 from dashboard.controls import control, title
 from dashboard.explain.actions import Actions
-from dashboard.explain.drawing import OPACITY, chooser, fold_word
+from dashboard.explain.drawing import chooser, fold_word
+from dashboard.overlays import OPACITY
 from dashboard.page import Page
 from dashboard.palette import FAMILY_TITLES, families, marker, ordered
 
@@ -52,7 +53,7 @@ class Widgets:
     controls: dict[tuple[str, str], Any]  # by (explainer, parameter)
 
     def inputs(self) -> list[Any]:
-        """What handlers get after the visitor's key and the page's mode, in this order."""
+        """What handlers get after the visitor's key, in this order."""
         fields = [self.unfolded, self.target, self.contrast, self.seed, self.opacity, self.linked]
         return [*fields, *self.families.values(), *self.controls.values()]
 
@@ -136,7 +137,7 @@ def _what_they_do() -> str:
 
 
 def _wire(page: Page, w: Widgets, act: Actions) -> None:
-    settings = [page.key, page.dark, *w.inputs()]
+    settings = [page.key, *w.inputs()]
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     # no limit: the device is shared by the runner's own lock, chunk by chunk
     shared: dict[str, Any] = {**quiet, "concurrency_limit": None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from core.classifier import Classifier
 from core.errors import UserError
+from core.sat.store import open_report
 from dashboard.controls import problem
 from dashboard.page import Page
 from dashboard.report.data import Cell, Finished, Reports, shipped_reports
@@ -20,6 +23,7 @@ from dashboard.report.plots import density_figure, effects_figure
 from dashboard.report.table import ANY, Filters, Sort, filter_choices, listed, table_html
 from dashboard.report.views import answer_html, cell_html, facts_html, notes_html, state_html
 from dashboard.report.words import strongest_shortcut
+from dashboard.subject import is_about, short, stranger_html
 
 if TYPE_CHECKING:
     from dashboard.report.tab import Widgets
@@ -35,23 +39,32 @@ Updates = dict[Any, Any]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a visitor is: which report, which cell, how the table is sorted."""
+    """Where a visitor is: which report, which cell, how the table is sorted, and which reports were opened."""
 
     path: str = ""
     cell: str | None = None
     sort: Sort = field(default_factory=Sort)
+    opened: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Settings:
     """What the controls say."""
 
+    key: str
     dark: bool
     place: Place
     measure: Any
     explainer: str
     maps_of: str
     filters: Filters
+
+
+def _shipped() -> dict[str, Path]:
+    """The reports that come along; none where their folder cannot be found."""
+    with suppress(UserError):
+        return shipped_reports()
+    return {}
 
 
 class Actions:
@@ -64,22 +77,29 @@ class Actions:
     # -- events
 
     def open_first(self, *values: Any) -> Iterator[Updates]:
-        """A page was opened: the report given on the command line, else the demo's."""
-        try:
-            shipped = shipped_reports()
-        except UserError:
-            shipped = {}
-        given = self.page.report
-        first = given or shipped.get(FIRST) or next(iter(shipped.values()), None)
+        """A page was opened: the report given on the command line, else that of the model, else the demo's."""
+        settings, given = self._settings(values), self.page.report
+        shipped = _shipped()
         choices = [(name, str(path)) for name, path in shipped.items()]
         if given is not None and str(given) not in shipped.values():
             choices.insert(0, (given.name or str(given), str(given)))
+        own = self._about_chosen(settings)
+        first = given or own or shipped.get(FIRST) or next(iter(shipped.values()), None)
         if first is None:
             yield {self.w.chooser: gr.update(choices=choices), **self._empty(NO_REPORT)}
             return
-        settings = self._settings(values)
         yield {self.w.chooser: gr.update(choices=choices, value=str(first))}
         yield from self._open(str(first), settings)
+
+    def model_changed(self, *values: Any) -> Iterator[Updates]:
+        """Another model was chosen: its own report, if there is one; else the one in view says that it is not."""
+        settings = self._settings(values)
+        finished, own = self._finished(settings), self._about_chosen(settings)
+        if finished is None or own is None or own == settings.place.path or not self._subject(finished, settings):
+            yield {self.w.subject: self._subject(finished, settings) if finished else ""}
+            return
+        yield {self.w.chooser: gr.update(value=own)}
+        yield from self._open(own, settings)
 
     def open(self, wanted: str | None, *values: Any) -> Iterator[Updates]:
         """Another report was chosen or typed; if it does not open, the one in view stays."""
@@ -129,15 +149,15 @@ class Actions:
         cell = finished.find(settings.place.cell) if finished else None
         if finished is None or cell is None:
             return {self.w.message: HINT}
-        return {self.w.pictures: pictures_html(finished, cell, settings.maps_of, settings.dark)}
+        return {self.w.pictures: pictures_html(finished, cell, settings.maps_of)}
 
     # -- reading
 
     @staticmethod
     def _settings(values: tuple[Any, ...]) -> Settings:
-        dark, place, measure, explainer, maps_of, verdict, kind, target, text = values
+        key, dark, place, measure, explainer, maps_of, verdict, kind, target, text = values
         filters = Filters(verdict or ANY, kind or ANY, ANY if target is None else target, text or "")
-        return Settings(bool(dark), place or Place(), measure, explainer or "", maps_of or "", filters)
+        return Settings(key, bool(dark), place or Place(), measure, explainer or "", maps_of or "", filters)
 
     def _finished(self, settings: Settings) -> Finished | None:
         """The report in view; None if there is none or it is gone."""
@@ -146,7 +166,32 @@ class Actions:
         except UserError:
             return None
 
+    def _about_chosen(self, settings: Settings) -> str | None:
+        """The report that is about the visitor's model, of those that were opened here or come along."""
+        classifier = self._chosen(settings)
+        given = [str(self.page.report)] if self.page.report else []
+        for path in (*settings.place.opened, *given, *map(str, _shipped().values())):
+            with suppress(UserError):
+                if classifier is not None and is_about(open_report(path).manifest, classifier):
+                    return path
+        return None
+
+    def _chosen(self, settings: Settings) -> Classifier | None:
+        """The visitor's model; None where it cannot be had, which the header says."""
+        with suppress(UserError):
+            return self.page.classifiers.get(self.page.sessions.get(settings.key).spec).classifier
+        return None
+
     # -- drawing
+
+    def _subject(self, finished: Finished, settings: Settings) -> str:
+        """Says so where a report is not about the visitor's model; else nothing."""
+        classifier = self._chosen(settings)
+        if classifier is None or is_about(finished.manifest, classifier):
+            return ""
+        spec, own = self.page.sessions.get(settings.key).spec, self._about_chosen(settings)
+        remedy = f"`satchel report DATA --model {short(spec)} --segments DIR --out DIR` makes one."
+        return stranger_html("report", finished.manifest, spec, Path(own).name if own else "", remedy)
 
     def _open(self, path: str, settings: Settings) -> Iterator[Updates]:
         """The answer and the tables first, then the charts, which take a browser longest."""
@@ -162,15 +207,17 @@ class Actions:
                 yield {self.w.message: HINT, **self._empty(str(error), "problem")}
             return
         cell = strongest_shortcut(finished) or next(iter(finished.cells.values()), None)
-        place = Place(path, cell.id if cell else None)
+        opened = tuple(dict.fromkeys((path, *settings.place.opened)))
+        place = Place(path, cell.id if cell else None, opened=opened)
         titles = [(title, name) for name, title in finished.explainers.items()]
         lead = titles[0][1]
         measure = MEASURES[0][1] if finished.manifest["checked"] else MEASURES[2][1]
-        settings = Settings(settings.dark, place, measure, lead, lead, Filters())
+        settings = Settings(settings.key, settings.dark, place, measure, lead, lead, Filters())
         verdicts, kinds, targets = filter_choices(finished)
         w = self.w
         yield {
-            w.message: HINT, w.place: place, w.answer: answer_html(finished), w.facts: facts_html(finished),
+            w.message: HINT, w.place: place, w.subject: self._subject(finished, settings),
+            w.answer: answer_html(finished), w.facts: facts_html(finished),
             w.shown: shown, w.shown_area: gr.update(visible=bool(shown)),
             w.rest: gr.update(visible=True), w.downloads: gr.update(visible=True),
             w.findings_file: gr.update(value=str(found)), w.table_file: gr.update(value=str(table)),
@@ -203,7 +250,7 @@ class Actions:
         return {
             self.w.cell: cell_html(finished, cell),
             self.w.pasted: pasted_html(finished, cell),
-            self.w.pictures: pictures_html(finished, cell, settings.maps_of, settings.dark),
+            self.w.pictures: pictures_html(finished, cell, settings.maps_of),
         }
 
     def _charts(self, finished: Finished, cell: Cell, settings: Settings) -> Updates:
@@ -225,6 +272,6 @@ class Actions:
         """No report: one panel that says what to do, and nothing else."""
         hidden = gr.update(visible=False)
         return {
-            self.w.answer: state_html(why, kind), self.w.shown_area: hidden, self.w.rest: hidden,
+            self.w.answer: state_html(why, kind), self.w.subject: "", self.w.shown_area: hidden, self.w.rest: hidden,
             self.w.downloads: hidden,
         }  # fmt: skip

@@ -99,6 +99,18 @@ class Finished:
         """Titles by name, in the report's order: the first one leads."""
         return {entry["name"]: entry["title"] for entry in self.manifest["explainers"]}
 
+    @cached_property
+    def truths(self) -> dict[str, str]:
+        """What pictures show, by id; those without a label are left out."""
+        known = zip(self.report.pictures["image"], self.report.pictures["label"])
+        return {image: label for image, label in known if isinstance(label, str) and label}
+
+    @cached_property
+    def mistaken(self) -> frozenset[str]:
+        """Ids of the pictures on which the model's answer is wrong."""
+        pictures = self.report.pictures
+        return frozenset(pictures["image"][pictures["correct"].notna() & (pictures["correct"] == False)])  # noqa: E712
+
     def find(self, cell_id: str | None) -> Cell | None:
         """A cell by what the page calls it."""
         target, _, segment = (cell_id or "").partition("/")

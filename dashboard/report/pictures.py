@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from core.attribution import Attribution
@@ -21,13 +20,12 @@ from core.runtime.recent import Recent
 from core.sat.examples import load_map
 from core.sat.sentences import in_words
 from core.sat.statistics import Interval
-from dashboard.overlays import Scale, colour_table, jpeg, overlay, scale_of
+from dashboard.overlays import Scale, jpeg, legend, overlay, scale_of
 from dashboard.plots import probability
 from dashboard.report.data import Cell, Finished
 from dashboard.report.words import strongest_shortcut
-from dashboard.words import number
+from dashboard.words import number, wrong_mark
 
-OPACITY = 0.75
 _DRAWN: Recent[tuple[str, str, str], str] = Recent(600)  # of about 10 kB each
 
 Record = dict[str, Any]
@@ -92,16 +90,14 @@ def exhibits_html(finished: Finished) -> str:
         source = finished.report.examples["pictures"][removal["image"]]["file"]
         pairs.append(
             _pair(
-                finished, f"Take the {segment} away", source, removal["file"], label,
-                removal["before_probability"], removal["after_probability"], "as it is", f"without the {segment}",
+                finished, f"Take the {segment} away", source, removal, label, f"without the {segment}"
             )
         )  # fmt: skip
     if paste is not None:
         title = f"Give another picture its {segment}" if cell.swapped else f"Paste the {segment} on another picture"
         pairs.append(
             _pair(
-                finished, title, paste["picture"], paste["file"], label,
-                paste["before_probability"], paste["after_probability"], "as it is", f"with the {segment}",
+                finished, title, paste["picture"], paste, label, f"with the {segment}"
             )
         )  # fmt: skip
     if not pairs:
@@ -112,14 +108,12 @@ def exhibits_html(finished: Finished) -> str:
     )
 
 
-def _pair(
-    finished: Finished, title: str, first: str, second: str, label: str,
-    before: float, after: float, word: str, other_word: str,
-) -> str:  # fmt: skip
+def _pair(finished: Finished, title: str, first: str, record: Record, label: str, word: str) -> str:
+    before = f"<p>as it is</p>{_meter(label, record['before_probability'])}{_wrong(finished, record['image'])}"
+    after = f"<p>{word}</p>{_meter(label, record['after_probability'])}{_wrong_after(finished, record)}"
     return (
-        f'<div class="pair"><h3>{title}</h3><div>'
-        f"{_figure(_img(finished, first, word), f'<p>{word}</p>{_meter(label, before)}')}"
-        f"{_figure(_img(finished, second, other_word), f'<p>{other_word}</p>{_meter(label, after)}')}</div></div>"
+        f'<div class="pair"><h3>{title}</h3><div>{_figure(_img(finished, first, "as it is"), before)}'
+        f"{_figure(_img(finished, record['file'], word), after)}</div></div>"
     )
 
 
@@ -141,10 +135,13 @@ def pasted_html(finished: Finished, cell: Cell) -> str:
             continue
         pairs = "".join(
             '<div class="pair"><div>'
-            + _figure(_img(finished, r["picture"], "before"), f"<p>before</p>{_meter(label, r['before_probability'])}")
+            + _figure(
+                _img(finished, r["picture"], "before"),
+                f"<p>before</p>{_meter(label, r['before_probability'])}{_wrong(finished, r['image'])}",
+            )
             + _figure(
                 _img(finished, r["file"], "after"),
-                f"<p>{_effect(r)}</p>{_meter(label, r['after_probability'])}",
+                f"<p>{_effect(r)}</p>{_meter(label, r['after_probability'])}{_wrong_after(finished, r)}",
             )
             + "</div></div>"
             for r in shown
@@ -168,7 +165,7 @@ def _effect(record: Record) -> str:
     return f'<span title="{escape(placebo)}">{said}</span>'
 
 
-def pictures_html(finished: Finished, cell: Cell, explainer: str, dark: bool) -> str:
+def pictures_html(finished: Finished, cell: Cell, explainer: str) -> str:
     """Pictures that show the segment, a column each: as they are, their maps, and without it under each fill."""
     found = behind(finished, cell)
     segment, label = escape(cell.segment), escape(cell.label)
@@ -176,7 +173,7 @@ def pictures_html(finished: Finished, cell: Cell, explainer: str, dark: bool) ->
     if not found.images:
         return f'{title}<p class="note">None of the pictures kept in the report shows it.</p>'
     lines = [_line("as it is", [_as_it_is(finished, cell, image) for image in found.images])]
-    lines.append(_maps(finished, found.images, explainer, dark))
+    lines.append(_maps(finished, found.images, explainer))
     for fill in found.fills:
         figures = []
         for image in found.images:
@@ -206,19 +203,29 @@ def _line(name: str, figures: Sequence[str]) -> str:
 
 def _as_it_is(finished: Finished, cell: Cell, image: str) -> str:
     known = finished.report.pictures
-    line = known[(known["image"] == image) & (known["target"] == cell.target)].iloc[0]
-    label = line["label"] if isinstance(line["label"], str) and line["label"] else None
-    wrong = label is not None and not pd.isna(line["correct"]) and not line["correct"]
-    said = f"labelled {escape(label)}" if wrong else "as it is"
-    file = finished.report.examples["pictures"][image]["file"]
-    shown = _img(finished, file, image)
-    return _figure(shown, f'<p title="{escape(image)}">{said}</p>{_meter(escape(cell.label), line["probability"])}')
+    probability = known[(known["image"] == image) & (known["target"] == cell.target)].iloc[0]["probability"]
+    shown = _img(finished, finished.report.examples["pictures"][image]["file"], image)
+    said = _wrong(finished, image) or "<p>as it is</p>"
+    return _figure(shown, f'<div title="{escape(image)}">{said}</div>{_meter(escape(cell.label), probability)}')
 
 
-def _maps(finished: Finished, images: Sequence[str], explainer: str, dark: bool) -> str:
+def _wrong(finished: Finished, image: str) -> str:
+    """That the model's answer on a picture is wrong; "" where it is right, or nobody knows."""
+    return f"<p>{wrong_mark(finished.truths[image])}</p>" if image in finished.mistaken else ""
+
+
+def _wrong_after(finished: Finished, record: Record) -> str:
+    """The same of a changed picture, where its answer is sure to be the class of the record."""
+    truth = finished.truths.get(record["image"])
+    label = finished.labels[record["target"]]
+    sure = finished.manifest.get("output") == "softmax" and record["after_probability"] > 0.5
+    return f"<p>{wrong_mark(truth)}</p>" if truth and sure and truth.lower() != label.lower() else ""
+
+
+def _maps(finished: Finished, images: Sequence[str], explainer: str) -> str:
     entries = [finished.report.examples["pictures"][image] for image in images]
     maps = [_attribution(finished, entry, explainer) for entry in entries]
-    figures, top, signed = [], None, False
+    figures, ramp = [], ""
     for entry, attribution in zip(entries, maps):
         if attribution is None:
             figures.append('<span class="missing">map missing</span>')
@@ -226,20 +233,10 @@ def _maps(finished: Finished, images: Sequence[str], explainer: str, dark: bool)
             figures.append('<span class="missing">no evidence: the map is flat</span>')
         else:
             own = scale_of(attribution, linked=True)
-            top, signed = own.top if own else None, attribution.signed
-            figures.append(_figure(_overlay(finished, entry["file"], attribution, own, dark), ""))
+            ramp = legend(attribution.signed, own)
+            figures.append(_figure(_overlay(finished, entry["file"], attribution, own), ""))
     title = escape(finished.explainers.get(explainer, explainer))
-    return _line(f"map<small>{title}</small>{_ramp(top, signed, dark)}", figures)
-
-
-def _ramp(top: float | None, signed: bool, dark: bool) -> str:
-    if top is None:
-        return ""
-    table = colour_table(signed, dark)
-    stops = ",".join("#{:02x}{:02x}{:02x}".format(*table[round(i * (len(table) - 1) / 8)]) for i in range(9))
-    ends = ("against", "0", "for") if signed else ("0", "", f"{top:g}x average")
-    words = "".join(f"<span>{text}</span>" for text in ends)
-    return f'<div class="scale"><div style="background:linear-gradient(90deg,{stops})"></div><p>{words}</p></div>'
+    return _line(f"map<small>{title}</small>{ramp}", figures)
 
 
 def _attribution(finished: Finished, entry: Record, explainer: str) -> Attribution | None:
@@ -284,12 +281,12 @@ def _img(finished: Finished, file: str, alt: str) -> str:
     return f'<img alt="{escape(alt)}" src="{found}">' if found else '<span class="missing">picture missing</span>'
 
 
-def _overlay(finished: Finished, file: str, attribution: Attribution, scale: Scale | None, dark: bool) -> str:
+def _overlay(finished: Finished, file: str, attribution: Attribution, scale: Scale | None) -> str:
     array = _array(finished, file)
     if array is None or array.shape[:2] != attribution.values.shape:
         return '<span class="missing">picture missing</span>'
     size = (array.shape[0], array.shape[1])
-    shown = overlay(array, attribution, Geometry(size, size, 1.0, 1.0, 0.0, 0.0), scale, OPACITY, dark)
+    shown = overlay(array, attribution, Geometry(size, size, 1.0, 1.0, 0.0, 0.0), scale)
     return f'<img alt="map" src="{jpeg(shown)}">'
 
 

@@ -65,6 +65,7 @@ class Widgets:
     """The components that handlers read and write."""
 
     place: gr.State
+    subject: gr.HTML  # says when the report is not about the model that is chosen
     chooser: gr.Dropdown
     message: gr.HTML
     downloads: gr.Row
@@ -124,6 +125,7 @@ def _layout() -> Widgets:
             table_file = gr.DownloadButton("table.csv", size="sm", elem_id="table-csv", min_width=100, scale=0)
     with gr.Row(elem_classes="sheet"):
         with gr.Column(scale=5, min_width=300, elem_classes="area"):
+            subject = gr.HTML(elem_id="report-subject")
             answer = gr.HTML(state_html("Opening the report", "busy"), js_on_load=CHOOSE, elem_id="answer")
         with gr.Column(scale=7, min_width=300, elem_classes="area", visible=False) as shown_area:
             shown = gr.HTML(elem_id="shown")
@@ -165,18 +167,20 @@ def _layout() -> Widgets:
         with gr.Row(elem_classes="sheet"), gr.Column(elem_classes="area"):
             notes = gr.HTML(elem_id="report-notes")
     return Widgets(
-        place, chooser, message, downloads, findings_file, table_file, answer, shown_area, shown, rest, facts, measure,
-        explainer, grid, verdict, kind, target, text, table, cell, effects, density, pasted, maps_of, pictures, notes,
+        place, subject, chooser, message, downloads, findings_file, table_file, answer, shown_area, shown, rest, facts,
+        measure, explainer, grid, verdict, kind, target, text, table, cell, effects, density, pasted, maps_of, pictures,
+        notes,
     )  # fmt: skip
 
 
 def _wire(page: Page, w: Widgets, act: Actions) -> None:
     filters = [w.verdict, w.kind, w.target, w.text]
-    settings = [page.dark, w.place, w.measure, w.explainer, w.maps_of, *filters]
+    settings = [page.key, page.dark, w.place, w.measure, w.explainer, w.maps_of, *filters]
     shared: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
     latest: dict[str, Any] = {**shared, "trigger_mode": "always_last"}
     everything = w.all()
     page.opened.change(act.open_first, settings, everything, **shared)
+    page.model.change(act.model_changed, settings, everything, **latest)
     w.chooser.input(act.open, [w.chooser, *settings], everything, **latest)
     overview, behind = (
         [w.grid, w.table, w.message],

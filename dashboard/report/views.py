@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from html import escape
 
 from core.sat.verdicts import VERDICTS
 from dashboard.plots import percent
 from dashboard.report.data import Cell, Finished, accuracy_interval
 from dashboard.report.words import KIND_WORDS, headline, strongest_shortcut, verdict_mark
+from dashboard.subject import short
 from dashboard.words import number, plural
 
 
@@ -60,7 +60,7 @@ def facts_html(finished: Finished) -> str:
     unmasked = f", {masks:,} without masks" if masks else ""
     facts = [
         ("Data", escape(m["data"]), ""),
-        ("Model", escape(re.sub(r"@.*[/\\]", "@", m["model"])), f"{m['model']}  {m.get('fingerprint', '')}"),
+        ("Model", escape(short(m["model"])), f"{m['model']}  {m.get('fingerprint', '')}"),
         ("Pictures", f"{m['pictures']:,}{unmasked}", ""),
         ("Accuracy", right, "on the pictures that have a label, with the 95 % interval"),
         ("Explainers", escape(", ".join(finished.explainers.values())), ""),

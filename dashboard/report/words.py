@@ -8,6 +8,7 @@ from html import escape
 from core.sat.sentences import in_words
 from core.sat.statistics import Interval
 from dashboard.report.data import Cell, Finished
+from dashboard.subject import short
 from dashboard.words import number, plural
 
 # One shape a verdict, so that no colour is needed to tell them apart; 12 x 12.
@@ -59,21 +60,21 @@ def strongest_shortcut(finished: Finished) -> Cell | None:
 def headline(finished: Finished) -> tuple[str, str]:
     """(the answer in one sentence, what stands behind it), plain text.
 
-    The sentence tells of the strongest confirmed shortcut, or that there is none and why.
+    The sentence names the model, and tells of the strongest confirmed shortcut, or that there is none and why.
     """
-    cell = strongest_shortcut(finished)
+    cell, model = strongest_shortcut(finished), short(finished.manifest["model"])
     if cell is not None:
-        return f"This model leans on the {cell.segment} to say {cell.label}.", _evidence(cell)
+        return f"{model} leans on the {cell.segment} to say {cell.label}.", _evidence(cell)
     count = {verdict: sum(c.verdict == verdict for c in finished.cells.values()) for verdict in MEANINGS}
     total = len(finished.cells)
     if not finished.manifest["checked"]:
         return (
-            "Nothing was tested in this report.",
+            f"Nothing was tested in this report on {model}.",
             "It was made with --no-check: maps can raise a suspicion, but only tests confirm or clear.",
         )
     if count["too few"] == total:
         return (
-            "There are too few pictures to say anything.",
+            f"There are too few pictures to say anything of {model}.",
             "A verdict needs 20 pictures that show a segment and are taken for a class.",
         )
     others = "rely on the object itself" if _all_object(finished) else "confirmed outside context"
@@ -83,7 +84,7 @@ def headline(finished: Finished) -> tuple[str, str]:
         "inconclusive": "undecided", "too few": "with too few pictures",
     }  # fmt: skip
     parts = ", ".join(f"{count[verdict]:,} {word}" for verdict, word in words.items() if count[verdict])
-    return "No shortcut is confirmed.", f"{plural(total, 'pair')} of class and segment: {parts}."
+    return f"No shortcut of {model} is confirmed.", f"{plural(total, 'pair')} of class and segment: {parts}."
 
 
 def _all_object(finished: Finished) -> bool:

@@ -7,29 +7,35 @@ from typing import Any
 
 import gradio as gr
 
+from core.classifier import Prediction
+from core.preprocessing import Geometry
 from dashboard.explain.actions import Actions
-from dashboard.explain.drawing import Settings, Updates
+from dashboard.explain.drawing import NO_CONTRAST, Drawing, Settings, Updates, class_of, class_value
+from dashboard.explain.findings import finding_html
+from dashboard.pictures import View
 from dashboard.sessions import Session
+from dashboard.words import wrong, wrong_mark
+from tests.dashboard.conftest import LABELS
 
 
-def test_a_picture_that_comes_into_view_while_another_is_drawn_is_shown_with_its_own_target() -> None:
+def test_a_picture_that_comes_into_view_while_another_is_drawn_is_shown() -> None:
     session, drawn = Session("demo:biased", current="example"), []
 
     class Slow:
-        def picture(self, session: Session, settings: Any, keep_target: bool) -> Updates:
-            drawn.append((session.current, keep_target))
+        def picture(self, session: Session, settings: Any) -> Updates:
+            drawn.append(session.current)
             if len(drawn) == 1:  # a model is loaded, and meanwhile somebody drops a picture in
                 session.add(SimpleNamespace(id="upload"))
                 session.current = "upload"
-            return {"shown": drawn[-1][0]}
+            return {"shown": drawn[-1]}
 
     actions = Actions.__new__(Actions)
     actions.draw = Slow()
     settings: Settings = SimpleNamespace()
-    assert actions._picture(session, settings, keep_target=True) == {"shown": "upload"}
-    assert drawn == [("example", True), ("upload", False)]
-    assert actions._picture(session, settings, keep_target=True) == {"shown": "upload"}
-    assert drawn[2:] == [("upload", True)]
+    assert actions._picture(session, settings) == {"shown": "upload"}
+    assert drawn == ["example", "upload"]
+    assert actions._picture(session, settings) == {"shown": "upload"}
+    assert drawn[2:] == ["upload"]
 
 
 def test_a_look_at_the_tab_is_no_change_and_does_not_keep_a_first_visitor_from_maps() -> None:
@@ -39,8 +45,53 @@ def test_a_look_at_the_tab_is_no_change_and_does_not_keep_a_first_visitor_from_m
     actions.w = SimpleNamespace(stop="stop")
     actions._settings = lambda values: "settings"
     actions._settled = lambda session, settings, view: iter([(settings, view)])
-    assert list(actions.look(False, "key", False, "target")) == [{"stop": gr.skip()}]
-    assert list(actions.look(True, "key", False, "target")) == [("settings", "view")]
+    assert list(actions.look(False, "key", "target")) == [{"stop": gr.skip()}]
+    assert list(actions.look(True, "key", "target")) == [("settings", "view")]
     assert (session.values, session.version) == ({}, 0)
-    assert list(actions.redraw("key", False, "target")) == [("settings", "view")]
+    assert list(actions.redraw("key", "target")) == [("settings", "view")]
     assert session.values == {"rest": ("target",)}
+
+
+def view(picture: str = "p" * 64, model: str = "m" * 64, truth: int | None = None) -> View:
+    """A picture on which a model of three classes says "bee"."""
+    predictions = [Prediction(i, LABELS[i], p) for i, p in ((1, 0.7), (0, 0.2), (2, 0.1))]
+    source = SimpleNamespace(id=picture, upload=False, notes=(), name="a", size=(2, 3))
+    values: dict[str, Any] = dict.fromkeys(
+        ("shown", "image", "geometry", "segments", "segment_geometry", "masks", "coverage")
+    )
+    return View(**values | {"source": source, "geometry": Geometry((4, 4), (4, 4), 1, 1, 0, 0)},
+                predictions=predictions, labels=LABELS[:3], fingerprint=model, truth=truth)  # fmt: skip
+
+
+def settings(target: str | None, contrast: str | None = NO_CONTRAST) -> Settings:
+    return Settings((), target, contrast, 0, 0.9, True, False, {})
+
+
+def test_a_class_that_was_offered_for_another_picture_or_model_is_not_explained() -> None:
+    """What a hidden tab still holds of the model before must not decide."""
+    now = view()
+    cat, dog = class_value(now, 2), class_value(now, 0)
+    assert class_of(cat, now) == 2
+    assert Drawing._asked(settings(cat, dog), now) == (2, 0)
+    for other in (view(model="n" * 64), view(picture="q" * 64)):
+        assert class_of(cat, other) is None
+        assert Drawing._asked(settings(cat, dog), other) == (1, None)
+    assert Drawing._asked(settings(None), now) == Drawing._asked(settings("2"), now) == (1, None)
+    drawing = Drawing.__new__(Drawing)
+    drawing.w = SimpleNamespace(target="why", contrast="and not")
+    stale = drawing._classes(settings(cat), view(model="n" * 64), unless_offered=True)
+    assert stale["why"]["value"] == class_value(view(model="n" * 64), 1)
+    assert [label for label, _ in stale["why"]["choices"]] == ["bee", "ant", "cat"]
+    assert drawing._classes(settings(cat), now, unless_offered=True) == {"why": cat, "and not": NO_CONTRAST}
+
+
+def test_a_wrong_answer_is_called_wrong_with_words_and_a_shape() -> None:
+    drawing = Drawing.__new__(Drawing)
+    for truth, said in ((2, "wrong: it is a cat"), (0, "wrong: it is an ant"), (1, None), (None, None)):
+        seen = view(truth=truth)
+        texts = (finding_html(seen, 1, None, [], None), drawing._prediction(Session("tiny"), settings(None), seen))
+        for text in texts:
+            assert ("wrong" in text) == (said is not None)
+            assert said is None or (said in text and "<svg" in text)
+    assert wrong("Melanoma") == "wrong: it is Melanoma"
+    assert "<i>" not in wrong_mark("<i>x</i>")

@@ -18,6 +18,7 @@ from dashboard.overlays import (
     dim_outside,
     display_size,
     jpeg,
+    legend,
     overlay,
     scale_of,
     shrunk,
@@ -45,27 +46,67 @@ def test_a_map_that_is_not_finite_is_said_to_be_broken(bad: float) -> None:
     assert scale_of(attribution(values), linked=True) is None
 
 
-@pytest.mark.parametrize("dark", [False, True])
-def test_signed_zero_is_neutral_and_sides_are_blue_and_red(dark: bool) -> None:
-    table = colour_table(signed=True, dark=dark).astype(int)
+def test_signed_zero_is_neutral_and_sides_are_blue_and_red() -> None:
+    table = colour_table(signed=True).astype(int)
     middle = table[len(table) // 2]
     assert middle.max() - middle.min() <= 6
-    against, support = table[len(table) // 4], table[3 * len(table) // 4]
-    assert against[2] > against[0]
-    assert support[0] > support[2]
+    assert (table[:128, 2] > table[:128, 0] + 60).all()  # blue as soon as it is not zero, and red
+    assert (table[129:, 0] > table[129:, 2] + 60).all()
+    assert (np.diff(table[129:].sum(1)) <= 2).all()  # stronger is darker, either way
+    assert (np.diff(table[:128].sum(1)) >= -2).all()
     values = torch.zeros(8, 8)
     values[0, 0], values[7, 7] = 1.0, -1.0
-    shown = overlay(BLACK, attribution(values, signed=True), SQUARE, Scale(1.0, 1.0, False), 1.0, dark).astype(int)
-    assert shown[0, 0, 0] > shown[0, 0, 2]
-    assert shown[7, 7, 2] > shown[7, 7, 0]
-    assert shown[4, 4].max() - shown[4, 4].min() <= 6
+    grey = np.full((8, 8, 3), 120, np.uint8)
+    shown = overlay(grey, attribution(values, signed=True), SQUARE, Scale(1.0, 1.0, False), 1.0).astype(int)
+    assert shown[0, 0].tolist() == colour_table(True)[-1].tolist()
+    assert shown[7, 7].tolist() == colour_table(True)[0].tolist()
+    assert shown[4, 4].tolist() == [120, 120, 120]
 
 
-def test_the_sequential_map_gets_steadily_lighter() -> None:
+def test_the_sequential_map_gets_steadily_lighter_and_is_dark_nowhere() -> None:
     light = colour_table(signed=False) @ np.array([0.2126, 0.7152, 0.0722])
     assert (np.diff(light) > -0.6).all()  # but for rounding
-    assert light[0] < 3
-    assert light[-1] > 240
+    assert 40 < light[0] < 60
+    assert light[-1] > 200
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_zero_is_transparent_and_the_photo_keeps_its_colours_there(signed: bool) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    values = torch.zeros(8, 8)
+    values[2, 2], values[5, 5] = 1.0, 0.5
+    shown = overlay(photo, attribution(values, signed), SQUARE, Scale(1.0, 1.0, False), 0.8).astype(int)
+    touched = np.abs(shown - photo).max(2) > 1
+    assert np.argwhere(touched).tolist() == [[2, 2], [5, 5]]
+    for place, level in (((2, 2), 1.0), ((5, 5), 0.5)):  # it covers in proportion to its value
+        table = colour_table(signed)
+        colour = table[round(((level + 1) / 2 if signed else level) * (len(table) - 1))].astype(float)
+        assert np.abs(shown[place] - (photo[place] + (colour - photo[place]) * 0.8 * level)).max() <= 2
+
+
+def test_a_smooth_map_can_be_read() -> None:
+    """A hill of three times the average covers the photo well at its top, and its foot leaves the photo alone."""
+    y, x = np.mgrid[:64, :64] - 31.5
+    values = torch.from_numpy(np.maximum(0, 1 - np.hypot(y, x) / 32)).float() ** 0.5
+    values = values / values.mean()
+    values = torch.where(values > 3, 3.0, values)
+    scale = scale_of(attribution(values), linked=True)
+    assert scale is not None
+    assert (scale.top, round(scale.unit, 2)) == (4.0, 1.0)
+    photo = np.full((64, 64, 3), 128, np.uint8)
+    whole = Preprocessing(resize=(64, 64), crop=None).geometry(64, 64)
+    shown = overlay(photo, attribution(values), whole, scale).astype(int)
+    assert np.abs(shown[31, 31] - 128).max() > 60
+    assert np.abs(shown[0, 0] - 128).max() <= 1
+
+
+def test_the_legend_states_zero_top_and_unit() -> None:
+    linked, own = legend(False, Scale(0.2, 4.0, True)), legend(True, Scale(1.0, 0.031, False))
+    assert "<span>0</span><span>2x</span><span>4x average or more</span>" in linked
+    assert "<span>against, 0.031</span><span>0</span><span>for, 0.031</span>" in own
+    assert "#6a176e00" in linked  # nothing at zero, as over the picture
+    assert "00," in own
+    assert 'class="scale none"' in legend(False, None)
 
 
 def test_linked_maps_are_in_multiples_of_their_own_average_with_one_top() -> None:

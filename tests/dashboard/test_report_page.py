@@ -53,7 +53,7 @@ def cell_of(tab: Any, name: str) -> Any:
 
 def test_the_answer_stands_there_without_a_click_and_cells_open(tab: Any) -> None:
     answer = tab.get_by_test_id("answer")
-    assert answer.locator("h2").inner_text() == "This model leans on the mark to say stamped."
+    assert answer.locator("h2").inner_text() == "toy leans on the mark to say stamped."
     tab.get_by_test_id("exhibits").wait_for()
     assert tab.get_by_test_id("exhibits").locator("img").count() == 4
     cell_of(tab, "mark").wait_for()

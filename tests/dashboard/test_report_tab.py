@@ -73,7 +73,7 @@ class Parsed(HTMLParser):
 
 def test_headline_names_the_planted_mark_with_its_numbers(finished):
     sentence, evidence = words.headline(finished)
-    assert sentence == "This model leans on the mark to say stamped."
+    assert sentence == "toy leans on the mark to say stamped."
     cell = finished.cells[1, "mark"]
     assert f"adds {words.interval(cell.sufficiency)} to the log-odds of stamped" in evidence
     assert f"takes {words.interval(cell.necessity)} from them" in evidence
@@ -82,19 +82,19 @@ def test_headline_names_the_planted_mark_with_its_numbers(finished):
 def test_headline_says_so_where_nothing_is_confirmed(finished):
     cleared = with_cells(finished, verdict="cleared", shortcut=False)
     assert words.headline(cleared) == (
-        "No shortcut is confirmed.",
+        "No shortcut of toy is confirmed.",
         f"{len(finished.cells)} pairs of class and segment: {len(finished.cells)} cleared by tests.",
     )
     few = with_cells(finished, verdict="too few", shortcut=False)
-    assert words.headline(few)[0] == "There are too few pictures to say anything."
+    assert words.headline(few)[0] == "There are too few pictures to say anything of toy."
     unchecked = Finished(Report(finished.report.path, {**finished.manifest, "checked": False}, []), few.cells)
-    assert words.headline(unchecked)[0] == "Nothing was tested in this report."
+    assert words.headline(unchecked)[0] == "Nothing was tested in this report on toy."
 
 
 def test_reliance_on_the_object_is_no_headline(finished):
     without = {key: cell for key, cell in finished.cells.items() if not cell.shortcut}
     sentence, evidence = words.headline(Finished(finished.report, without))
-    assert sentence == "No shortcut is confirmed."
+    assert sentence == "No shortcut of toy is confirmed."
     assert "1 rely on the object itself" in evidence
 
 
@@ -252,7 +252,7 @@ def test_pictures_behind_the_mark_lose_the_class_without_it_and_gain_it_where_it
     labels = finished.report.pictures.set_index("image")["label"]
     assert set(labels[found.images]) == {"stamped"}
     assert exhibits_html(finished).count("<img") == 4
-    text = pictures_html(finished, cell, explainer(finished), dark=False)
+    text = pictures_html(finished, cell, explainer(finished))
     assert text.count("<img") == len(found.images) * (1 + 1 + 2)
     assert "missing" not in text
     assert pasted_html(finished, cell).count("<img") == 2 * len(found.pastes)
@@ -262,7 +262,7 @@ def test_a_large_segment_is_swapped_and_said_so(finished):
     sky = finished.cells[1, "sky"]
     assert sky.swapped
     assert {r["test"] for r in behind(finished, sky).pastes} == {"sufficiency", "necessity"}
-    assert "contexts are swapped" in pictures_html(finished, sky, explainer(finished), dark=True)
+    assert "contexts are swapped" in pictures_html(finished, sky, explainer(finished))
     assert "given its sky" in pasted_html(finished, sky)
 
 
@@ -271,7 +271,7 @@ def test_missing_pictures_leave_a_box_and_the_rest(finished, copied):
         file.unlink()
     report = open_finished(copied)
     report.manifest["created"] = "another time"
-    text = pictures_html(report, report.cells[1, "mark"], explainer(report), dark=False)
+    text = pictures_html(report, report.cells[1, "mark"], explainer(report))
     assert "picture missing" in text
     assert "<img" in text
 
@@ -284,7 +284,7 @@ def test_files_outside_the_report_are_never_shown(copied):
     (copied / "examples.json").write_text(json.dumps(index))
     report = open_finished(copied)
     report.manifest["created"] = "yet another time"
-    text = pictures_html(report, report.cells[1, "mark"], explainer(report), dark=False)
+    text = pictures_html(report, report.cells[1, "mark"], explainer(report))
     assert text.count("picture missing") == 2 * len(behind(report, report.cells[1, "mark"]).images)  # and their maps
 
 
@@ -330,7 +330,7 @@ def test_names_never_become_html(finished):
         answer_html(bad), facts_html(bad), cell_html(bad, cell), notes_html(bad),
         grid_html(heat_map(bad, "density", name), "density", name, cell),
         table_html(bad, list(cells.values()), Sort(), name, cell, False),
-        pictures_html(bad, cell, name, False), pasted_html(bad, cell), exhibits_html(bad),
+        pictures_html(bad, cell, name), pasted_html(bad, cell), exhibits_html(bad),
     ]  # fmt: skip
     for text in texts:
         parsed = Parsed(text)
@@ -380,13 +380,32 @@ class Names:
         return name
 
 
-def opened(report, monkeypatch, shipped=None) -> dict:
+def page_of(report, fingerprint: str = "", spec: str = "demo:biased", shipped=None):
+    """A page on which a model with that fingerprint is chosen."""
+    loaded = SimpleNamespace(classifier=SimpleNamespace(fingerprint=fingerprint))
+    session = SimpleNamespace(spec=spec)
+    return SimpleNamespace(
+        report=report,
+        allowed=Allowed(filter(None, (report, *(shipped or {}).values()))),
+        sessions=SimpleNamespace(get=lambda key: session),
+        classifiers=SimpleNamespace(get=lambda spec: loaded),
+    )
+
+
+def values(place=None) -> tuple:
+    """What the controls say when nobody has touched them."""
+    return "key", False, place, "sufficiency", None, None, None, None, None, None
+
+
+def opened(report, monkeypatch, shipped=None, **chosen) -> dict:
     """All that a page shows once it is open."""
     monkeypatch.setattr(report_actions, "shipped_reports", lambda: shipped or {})
-    allowed = Allowed(filter(None, (report, *(shipped or {}).values())))
-    actions = report_actions.Actions(SimpleNamespace(report=report, allowed=allowed), Names())
+    return all_of(report_actions.Actions(page_of(report, **chosen, shipped=shipped), Names()).open_first(*values()))
+
+
+def all_of(updates) -> dict:
     shown: dict = {}
-    for update in actions.open_first(False, None, "sufficiency", None, None, None, None, None, None):
+    for update in updates:
         shown |= update
     return shown
 
@@ -400,6 +419,56 @@ def test_the_page_opens_on_the_report_it_is_given_else_on_the_demo(toy_report, m
         assert "leans on the mark" in shown["answer"]
         assert shown["place"].cell == "1/mark"
         assert shown["effects"]["visible"] is True
+
+
+def test_a_report_says_when_it_is_not_about_the_chosen_model(toy_report, monkeypatch):
+    own = toy_report.manifest["fingerprint"]
+    assert opened(toy_report.path, monkeypatch, fingerprint=own)["subject"] == ""
+    said = opened(toy_report.path, monkeypatch, fingerprint="f", spec="torchvision:resnet18@/secret/a.pth")["subject"]
+    assert "This report is about toy; you have chosen torchvision:resnet18@a.pth, for which there is no report" in said
+    assert "<code>satchel report DATA --model torchvision:resnet18@a.pth --segments DIR --out DIR</code> makes" in said
+    # the same name is not the same model
+    said = opened(toy_report.path, monkeypatch, fingerprint="f", spec="toy")["subject"]
+    assert "about another toy than the one you have chosen" in said
+    assert "secret" not in said
+
+
+def test_the_chosen_models_own_report_is_shown_where_there_is_one(toy_report, copied, monkeypatch):
+    manifest = json.loads((copied / "manifest.json").read_text())
+    (copied / "manifest.json").write_text(json.dumps(manifest | {"fingerprint": "other", "model": "other"}))
+    shipped = {"demo-biased": toy_report.path, "second": copied}
+    shown = opened(None, monkeypatch, shipped, fingerprint="other")
+    assert (shown["place"].path, shown["subject"]) == (str(copied), "")
+    # what was given on the command line stands first, and says where the other is
+    given = opened(toy_report.path, monkeypatch, {"second": copied}, fingerprint="other")
+    assert given["place"].path == str(toy_report.path)
+    assert "whose report is report, in the list above" in given["subject"]
+    actions = report_actions.Actions(page_of(toy_report.path, "other"), Names())
+    assert all_of(actions.model_changed(*values(given["place"])))["place"].path == str(copied)
+    assert set(all_of(actions.model_changed(*values(shown["place"])))) == {"subject"}
+    # one that was only opened here counts as well
+    monkeypatch.setattr(report_actions, "shipped_reports", dict)
+    there = replace(given["place"], opened=(str(copied), str(toy_report.path)))
+    assert all_of(actions.model_changed(*values(there)))["place"].path == str(copied)
+    gone = report_actions.Actions(page_of(toy_report.path, "third", "c"), Names())
+    assert "for which there is no report yet" in all_of(gone.model_changed(*values(there)))["subject"]
+
+
+def test_a_wrong_answer_is_called_wrong(copied):
+    pictures = sorted((copied / "pictures").glob("*.parquet"))
+    report = open_finished(copied)
+    cell = report.cells[1, "mark"]
+    image = behind(report, cell).images[0]
+    for file in pictures:
+        table = pd.read_parquet(file)
+        own = table["image"] == image
+        table.loc[own, "label"], table.loc[own, "correct"] = "plain", False
+        table.to_parquet(file)
+    report = open_finished(copied)
+    assert report.mistaken == {image}
+    assert pictures_html(report, cell, explainer(report)).count("wrong: it is a plain") == 1
+    pasted = [r for r in behind(report, cell).pastes if r["after_probability"] > 0.5]
+    assert pasted_html(report, cell).count("wrong: it is a plain") == len(pasted) > 0
 
 
 def test_without_a_report_the_page_says_how_to_make_one_and_a_bad_one_what_is_wrong(copied, monkeypatch):

@@ -229,3 +229,19 @@ def test_names_given_here_are_what_the_explain_tab_lies_evidence_on(tmp_path: Pa
     assert found.names == ("wing",)
     assert found.size == (30, 45)
     assert saved.version(source) == 3
+
+
+def test_a_kind_chosen_for_a_name_of_the_data_set_holds_before_anything_is_saved(tmp_path: Path) -> None:
+    named = Segments(SIZE, (Segment(LEFT, "mark", naming="file"), Segment(RIGHT, "bird", naming="file")))
+    items = tuple(Item(f"{s}.png", None, lambda s=s: Picture(photo(seed=s), "x"), lambda: named) for s in range(2))
+    place = Bench(Work(Dataset("two", "two", items), Store(tmp_path)))
+    place.work.store.set_kind("mark", "context")
+    place.open("0.png")
+    assert place.record is None
+    assert place.segments.kinds == ("context", "unset")
+    place.apply(edits.rename([mask_key(RIGHT)], "mark"))
+    assert place.segments.kinds == ("context", "context")
+    place.undo()
+    assert (place.segments.names, place.segments.kinds) == (("mark", "bird"), ("context", "unset"))
+    place.open("1.png")
+    assert place.segments.kinds == ("context", "unset")

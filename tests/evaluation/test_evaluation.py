@@ -19,7 +19,7 @@ from core.attribution import get_explainer
 from core.classifier import Classifier
 from core.data import open_dataset
 from core.errors import UserError
-from core.evaluation.leaderboard import leaderboard, paired_difference, warnings
+from core.evaluation.leaderboard import leaderboard, paired_difference, surely_behind, too_few, warnings
 from core.evaluation.run import CONTROLS, Contender, EvaluationOptions, Yardstick, evaluate, so_far
 from core.evaluation.store import open_evaluation
 from core.paths import assets_dir
@@ -328,25 +328,28 @@ def test_a_metric_that_can_score_nothing_is_told_with_the_reason() -> None:
 
 
 def test_a_control_that_is_close_is_told_otherwise_than_one_that_wins() -> None:
-    close = {"a": [1.0, 3.0, 2.0, 0.0], "edges": [0.9, 0.0, 1.5, 2.0], "random": [-9.0] * 4}
+    close = {"a": [1.0, 3.0, 2.0, 0.0] * 2, "edges": [0.9, 0.0, 1.5, 2.0] * 2, "random": [-9.0] * 8}
     (said,) = warnings(board_of(close, True))
     assert "cannot tell the best explainer from edges" in said
-    assert "on 4 pictures: the lead may be chance" in said
+    assert "on 8 pictures: the lead may be chance" in said
 
 
 @pytest.mark.parametrize(("edges", "warned"), [(2.0, True), (1.0, True), (0.0, False)])
 def test_a_yardstick_that_a_control_wins_is_told(edges: float, warned: bool) -> None:
-    board = board_of({"a": [1.0, 1.0, 1.0], "edges": [edges] * 3, "random": [-5.0] * 3}, True)
+    board = board_of({"a": [1.0] * 8, "edges": [edges] * 8, "random": [-5.0] * 8}, True)
     said = warnings(board)
     assert bool(said) == warned
     assert not warned or ("m does not measure trust" in said[0] and "edges" in said[0] and "random" not in said[0])
 
 
-def test_on_one_picture_only_a_control_that_wins_is_told() -> None:
-    board = board_of({"a": [1.0], "edges": [2.0], "random": [0.0]}, True)
-    (said,) = warnings(board)
-    assert "edges" in said
-    assert "random" not in said
+@pytest.mark.parametrize("pictures", [1, 7])
+def test_on_few_pictures_nothing_is_said_of_controls_and_nobody_is_surely_behind(pictures: int) -> None:
+    board = board_of({"a": [1.0] * pictures, "edges": [2.0] * pictures, "random": [0.0] * pictures}, True)
+    assert warnings(board) == []
+    assert too_few(board)
+    assert [entry["independent"] for entry in board] == [pictures] * 3
+    if pictures == 1:
+        assert not any(map(surely_behind, board))
 
 
 def test_controls_are_registered_and_know_nothing() -> None:

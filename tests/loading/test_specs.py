@@ -488,4 +488,4 @@ def test_demo_models(name):
 
 def test_labels_in_utf_16_as_some_editors_save_them(tmp_path):
     (tmp_path / "labels.txt").write_text("Käse\nBrot\n", encoding="utf-16")
-    assert read_labels(tmp_path / "labels.txt") == ["Käse", "Brot"]
+    assert read_labels(tmp_path / "labels.txt") == (["Käse", "Brot"], [])

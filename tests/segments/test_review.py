@@ -183,3 +183,11 @@ def test_two_proposed_names_on_one_mask_are_two_questions(tmp_path):
     assert [segment.name for segment in record.segments.items[:2]] == ["", "cloud"]
     assert key in record.nameless
     assert not {first, second} & {*review.questions(99)}
+
+
+def test_an_answer_is_taken_back_after_its_name_got_a_kind(tmp_path):
+    review = opened(tmp_path)
+    (question,) = review.questions(1)
+    assert segment_of(review.accept(question), question).kind == "unset"
+    review.store.set_kind(question.name, "context")
+    assert segment_of(review.take_back(), question).name == ""

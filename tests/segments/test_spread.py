@@ -41,6 +41,25 @@ def test_names_spread_from_three_pictures(tmp_path):
     assert (store.tally(8).named, store.tally(8).proposed) == (3, 5)
 
 
+def test_kinds_go_with_names_and_not_with_masks(tmp_path):
+    """The kinds of examples hold for all that is proposed; a mask does not keep that of a name it had before."""
+    shown = {
+        picture: replace(masks, items=tuple(replace(s, kind="context") if s.name == "bar" else s for s in masks))
+        for picture, masks in examples(2, 3, 5).items()  # the first picture that is named is no example
+    }
+    store, data = Store(tmp_path), parts_data(6)
+    old = nameless(draw(4)[1])
+    wrong = tuple(replace(s, name="old", kind="context", naming="proposed", confidence=0.6) for s in old)
+    store.save("4", replace(old, items=wrong), None, "proposed")
+    list(name_dataset(data, store, shown))
+    for item in data.items:
+        kinds = dict(zip(store.load(item.id).segments.names, store.load(item.id).segments.kinds))
+        assert kinds == {"behind": "unset", "disc": "unset", "bar": "context"}
+    store.set_kind("bar", "object")
+    list(name_dataset(data, store, examples(0, 1, 2)))
+    assert {store.load(item.id).segments.kinds for item in data.items} == {("unset", "unset", "object")}
+
+
 def test_it_goes_on_where_it_was_stopped(tmp_path):
     looked_at: list[str] = []
     store, data, shown = Store(tmp_path), parts_data(6, looked_at.append), examples(0, 1, 2)

@@ -128,6 +128,34 @@ def test_kinds_belong_to_the_whole_data_set(tmp_path):
         store.set_kind("mark", "thing")
 
 
+def test_a_kind_that_says_something_outlasts_one_that_nobody_chose(tmp_path):
+    store = Store(tmp_path / "store")
+    unset = segments("mark")
+    context = replace(unset, items=tuple(replace(item, kind="context") for item in unset))
+    store.save("p", unset, None, "")  # a name that was typed or proposed comes without a kind
+    assert store.with_kinds(context).kinds == ("context",)  # of a picture nobody has saved yet
+    store.save("q", context, None, "")
+    assert store.load("p").segments.kinds == ("context",)
+    store.set_kind("mark", "unset")  # chosen by a person: nothing from elsewhere changes it
+    store.learn_kinds(context)
+    record = store.save("r", context, None, "")
+    assert record.segments.kinds == store.with_kinds(context).kinds == ("unset",)
+    both = replace(unset, items=(Segment(MASK, "b"), Segment(MASK, "b", kind="object")))
+    assert store.save("s", both, None, "").segments.kinds == ("object", "object")
+
+
+def test_undo_and_redo_keep_kinds(tmp_path):
+    store = Store(tmp_path / "store")
+    first = store.save("p", segments("background", "mark"), None, "")
+    store.set_kind("background", "object")
+    store.set_kind("mark", "context")
+    second = store.save("p", segments("", "beak"), first, "")
+    undone = store.undo(second)
+    assert undone.segments.kinds == store.load("p").segments.kinds == ("object", "context")
+    assert store.redo(undone).segments.kinds == ("unset", "unset")
+    assert store.kinds == {"background": "object", "mark": "context", "beak": "unset"}
+
+
 def test_progress_of_a_data_set(tmp_path):
     store = Store(tmp_path)
     store.save("open", segments("", ""), None, "")

@@ -158,7 +158,9 @@ class Review:
         last = self._answers[-1]
 
         def back(segment: Segment, nameless: bool) -> tuple[Segment, bool] | None:
-            return (last.before, last.was_nameless) if segment == last.after else None
+            # its name may have got another kind since; the store knows it
+            same = replace(segment, kind=last.after.kind) == last.after
+            return (last.before, last.was_nameless) if same else None
 
         record = self._put(last.picture, last.key, back, "took an answer back")
         self._answers.pop()

@@ -26,7 +26,7 @@ from core.segments.naming.descriptions import Descriptions, Encoder
 from core.segments.naming.namer import POOL, UNSURE, Beliefs, Described, Namer
 from core.segments.saved.records import BY_PEOPLE, Record, mask_key
 from core.segments.saved.store import StaleError, Store
-from core.segments.segments import Segment, Segments, check_size
+from core.segments.segments import Segment, Segments, check_size, default_kind
 
 if TYPE_CHECKING:
     from core.data import Dataset, Item
@@ -127,9 +127,15 @@ def name_from_words(
 
 
 def current(item: Item, store: Store) -> tuple[Record | None, Segments | None]:
-    """What was saved of a picture, and its segments: the saved ones, else those that come with the data set."""
+    """What was saved of a picture, and its segments: the saved ones, else those that come with the data set.
+
+    Their names have the kinds that were chosen for them in the store.
+    """
     record = store.load(item.id)
-    return record, item.segments() if record is None else record.segments
+    if record is not None:
+        return record, record.segments
+    own = item.segments()
+    return None, None if own is None else store.with_kinds(own)
 
 
 def certain_name(segment: Segment) -> str:
@@ -148,9 +154,11 @@ def with_proposals(segments: Segments, beliefs: Beliefs, nameless: frozenset[str
     for segment, name, confidence in zip(segments, beliefs.best, beliefs.confidence):
         if not certain_name(segment):
             if confidence >= UNSURE and mask_key(segment.mask) not in nameless:
-                segment = replace(segment, name=name, naming="proposed", confidence=float(confidence))
+                # the kind goes with the name, and not with the mask that had another one before
+                kind = segment.kind if segment.name == name else default_kind(name)
+                segment = replace(segment, name=name, kind=kind, naming="proposed", confidence=float(confidence))
             else:
-                segment = replace(segment, name="", naming="", confidence=None)
+                segment = replace(segment, name="", kind="unset", naming="", confidence=None)
         items.append(segment)
     return replace(segments, items=tuple(items))
 
@@ -226,6 +234,7 @@ class _Spreading:
             return
         self.pictures += 1
         if len(examples):
+            self.store.learn_kinds(examples)
             names = tuple(certain_name(segment) for segment in examples)
             self.examples.append((item.id, self.descriptions.of(item, examples), names))
 

@@ -15,7 +15,7 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -30,7 +30,7 @@ from core.segments.files import STORE_NAMES
 from core.segments.files.opened import SegmentFiles
 from core.segments.saved.journal import Journal
 from core.segments.saved.records import FORMAT, Record, read_record, write_record
-from core.segments.segments import KINDS, Segments, legal_name
+from core.segments.segments import KINDS, Segment, Segments, legal_name
 
 # versions kept of a picture
 KEPT = 50
@@ -125,6 +125,19 @@ class Store:
         """Name -> kind, for all names that were ever saved, in the order they came up."""
         return self._read_names()[1]["kinds"]
 
+    def with_kinds(self, segments: Segments) -> Segments:
+        """The same with the kinds that names have here; one that came with them holds where nobody chose any."""
+        kinds = _merged(self._read_names()[1], _kinds_of(segments))
+        return replace(segments, items=tuple(replace(i, kind=kinds.get(i.name, i.kind)) for i in segments))
+
+    def learn_kinds(self, segments: Iterable[Segment]) -> None:
+        """Take over the kinds of names that come from elsewhere, such as examples; those chosen here hold.
+
+        Raises:
+            UserError: they cannot be written.
+        """
+        self._add_kinds(_kinds_of(segments))
+
     def set_kind(self, name: str, kind: str) -> None:
         """Give a name its kind in the whole data set.
 
@@ -134,19 +147,20 @@ class Store:
         name = legal_name(name)
         if kind not in KINDS or not name:
             raise UserError(f"A name has one of the kinds {', '.join(KINDS)}; got {kind!r} for {name!r}.")
-        self._add_kinds({name: kind}, anew=True)
+        self._add_kinds({name: kind}, chosen=True)
 
-    def _add_kinds(self, kinds: Mapping[str, str], anew: bool = False) -> dict[str, str]:
-        """Add names; those that are known keep their kind unless it is set `anew`. Returns all."""
+    def _add_kinds(self, kinds: Mapping[str, str], chosen: bool = False) -> dict[str, str]:
+        """Add names; those that are known keep their kind, unless it is `chosen` by a person. Returns all."""
         while True:
             number, about = self._read_names()
-            known = about["kinds"]
-            merged = {**known, **kinds} if anew else {**kinds, **known}
-            if merged == known:
+            known, before = about["kinds"], about.get("chosen", [])
+            merged = {**known, **kinds} if chosen else _merged(about, kinds)
+            said = sorted({*before, *kinds}) if chosen else before
+            if (merged, said) == (known, before):
                 return known
             ordered = {name: merged[name] for name in (*known, *(name for name in kinds if name not in known))}
             try:
-                self._names.add(number + 1, _json({**about, "kinds": ordered}))
+                self._names.add(number + 1, _json({**about, "kinds": ordered, "chosen": said}))
             except FileExistsError:
                 continue  # another name came in between: add to that
             self._names.prune(KEPT)
@@ -275,8 +289,7 @@ class Store:
 
     def _write(self, record: Record) -> Record:
         record = replace(record, by=self.by, at=_now())
-        kinds = {item.name: item.kind for item in record.segments if item.name}
-        kinds = self._add_kinds(kinds)
+        kinds = self._add_kinds(_kinds_of(record.segments))
         versions = self._versions(record.picture)
         try:
             # a number below the newest may be free, because it was pruned
@@ -297,9 +310,10 @@ class Store:
         if number is None:
             return None
         try:
-            return read_record(self._versions(picture).path(number).read_bytes())
+            found = read_record(self._versions(picture).path(number).read_bytes())
         except (OSError, UserError):
             return None
+        return found.with_kinds(self.kinds)  # the file does not hold them
 
     def _newest_of(self, versions: Versions) -> Record | None:
         numbers = versions.numbers()
@@ -325,6 +339,22 @@ def file_name(picture: str) -> str:
     plain = unicodedata.normalize("NFKD", picture).encode("ascii", "ignore").decode().lower()
     plain = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[-60:]
     return f"{plain}-{hashlib.blake2b(picture.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
+
+
+def _kinds_of(segments: Iterable[Segment]) -> dict[str, str]:
+    """Name -> kind; of a name with two, the one that says something."""
+    kinds: dict[str, str] = {}
+    for item in segments:
+        if item.name and kinds.get(item.name, "unset") == "unset":
+            kinds[item.name] = item.kind
+    return kinds
+
+
+def _merged(about: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, str]:
+    """Kinds of names that are known, and of new ones: "unset" gives way unless a person chose it."""
+    known, chosen = about["kinds"], about.get("chosen", ())
+    open_ = {name for name, kind in known.items() if kind == "unset" and name not in chosen}
+    return {**kinds, **{name: kinds.get(name, kind) if name in open_ else kind for name, kind in known.items()}}
 
 
 def _names_in(folder: Path) -> set[str]:
