@@ -443,14 +443,14 @@ def test_the_chosen_models_own_report_is_shown_where_there_is_one(toy_report, co
     given = opened(toy_report.path, monkeypatch, {"second": copied}, fingerprint="other")
     assert given["place"].path == str(toy_report.path)
     assert "whose report is report, in the list above" in given["subject"]
-    actions = report_actions.Actions(page_of(toy_report.path, "other"), Names())
+    actions = report_actions.Actions(page_of(toy_report.path, "other", shipped={"second": copied}), Names())
     assert all_of(actions.model_changed(*values(given["place"])))["place"].path == str(copied)
     assert set(all_of(actions.model_changed(*values(shown["place"])))) == {"subject"}
     # one that was only opened here counts as well
     monkeypatch.setattr(report_actions, "shipped_reports", dict)
     there = replace(given["place"], opened=(str(copied), str(toy_report.path)))
     assert all_of(actions.model_changed(*values(there)))["place"].path == str(copied)
-    gone = report_actions.Actions(page_of(toy_report.path, "third", "c"), Names())
+    gone = report_actions.Actions(page_of(toy_report.path, "third", "c", {"second": copied}), Names())
     assert "for which there is no report yet" in all_of(gone.model_changed(*values(there)))["subject"]
 
 
