@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
@@ -25,6 +24,7 @@ from dashboard.page import Page
 from dashboard.palette import ordered
 from dashboard.report.views import state_html
 from dashboard.sessions import Session
+from dashboard.temporary import download, offered
 
 if TYPE_CHECKING:
     from dashboard.evaluate.tab import Widgets
@@ -153,10 +153,9 @@ def _table_file(standing: Standing) -> Any:
     """The finished leaderboard to take along; nothing while it still grows."""
     if standing.planned is not None:
         return gr.update(visible=False)
-    path = Path(tempfile.mkdtemp(prefix="satchel-")) / "leaderboard.csv"
     about = {name: standing.manifest[name] for name in ("model", "scorer", "data")}
-    pd.DataFrame(standing.evaluation.leaderboard).assign(**about).to_csv(path, index=False)
-    return gr.update(value=str(path), visible=True)
+    table = pd.DataFrame(standing.evaluation.leaderboard).assign(**about)
+    return download(lambda: offered("leaderboard.csv", table.to_csv(index=False).encode()))
 
 
 def _options(
