@@ -85,7 +85,8 @@ def given_name(text: str) -> str:
     Raises:
         UserError: it is none.
     """
-    found = split_host(urlsplit(text).netloc if "://" in text else text)
+    site = re.fullmatch(r"\w+://([^/]*).*", text.strip())
+    found = split_host(site[1] if site else text)
     if found is None:
         raise UserError(f"{text!r} is no name of a machine; give one such as satchel.example.org, without a path.")
     return found[0]
@@ -153,6 +154,8 @@ class Guard:
 
     @staticmethod
     def _too_long(headers: dict[str, list[str]]) -> tuple[int, str] | None:
+        if "transfer-encoding" in headers:
+            return 411, "The request does not say how long it is."
         length = headers.get("content-length", ["0"])[-1]
         if not length.isdecimal() or int(length) > BODY_BYTES:
             return 413, f"The request is longer than {BODY_BYTES >> 20} MB."

@@ -24,8 +24,7 @@ from dashboard.overlays import display_size, jpeg, shrunk
 
 THUMBNAIL = 112
 SEGMENT_SIDE = 384
-KEPT_COPIES = 48  # of at most 1024 px a side: 150 MB
-KEPT_VIEWS = 48
+COPY_BYTES, VIEW_BYTES = 64 * 2**20, 128 * 2**20  # kept of the pictures seen last, for all visitors together
 
 
 @dataclass(frozen=True)
@@ -97,8 +96,8 @@ class Pictures:
 
     def __init__(self, saved: Saved) -> None:
         self._saved = saved
-        self._copies: Recent[tuple[str, int], tuple[Picture, Segments]] = Recent(KEPT_COPIES)
-        self._views: Recent[tuple[str, int, str], View] = Recent(KEPT_VIEWS)
+        self._copies: Recent[tuple[str, int], tuple[Picture, Segments]] = Recent(COPY_BYTES, _copy_bytes)
+        self._views: Recent[tuple[str, int, str], View] = Recent(VIEW_BYTES, _view_bytes)
 
     def read(self, path: Path, name: str | None = None, mask: Path | None = None, upload: bool = True) -> Source:
         """Read a file as a picture.
@@ -156,6 +155,15 @@ class Pictures:
             return copy, self._saved.named(source, display_size(source.size, SEGMENT_SIDE)) or _segments(source, copy)
 
         return self._copies.get_or_make((source.id, version), make)
+
+
+def _copy_bytes(copy: tuple[Picture, Segments]) -> int:
+    height, width = copy[0].size
+    return 3 * height * width  # masks are kept as runs, which are small beside it
+
+
+def _view_bytes(view: View) -> int:
+    return view.shown.nbytes + 4 * (view.image.numel() + view.masks.numel())
 
 
 def _smaller(picture: Picture, size: tuple[int, int]) -> Picture:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -11,6 +10,7 @@ from core.runtime.recent import Recent
 from core.segments.registry import SamSegmenter, Segmenter, get_segmenter
 from core.segments.sam.checkpoints import COMPACT
 from core.segments.sam.model import Sam
+from dashboard.loads import Loads, Told
 
 KEPT = 3
 
@@ -20,7 +20,7 @@ class Segmenters:
 
     def __init__(self) -> None:
         self._kept: Recent[tuple[str, tuple[str, ...]], Segmenter] = Recent(KEPT)
-        self._loading = threading.Lock()
+        self._loads: Loads[tuple[str, tuple[str, ...]], Segmenter] = Loads()
 
     def get(
         self,
@@ -38,18 +38,21 @@ class Segmenters:
             progress: called with (fraction in [0, 1], text) while weights are fetched.
 
         Raises:
-            UserError: there is none of that name, or its model cannot be had.
+            UserError: there is none of that name, its model cannot be had, or takes too long.
         """
         spec = (spec or "").strip()
         key = (f"{name}:{spec}", (*words, *([sam] if words else ())))
-        with self._loading:
-            found = self._kept.get(key)
-            if found is None:
+
+        def load(told: Told) -> Segmenter:
+            def make() -> Segmenter:
                 options: dict[str, Any] = {"concepts": tuple(words), "sam": sam} if words else {}
-                found = get_segmenter(f"{name}:{spec}" if spec else name, progress=progress, **options)
-                found.load()  # what cannot be loaded is not kept
-                self._kept.put(key, found)
-            return found
+                made = get_segmenter(f"{name}:{spec}" if spec else name, progress=told, **options)
+                made.load()  # what cannot be loaded is not kept
+                return made
+
+            return self._kept.get_or_make(key, make)
+
+        return self._kept.get(key) or self._loads.get(key, f"{name} {spec}".strip(), load, progress)
 
     def sam(self, spec: str, progress: Callable[[float, str], None] | None = None) -> Sam:
         """For clicks and boxes."""

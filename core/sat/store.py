@@ -110,7 +110,7 @@ class Report:
     path: Path
     manifest: dict[str, Any]
     findings: list[dict[str, Any]]
-    examples: dict[str, Any] = field(default_factory=dict)
+    examples: dict[str, Any] = field(default_factory=lambda: {"pictures": {}, "removals": [], "pastes": []})
 
     @cached_property
     def table(self) -> pd.DataFrame:

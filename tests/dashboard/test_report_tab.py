@@ -317,7 +317,7 @@ def test_names_never_become_html(finished):
         (c.target, HOSTILE): replace(c, label=HOSTILE, segment=HOSTILE, sentence=HOSTILE)
         for c in finished.cells.values()
     }
-    bad = Finished(Report(finished.report.path, manifest, []), cells)
+    bad = Finished(Report(finished.report.path, manifest, [], finished.report.examples), cells)
     name, cell = explainer(bad), next(iter(cells.values()))
     texts = [
         answer_html(bad), facts_html(bad), cell_html(bad, cell), notes_html(bad),
