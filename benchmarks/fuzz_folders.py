@@ -44,7 +44,7 @@ DEEP: list[Any] = []
 for _ in range(200):
     DEEP = [DEEP]
 ODD = (
-    None, True, False, "", "nan", "\ud800",
+    None, True, False, "", "none", "\ud800",
     "<b>x</b>", "../../../etc/hosts", "a\x00b", "x" * 5000, 0, -1, 1, 7, 0.5, -0.5,
     1e-320, 1e15, -1e18, 1e300, 10**25, 10**400, float("nan"), float("inf"), float("-inf"), [], {}, [None], [1, 2, 3],
     ["a"], {"a": 1}, [[]], DEEP, "demo", "cleared", "context", "2024-01-01",
