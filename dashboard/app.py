@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
+import signal
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
-from threading import Event
+from threading import Event, current_thread, main_thread
 from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from core.data import open_dataset
 from core.errors import UserError
@@ -24,18 +27,28 @@ from dashboard import header
 from dashboard.classifiers import Classifiers
 from dashboard.evaluate import tab as evaluate_tab
 from dashboard.explain import tab as explain_tab
+from dashboard.memory import keep_level, keep_visitors_lean
+from dashboard.network import Guard, Names
 from dashboard.page import Page
 from dashboard.report import tab as report_tab
 from dashboard.segments import tab as segments_tab
 from dashboard.sessions import Sessions
+from dashboard.temporary import keep_files_here
 from dashboard.theme import script, style_sheet, theme
 
 # (title, module with `build(page)`), in the order they stand
 TABS = (("Explain", explain_tab), ("Segments", segments_tab), ("Report", report_tab), ("Evaluate", evaluate_tab))
 
+OPEN = (
+    "satchel: Everyone who reaches port {port} of this machine can use this page, its models and its pictures; "
+    "ask for a password with --auth USER:PASSWORD, or with the variable SATCHEL_AUTH."
+)
+
 
 def build(page: Page) -> gr.Blocks:
     """The whole page."""
+    keep_files_here()
+    keep_visitors_lean()
     with gr.Blocks(title="Satchel", delete_cache=(3600, 86400), fill_width=True) as blocks:
         header.build(page, blocks)
         # with a finished report at hand, the answer first
@@ -96,6 +109,9 @@ def launch(
     segments: Path | None = None,
     stated: Mapping[str, Any] | None = None,
     allow: Sequence[Path] = (),
+    auth: str | None = None,
+    allow_hosts: Sequence[str] = (),
+    root_path: str | None = None,
 ) -> None:
     """Serve the page until it is interrupted.
 
@@ -110,10 +126,17 @@ def launch(
         data: a data set to cut and name on the Segments tab; segments: the folder where that is kept.
         stated: what else is said of `model_spec`: `output` and `preprocessing` of `load_classifier`.
         allow: folders whose models and reports may be named on the page, besides all that is given here.
+        auth: "USER:PASSWORD" that the page asks for; else what `$SATCHEL_AUTH` says, which other users of the machine
+            cannot see.
+        allow_hosts: names besides this machine's own that the page answers to, as a proxy's.
+        root_path: the path, or the whole address, that a proxy shows the page under.
 
     Raises:
-        UserError: the model does not load, or the port is taken.
+        UserError: the model does not load, the port is taken, or a name or password is not one.
     """
+    login = _login(auth or os.environ.get("SATCHEL_AUTH"))
+    public = [root_path] if root_path and "://" in root_path else []
+    names = Names(host, [*allow_hosts, *public])
     page = make_page(model_spec, labels, report, evaluation, data=data, segments=segments, stated=stated, allow=allow)
     notes = page.classifiers.get(model_spec).classifier.notes
     for note in (*notes, *(page.data.notes if page.data is not None else ())):
@@ -123,23 +146,57 @@ def launch(
         with redirect_stdout(StringIO()):  # some of its own words Gradio says even when it is quiet
             _, local, public = blocks.launch(
                 server_name=host, server_port=port, inbrowser=open_browser, share=share, prevent_thread_lock=True,
-                **launch_options(),
+                auth=login, root_path=root_path, **launch_options(names),
             )  # fmt: skip
     except OSError as error:
         raise UserError(f"Port {port} on {host} cannot be used; choose another with --port.") from error
+    if share and public:
+        names.allow(public)
     print(f"Satchel is at {local.rstrip('/')} - Ctrl-C ends it.", flush=True)
     if share:
         told = f"Everybody else finds it for a week at {public}" if public else "A public link could not be made."
         print(told, flush=True)
+    if login is None and (share or names.open):
+        print(OPEN.format(port=port), file=sys.stderr, flush=True)
+    keep_level()
     try:
-        Event().wait()
+        with _ended_by_sigterm():
+            Event().wait()
     finally:
         blocks.close(verbose=False)
 
 
-def launch_options() -> dict[str, Any]:
-    """What every way of serving the page has in common."""
+def _login(text: str | None) -> tuple[str, str] | None:
+    """ "USER:PASSWORD" -> both."""
+    if text is None or not text:
+        return None
+    user, _, password = text.partition(":")
+    if not user or not password:  # what was given is not repeated
+        raise UserError("--auth (or SATCHEL_AUTH) takes USER:PASSWORD; neither may be empty.")
+    return user, password
+
+
+@contextmanager
+def _ended_by_sigterm() -> Generator[None]:
+    """Let a service manager's way of ending a program clean up as Ctrl-C does."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def launch_options(names: Names | None = None) -> dict[str, Any]:
+    """What every way of serving the page has in common.
+
+    Args:
+        names: what the page answers to; only this machine's loopback names if there are none.
+    """
     return {
+        "app_kwargs": {"middleware": [Middleware(Guard, names=names or Names("127.0.0.1"))]},
         "theme": theme(),
         "css": style_sheet(),
         "head": script(),
@@ -148,4 +205,6 @@ def launch_options() -> dict[str, Any]:
         "ssr_mode": False,
         "show_error": True,
         "quiet": True,
+        # no request to itself, which a proxy's variable leads astray and the first visitors may hold up for its 3 s
+        "_frontend": False,
     }

@@ -13,6 +13,7 @@ from core.attribution import BoundExplainer, Explainer
 from core.classifier import Classifier
 from core.errors import UserError
 from dashboard.allowed import Allowed
+from dashboard.loads import Loads
 
 KEPT = 3
 
@@ -54,13 +55,14 @@ class Classifiers:
         self.allowed = allowed or Allowed()
         self._kept: OrderedDict[str, Loaded] = OrderedDict()
         self._lock = threading.Lock()  # for looking; never held long
-        self._loading: dict[str, threading.Lock] = {}  # by spec: two visitors who want the same load it once
+        self._loads: Loads[str, Loaded] = Loads()
 
     def get(self, spec: str, progress: Callable[[float, str], None] | None = None) -> Loaded:
         """Load a classifier, or find it.
 
         Raises:
-            UserError: the spec or its file does not fit, or it may not be loaded from the page.
+            UserError: the spec or its file does not fit, it may not be loaded from the page, it takes too long, or too
+                much is being loaded already.
         """
         spec = (spec or "").strip()
         if not spec:
@@ -68,10 +70,9 @@ class Classifiers:
         found = self._find(spec)
         if found is not None:
             return found
-        with self._lock:
-            loading = self._loading.setdefault(spec, threading.Lock())
-        with loading:
-            return self._find(spec) or self.add(spec, self._load(spec, progress))
+        return self._loads.get(
+            spec, spec, lambda told: self._find(spec) or self.add(spec, self._load(spec, told)), progress
+        )
 
     def add(self, spec: str, classifier: Classifier) -> Loaded:
         """Put a classifier there that is loaded already."""

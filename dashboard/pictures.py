@@ -25,8 +25,7 @@ from dashboard.overlays import display_size, jpeg, shrunk
 
 THUMBNAIL = 112
 SEGMENT_SIDE = 384
-KEPT_COPIES = 48  # of at most 1024 px a side: 150 MB
-KEPT_VIEWS = 48
+COPY_BYTES, VIEW_BYTES = 64 * 2**20, 128 * 2**20  # kept of the pictures seen last, for all visitors together
 
 
 @dataclass(frozen=True)
@@ -110,8 +109,8 @@ class Pictures:
 
     def __init__(self, saved: Saved) -> None:
         self._saved = saved
-        self._copies: Recent[tuple[str, int], tuple[Picture, Segments]] = Recent(KEPT_COPIES)
-        self._views: Recent[tuple[str, int, str], View] = Recent(KEPT_VIEWS)
+        self._copies: Recent[tuple[str, int], tuple[Picture, Segments]] = Recent(COPY_BYTES, _copy_bytes)
+        self._views: Recent[tuple[str, int, str], View] = Recent(VIEW_BYTES, _view_bytes)
 
     def read(
         self,
@@ -185,6 +184,15 @@ def _truth(source: Source, classifier: Classifier) -> int | None:
     with suppress(UserError):  # the classifier has no such class
         return None if source.label is None else classifier.class_index(source.label)
     return None
+
+
+def _copy_bytes(copy: tuple[Picture, Segments]) -> int:
+    height, width = copy[0].size
+    return 3 * height * width  # masks are kept as runs, which are small beside it
+
+
+def _view_bytes(view: View) -> int:
+    return view.shown.nbytes + 4 * (view.image.numel() + view.masks.numel())
 
 
 def _smaller(picture: Picture, size: tuple[int, int]) -> Picture:

@@ -20,7 +20,7 @@ from dashboard.classifiers import Loaded
 log = logging.getLogger("satchel")
 
 FRAME_SECONDS = 0.25  # at most four frames a second
-RESULT_BYTES = 256 * 1024 * 1024
+RESULT_BYTES = 96 * 2**20
 
 
 class FairLock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -12,6 +11,7 @@ from core.segments.registry import SamSegmenter, Segmenter, get_segmenter, segme
 from core.segments.sam.checkpoints import COMPACT
 from core.segments.sam.model import Sam
 from dashboard.allowed import Allowed
+from dashboard.loads import Loads, Told
 
 KEPT = 3
 
@@ -26,7 +26,7 @@ class Segmenters:
         """
         self.allowed = allowed or Allowed()
         self._kept: Recent[tuple[str, tuple[str, ...]], Segmenter] = Recent(KEPT)
-        self._loading = threading.Lock()
+        self._loads: Loads[tuple[str, tuple[str, ...]], Segmenter] = Loads()
 
     def get(
         self,
@@ -44,7 +44,7 @@ class Segmenters:
             progress: called with (fraction in [0, 1], text) while weights are fetched.
 
         Raises:
-            UserError: there is none of that name, or its model cannot be had.
+            UserError: there is none of that name, its model cannot be had, or takes too long.
         """
         spec = (spec or "").strip()
         known = segmenters().get(name)
@@ -54,14 +54,17 @@ class Segmenters:
             self.allowed.check_spec(f"{name}:{spec}")
         self.allowed.check_spec(f"sam:{sam}")
         key = (f"{name}:{spec}", (*words, *([sam] if words else ())))
-        with self._loading:
-            found = self._kept.get(key)
-            if found is None:
+
+        def load(told: Told) -> Segmenter:
+            def make() -> Segmenter:
                 options: dict[str, Any] = {"concepts": tuple(words), "sam": sam} if words else {}
-                found = get_segmenter(f"{name}:{spec}" if spec else name, progress=progress, **options)
-                found.load()  # what cannot be loaded is not kept
-                self._kept.put(key, found)
-            return found
+                made = get_segmenter(f"{name}:{spec}" if spec else name, progress=told, **options)
+                made.load()  # what cannot be loaded is not kept
+                return made
+
+            return self._kept.get_or_make(key, make)
+
+        return self._kept.get(key) or self._loads.get(key, f"{name} {spec}".strip(), load, progress)
 
     def sam(self, spec: str, progress: Callable[[float, str], None] | None = None) -> Sam:
         """For clicks and boxes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pandas as pd
 
 from core.errors import UserError
 from core.paths import existing_folder, kind_at
+from core.runtime.schema import Shape, check_columns
 from core.runtime.versions import FULL
 
 
@@ -72,23 +73,27 @@ def write_shard(out: Path, name: str, records: dict[str, list[dict[str, Any]]]) 
             write_table(out / kind / name, entries)
 
 
-def read_table(path: Path, cure: str = "remove it") -> pd.DataFrame:
+def read_table(path: Path, cure: str = "remove it", columns: Mapping[str, str] | None = None) -> pd.DataFrame:
     """One Parquet file.
 
     Args:
         cure: what to do about a damaged one before the same command is run again.
+        columns: what it must hold, as of `check_columns`.
 
     Raises:
         UserError: it is damaged.
     """
     try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:  # Arrow's are of both kinds
+        _regular(path)
+        frame = pd.read_parquet(path)
+        check_columns(frame, columns or {})
+    except Exception as error:  # Arrow's errors are of every kind, and a file may claim to be anything
         raise UserError(f"{path} is damaged ({error}); {cure}, and run the same command again.") from error
+    return frame
 
 
-def read_shards(folder: Path) -> pd.DataFrame:
-    """All shards of one kind, in order; empty if there are none.
+def read_shards(folder: Path, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """All shards of one kind, in order; empty if there are none. Arguments as of `read_table`.
 
     Raises:
         UserError: one is damaged.
@@ -96,7 +101,7 @@ def read_shards(folder: Path) -> pd.DataFrame:
     parts = []
     for path in sorted(folder.glob("*.parquet")):
         # the last kind's file stands for all of them, so that one alone would not come back
-        part = read_table(path, f"remove every {path.name} in the folders of {folder.parent}")
+        part = read_table(path, f"remove every {path.name} in the folders of {folder.parent}", columns)
         if len(part):
             parts.append(part)
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
@@ -158,16 +163,27 @@ def abandon(out: Path) -> None:
 
 
 def open_finished(
-    folder: Path, what: str, command: str, version: int, entries: str, files: Sequence[str] = ()
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The manifest of a finished report or evaluation (`what`, made by `command`), and its main list.
+    folder: Path,
+    what: str,
+    command: str,
+    version: int,
+    shapes: Mapping[str, Shape],
+    agree: Callable[[dict[str, Any]], None] = lambda contents: None,
+    oldest: int = 1,
+) -> dict[str, Any]:
+    """The JSON files of a finished report or evaluation (`what`, made by `command`), seen to be what they should be.
 
     Args:
         version: the newest format that is understood.
-        entries: the JSON file that holds the list; files: what else must be there.
+        shapes: by file name, what must be there and what it must hold; manifest.json is one of them.
+        agree: raises `Wrong` where the files, each as it should be, do not fit together.
+        oldest: the oldest format that is understood.
+
+    Returns:
+        Contents by file name.
 
     Raises:
-        UserError: there is none, it is half written, damaged, or of a newer format.
+        UserError: there is none, it is half written, damaged, or of another format.
     """
     existing_folder(folder, f"{what} folder", f"make one with `{command}`")
     if not (folder / "manifest.json").is_file():
@@ -177,26 +193,43 @@ def open_finished(
     again = f"run the same `{command}` again to write it anew"
     if not (folder / "settings.json").is_file():
         again = f"make it again with `{command}`, in another folder"
-    name = "manifest.json"
+    contents: dict[str, Any] = {}
+    name, doing = "manifest.json", "cannot be read"
     try:
-        manifest = _contents(folder / name)
-        if manifest["format"] > version:
-            raise UserError(f"The {what} in {folder} was made by a newer Satchel; update Satchel to open it.")
-        name = entries
-        listed = _contents(folder / name)
-        for name in files:
-            _contents(folder / name)
+        for name in ("manifest.json", *(name for name in shapes if name != "manifest.json")):
+            doing = "cannot be read"
+            contents[name] = _json(folder / name)
+            doing = "does not hold what it should"
+            if name == "manifest.json" and contents[name]["format"] > version:
+                raise UserError(f"The {what} in {folder} was made by a newer Satchel; update Satchel to open it.")
+            if name == "manifest.json" and contents[name]["format"] < oldest:
+                raise UserError(
+                    f"The {what} in {folder} was made by an older Satchel, which says less; make it again with "
+                    f"`{command}`, in another folder."
+                )
+            shapes[name](contents[name], "")
+        name, doing = "its files", "do not fit together"
+        agree(contents)
     except UserError:
         raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        told = f"it lacks {error}" if isinstance(error, KeyError) else error
+        reason = "is missing" if isinstance(error, FileNotFoundError) else f"{doing}: {told}"
         raise UserError(f"The {what} in {folder} is damaged ({name} {reason}); {again}.") from error
-    return manifest, listed
+    return contents
 
 
-def _contents(path: Path) -> Any:
-    """Of a JSON file; of a Parquet file only what it says of itself, by which it is seen to be whole."""
-    kind_at(path, "part of it")  # a pipe would be waited for
-    if path.suffix == ".parquet":
-        return pd.read_parquet(path, columns=[])
-    return json.loads(path.read_text(encoding="utf-8"))
+def _json(path: Path) -> Any:
+    """What a JSON file holds. Characters that are no Unicode, as in names of files, become question marks."""
+    _regular(path)
+    text = path.read_text(encoding="utf-8")
+    value = json.loads(text)
+    if "\\ud" in text.lower():
+        value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    return value
+
+
+def _regular(path: Path) -> None:
+    """Reading a pipe or a device might never end."""
+    if path.exists() and not path.is_file():
+        raise OSError("it is no regular file")

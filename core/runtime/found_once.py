@@ -20,10 +20,17 @@ class FoundOnce(Generic[T]):
     def __init__(self, find: Callable[[Classifier], T]) -> None:
         self._find = find
         self._found: WeakKeyDictionary[Classifier, T] = WeakKeyDictionary()
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # for looking; never held long
+        self._finding: WeakKeyDictionary[Classifier, threading.Lock] = WeakKeyDictionary()
 
     def __call__(self, classifier: Classifier) -> T:
         with self._lock:
-            if classifier not in self._found:
-                self._found[classifier] = self._find(classifier)
-            return self._found[classifier]
+            finding = self._finding.setdefault(classifier, threading.Lock())
+        with finding:  # who asks about another classifier does not wait
+            with self._lock:
+                if classifier in self._found:
+                    return self._found[classifier]
+            found = self._find(classifier)
+            with self._lock:
+                self._found[classifier] = found
+            return found

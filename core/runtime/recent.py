@@ -14,8 +14,13 @@ Value = TypeVar("Value")
 class Recent(Generic[Key, Value]):
     """A small cache that forgets what was used longest ago; safe between threads."""
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    def __init__(self, limit: int, size: Callable[[Value], int] = lambda value: 1) -> None:
+        """
+        Args:
+            limit: what the sizes of all that is kept may add up to; the newest is kept in any case.
+            size: of a value; without it values are counted.
+        """
+        self.limit, self.size = limit, size
         self._lock = threading.Lock()
         self._kept: OrderedDict[Key, Value] = OrderedDict()
 
@@ -34,6 +39,6 @@ class Recent(Generic[Key, Value]):
         with self._lock:
             self._kept[key] = value
             self._kept.move_to_end(key)
-            while len(self._kept) > self.limit:
+            while len(self._kept) > 1 and sum(map(self.size, self._kept.values())) > self.limit:
                 self._kept.popitem(last=False)
         return value

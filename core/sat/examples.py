@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from core.attribution import Attribution
+from core.images import read_picture
 from core.runtime.folders import whole_file, writing
 from core.sat.batch import Scene
 from core.sat.effects import SWAP, TRANSPLANT, removal_versions
@@ -43,9 +44,12 @@ def save_map(path: Path, values: Tensor) -> float:
 
 
 def load_map(path: Path, scale: float) -> np.ndarray:
-    """[H, W] float32, undoing `save_map` (to within a 127th of the largest value)."""
-    with Image.open(path, formats=("PNG",)) as image:
-        return (np.asarray(image, dtype=np.float32) - 128) / 127 * scale
+    """[H, W] float32, undoing `save_map` (to within a 127th of the largest value).
+
+    Raises:
+        UserError: it is no picture.
+    """
+    return (read_picture(path).array()[..., 0].astype(np.float32) - 128) / 127 * scale
 
 
 def choose_examples(pictures: pd.DataFrame) -> dict[int, list[str]]:

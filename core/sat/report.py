@@ -321,7 +321,7 @@ class _Run:
             return {n: e.explain(scene.image[None], [target], p, seeds=[seed])[0] for n, p, e in runs}
 
         chosen = choose_examples(pictures[pictures["segments"] > 0])
-        total, index = sum(map(len, chosen.values())), {}
+        total, index = sum(map(len, chosen.values())), {"pictures": {}, "removals": [], "pastes": []}
         for done, index in enumerate(  # noqa: B007 - the last one is written
             write_examples(self.out / "examples", chosen, effects, pairs, self.scene, explain, o.seed), 1
         ):

@@ -11,8 +11,7 @@ manifest.json           last: a folder without it is half written
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,30 +21,106 @@ import pandas as pd
 from core.errors import UserError
 from core.paths import user_path
 from core.runtime.folders import open_finished, read_shards, read_table
+from core.runtime.schema import (
+    Wrong,
+    anything,
+    bounded,
+    check_columns,
+    check_problems,
+    file_name,
+    listed,
+    maybe,
+    named,
+    number,
+    record,
+    text,
+    truth,
+    whole,
+)  # fmt: skip
+from core.sat.verdicts import VERDICTS
 
 FORMAT = 2
+KINDS = ("context", "object", "unset")
 AGAIN = "make it again with `satchel report`, in another folder"
+
+MANIFEST = record(
+    {
+        "format": whole(), "model": text(), "data": text(), "labels": listed(text(), least=1), "pictures": whole(),
+        "accuracy": maybe(number(0, 1)),
+        "explainers": listed(record({"name": text(), "title": text(), "parameters": named(anything)}), least=1),
+        "verdicts": named(whole()), "shortcuts": whole(), "checked": truth, "delta": number(1e-300),
+        "fills": listed(text()), "blind_spots": listed(text()), "notes": listed(text()),
+        "problems": listed(record({"image": text(), "problem": text()})), "problem_count": whole(),
+    },
+    {"fingerprint": text(), "without_masks": whole(), "warnings": listed(text()), "noticed": listed(text()),
+     "created": text(), "seconds": number(0), "device": text()},
+)  # fmt: skip
+_TRIOS = tuple((name, f"{name}_low", f"{name}_high") for name in ("density", "necessity", "sufficiency"))
+FINDING = bounded(
+    record(
+        {
+            "target": text(), "segment": text(), "kind": text(*KINDS), "explainer": text(), "pictures": whole(),
+            "presence": number(0), "coverage": number(0), "share": maybe(number()), "pairs": whole(),
+            "p": maybe(number(0, 1)), "q": maybe(number(0, 1)), "verdict": text(*VERDICTS), "sentence": text(),
+            "fills": named(listed(maybe(number()), 3, 3)), "joint": maybe(listed(maybe(number()), 3, 3)),
+            "lacking": listed(text()), "cases": named(listed(whole(), 2, 2)), "flagged": truth,
+            **{name: maybe(number()) for trio in _TRIOS for name in trio},
+        }
+    ),
+    *_TRIOS,
+)  # fmt: skip
+_TRIED = {
+    "file": file_name, "image": text(), "target": whole(), "segment": text(), "fill": text(), "effect": number(),
+    "test": text("necessity", "sufficiency"),
+    **{f"{when}_probability": number(0, 1) for when in ("before", "after", "placebo")},
+}  # fmt: skip
+EXAMPLES = record(
+    {
+        "pictures": named(
+            record(
+                {"file": file_name, "target": whole(),
+                 "maps": named(record({"file": file_name, "scale": number(0), "signed": truth}))}
+            )
+        ),
+        "removals": listed(record(_TRIED)),
+        "pastes": listed(record({"picture": file_name, **_TRIED})),
+    }
+)  # fmt: skip
+SHAPES = {"manifest.json": MANIFEST, "findings.json": listed(FINDING), "examples.json": EXAMPLES}
+TABLE = {
+    "target": "whole", "segment": "text", "explainer": "text", "kind": "text", "pictures": "whole",
+    "presence": "number", "share": "number?", "density": "number?",
+}  # fmt: skip
+PICTURES = {
+    "image": "text", "group": "text", "label": "text?", "target": "whole", "prediction": "whole",
+    "probability": "number", "correct": "truth?", "segments": "whole", "coverage": "text",
+}  # fmt: skip
+ROWS = {"image": "text", "target": "whole", "segment": "text", "explainer": "text"}
+EFFECTS = {
+    "image": "text", "target": "whole", "segment": "text", "test": "text", "fill": "text", "effect": "number?",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Report:
-    """A finished report; tables are read when asked for."""
+    """A finished report; tables are read when asked for.
+
+    Raises:
+        UserError: (from a table) it is damaged.
+    """
 
     path: Path
     manifest: dict[str, Any]
     findings: list[dict[str, Any]]
+    examples: dict[str, Any] = field(default_factory=lambda: {"pictures": {}, "removals": [], "pastes": []})
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        return read_table(self.path / "table.parquet")
+        return read_table(self.path / "table.parquet", columns=TABLE)
 
     @cached_property
     def pictures(self) -> pd.DataFrame:
-        return read_shards(self.path / "pictures")
-
-    @cached_property
-    def examples(self) -> dict[str, Any]:
-        return json.loads((self.path / "examples.json").read_text(encoding="utf-8"))
+        return read_shards(self.path / "pictures", PICTURES)
 
     def rows(self, target: int | None = None, segment: str | None = None) -> pd.DataFrame:
         """SAT rows, all or of one target and segment, straight from the Parquet shards."""
@@ -59,7 +134,7 @@ class Report:
     def _select(self, kind: str, target: int | None, segment: str | None) -> pd.DataFrame:
         import duckdb
 
-        files = [str(p) for p in sorted((self.path / kind).glob("*.parquet"))]
+        files = [str(p) for p in sorted((self.path / kind).glob("*.parquet")) if p.is_file()]
         if not files:
             return pd.DataFrame()
         wanted = [("target", target), ("segment", segment)]
@@ -70,9 +145,11 @@ class Report:
                 relation = connection.execute(
                     f"select * from read_parquet(?, union_by_name=true) where {where}", [files, *values]
                 )
-                return relation.df()
-        except duckdb.Error as error:
+                found = relation.df()
+            check_columns(found, ROWS if kind == "rows" else EFFECTS)
+        except (duckdb.Error, ValueError) as error:
             raise UserError(f"The report in {self.path} is damaged ({str(error).splitlines()[0]}); {AGAIN}.") from error
+        return found
 
 
 def open_report(path: str | Path) -> Report:
@@ -82,8 +159,31 @@ def open_report(path: str | Path) -> Report:
         UserError: there is none, it is half written, damaged, or of another format.
     """
     folder = user_path(path)
-    more = ("table.parquet", "examples.json")
-    report = Report(folder, *open_finished(folder, "report", "satchel report", FORMAT, "findings.json", more))
-    if report.manifest["format"] < FORMAT:
-        raise UserError(f"The report in {folder} was made by an older Satchel, whose verdicts meant less; {AGAIN}.")
-    return report
+
+    def agree(held: dict[str, Any]) -> None:
+        _agree(held, read_table(folder / "table.parquet", columns=TABLE))
+
+    held = open_finished(folder, "report", "satchel report", FORMAT, SHAPES, agree, oldest=FORMAT)
+    return Report(folder, held["manifest.json"], held["findings.json"], held["examples.json"])
+
+
+def _agree(held: dict[str, Any], table: pd.DataFrame) -> None:
+    """Classes are among the labels, and every finding has its line in the table."""
+    check_problems(held["manifest.json"])
+    labels = held["manifest.json"]["labels"]
+    examples = held["examples.json"]
+    indices = [
+        entry["target"] for entry in (*examples["pictures"].values(), *examples["removals"], *examples["pastes"])
+    ]
+    if len(table):
+        indices += [int(table["target"].min()), int(table["target"].max())]
+    if any(not 0 <= index < len(labels) for index in indices):
+        raise Wrong("", "speaks of a class that has no label")
+    lines = (
+        {(labels[t], s, e) for t, s, e in table[["target", "segment", "explainer"]].itertuples(index=False)}
+        if len(table)
+        else set()
+    )
+    for i, entry in enumerate(held["findings.json"]):
+        if (entry["target"], entry["segment"], entry["explainer"]) not in lines:
+            raise Wrong(f"findings.json [{i}]", "has no line in table.parquet")

@@ -91,6 +91,17 @@ def serve(
     share: Annotated[
         bool, typer.Option("--share", help="Make a public link, for a week, to your pictures too.")
     ] = False,
+    auth: Annotated[
+        str | None,
+        typer.Option(metavar="USER:PASSWORD", help="Ask for it; the variable SATCHEL_AUTH keeps it from other users."),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Another name that the page answers to, as a proxy's; may be repeated."),
+    ] = None,
+    root_path: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Path or address under which a proxy shows the page.")
+    ] = None,
 ) -> None:
     """Open the page."""
     with mistakes_told("Run the same command to open the page again."):
@@ -109,6 +120,9 @@ def serve(
             port=port,
             open_browser=open_browser,
             share=share,
+            auth=auth,
+            allow_hosts=allow_host or (),
+            root_path=root_path,
         )
 
 

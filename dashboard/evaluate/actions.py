@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -27,6 +25,7 @@ from dashboard.palette import ordered
 from dashboard.report.views import state_html
 from dashboard.sessions import Session
 from dashboard.subject import is_about, short, stranger_html
+from dashboard.temporary import download, offered
 
 if TYPE_CHECKING:
     from dashboard.evaluate.tab import Widgets
@@ -175,10 +174,9 @@ def _table_file(standing: Standing) -> Any:
     """The finished leaderboard to take along; nothing while it still grows."""
     if standing.planned is not None:
         return gr.update(visible=False)
-    path = Path(tempfile.mkdtemp(prefix="satchel-")) / "leaderboard.csv"
     about = {name: standing.manifest[name] for name in ("model", "scorer", "data")}
-    pd.DataFrame(standing.evaluation.leaderboard).assign(**about).to_csv(path, index=False)
-    return gr.update(value=str(path), visible=True)
+    table = pd.DataFrame(standing.evaluation.leaderboard).assign(**about)
+    return download(lambda: offered("leaderboard.csv", table.to_csv(index=False).encode()))
 
 
 def _options(

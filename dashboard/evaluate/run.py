@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from core.evaluation.run import EvaluationOptions, evaluate, so_far
 from dashboard.evaluate.data import Standing
 from dashboard.pictures import Source, item_of
 from dashboard.runs import FairLock
+from dashboard.temporary import new_folder
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class LiveEvaluation:
             UserError: as of `evaluate`.
         """
         total = len(data)
-        with tempfile.TemporaryDirectory(prefix="satchel-evaluation-") as folder:
+        with new_folder("evaluation-") as folder:
             out = Path(folder) / "evaluation"
             steps = evaluate(data, classifier, out, options)
             try:

@@ -24,6 +24,7 @@ from dashboard.report.table import ANY, Filters, Sort, filter_choices, listed, t
 from dashboard.report.views import answer_html, cell_html, facts_html, notes_html, state_html
 from dashboard.report.words import strongest_shortcut
 from dashboard.subject import is_about, short, stranger_html
+from dashboard.temporary import download
 
 if TYPE_CHECKING:
     from dashboard.report.tab import Widgets
@@ -118,10 +119,11 @@ class Actions:
         if finished is None or cell is None:
             return {self.w.message: "That cell is not in this report; open the report again."}
         place = replace(settings.place, cell=cell.id)
-        return {
-            self.w.place: place, self.w.message: HINT,
-            **self._cell(finished, cell, settings), **self._charts(finished, cell, settings),
-        }  # fmt: skip
+        try:
+            shown = {**self._cell(finished, cell, settings), **self._charts(finished, cell, settings)}
+        except UserError as error:  # a shard is damaged, which is read only now
+            return {self.w.message: problem(error)}
+        return {self.w.place: place, self.w.message: HINT, **shown}
 
     def sort(self, event: gr.EventData, *values: Any) -> Updates:
         """A heading of the table was pressed."""
@@ -149,7 +151,10 @@ class Actions:
         cell = finished.find(settings.place.cell) if finished else None
         if finished is None or cell is None:
             return {self.w.message: HINT}
-        return {self.w.pictures: pictures_html(finished, cell, settings.maps_of)}
+        try:
+            return {self.w.pictures: pictures_html(finished, cell, settings.maps_of)}
+        except UserError as error:
+            return {self.w.message: problem(error)}
 
     # -- reading
 
@@ -197,8 +202,7 @@ class Actions:
         """The answer and the tables first, then the charts, which take a browser longest."""
         try:
             finished = self.reports.get(path)
-            found, table = finished.downloads
-            shown = exhibits_html(finished)
+            updates = self._all(path, finished, settings)
         except UserError as error:
             said = problem(error)
             if settings.place.path:  # the report in view stays
@@ -206,6 +210,17 @@ class Actions:
             else:
                 yield {self.w.message: HINT, **self._empty(str(error), "problem")}
             return
+        yield updates
+        place: Place = updates[self.w.place]
+        cell = finished.find(place.cell)
+        if cell is not None:
+            try:
+                yield self._charts(finished, cell, settings)
+            except UserError as error:  # a shard is damaged, which is read only now
+                yield {self.w.message: problem(error)}
+
+    def _all(self, path: str, finished: Finished, settings: Settings) -> Updates:
+        """All but the charts."""
         cell = strongest_shortcut(finished) or next(iter(finished.cells.values()), None)
         opened = tuple(dict.fromkeys((path, *settings.place.opened)))
         place = Place(path, cell.id if cell else None, opened=opened)
@@ -214,13 +229,14 @@ class Actions:
         measure = MEASURES[0][1] if finished.manifest["checked"] else MEASURES[2][1]
         settings = Settings(settings.key, settings.dark, place, measure, lead, lead, Filters())
         verdicts, kinds, targets = filter_choices(finished)
+        shown = exhibits_html(finished)
         w = self.w
-        yield {
+        return {
             w.message: HINT, w.place: place, w.subject: self._subject(finished, settings),
             w.answer: answer_html(finished), w.facts: facts_html(finished),
             w.shown: shown, w.shown_area: gr.update(visible=bool(shown)),
             w.rest: gr.update(visible=True), w.downloads: gr.update(visible=True),
-            w.findings_file: gr.update(value=str(found)), w.table_file: gr.update(value=str(table)),
+            w.findings_file: download(finished.findings_file), w.table_file: download(finished.table_file),
             w.measure: gr.update(value=measure),
             w.explainer: gr.update(choices=titles, value=lead), w.maps_of: gr.update(choices=titles, value=lead),
             w.verdict: gr.update(choices=verdicts, value=ANY), w.kind: gr.update(choices=kinds, value=ANY),
@@ -228,8 +244,6 @@ class Actions:
             w.notes: notes_html(finished), **self._overview(finished, settings),
             **(self._cell(finished, cell, settings) if cell else self._no_cell()),
         }  # fmt: skip
-        if cell is not None:
-            yield self._charts(finished, cell, settings)
 
     def _overview(self, finished: Finished, settings: Settings) -> Updates:
         grid = heat_map(finished, settings.measure, settings.explainer)

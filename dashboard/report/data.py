@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,16 +19,11 @@ from core.runtime.recent import Recent
 from core.sat.interventions import LARGE
 from core.sat.statistics import Interval
 from core.sat.store import AGAIN, Report, open_report
-from core.sat.verdicts import VERDICTS, is_shortcut
+from core.sat.verdicts import is_shortcut
 from dashboard.allowed import Allowed
+from dashboard.temporary import offered
 
-KINDS = ("context", "object", "unset")
 KEPT_REPORTS = 4
-NEEDED = (
-    "model", "data", "labels", "pictures", "accuracy", "explainers", "verdicts", "shortcuts", "checked", "delta",
-    "fills", "blind_spots", "notes", "problems", "problem_count",
-)  # fmt: skip
-
 Key = tuple[int, str]  # target's index, segment
 
 
@@ -116,15 +110,20 @@ class Finished:
         target, _, segment = (cell_id or "").partition("/")
         return self.cells.get((int(target), segment)) if target.isdecimal() else None
 
-    @cached_property
-    def downloads(self) -> tuple[Path, Path]:
-        """Copies of the findings as JSON and of the table as CSV, where the page may hand files out from."""
-        folder = Path(tempfile.mkdtemp(prefix="satchel-"))
-        found, table = folder / "findings.json", folder / "table.csv"
-        found.write_text(json.dumps(self.report.findings, indent=1, ensure_ascii=False), encoding="utf-8")
-        named = self.report.table.assign(target=[self.labels[t] for t in self.report.table["target"]])
-        named.to_csv(table, index=False)
-        return found, table
+    def findings_file(self) -> Path:
+        """A copy of the findings as JSON, where the page may hand files out from.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        text = json.dumps(self.report.findings, indent=1, ensure_ascii=False)
+        return offered("findings.json", text.encode())
+
+    def table_file(self) -> Path:
+        """The same of the table, as CSV."""
+        table = self.report.table
+        named = table.assign(target=[self.labels[t] for t in table["target"]])
+        return offered("table.csv", named.to_csv(index=False).encode())
 
 
 class Reports:
@@ -167,47 +166,22 @@ def open_finished(folder: Path) -> Finished:
         UserError: it does not open, or what it holds is not what a report holds.
     """
     report = open_report(folder)
-    lacking = [name for name in NEEDED if name not in report.manifest]
-    if lacking:
-        raise UserError(f"The report in {folder} is damaged (its manifest lacks {lacking[0]}); {AGAIN}.")
-    try:
-        _check_noticed(report)
-        _check_examples(report)
-        return Finished(report, {cell.key: cell for cell in _cells(report)})
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OSError) as error:  # Parquet errors are these
-        what = f"it lacks {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
-        raise UserError(f"The report in {folder} is damaged ({what}); {AGAIN}.") from error
-
-
-def _check_noticed(report: Report) -> None:
-    noticed = report.manifest.get("noticed", [])
-    if not isinstance(noticed, list) or not all(isinstance(sentence, str) for sentence in noticed):
-        raise TypeError("what was noticed is no list of sentences")
-
-
-def _check_examples(report: Report) -> None:
-    for entry in report.examples["pictures"].values():
-        entry["file"], entry["target"], entry["maps"]
-    numbers = ("file", "image", "target", "segment", "test", "fill", "effect", "before_probability",
-               "after_probability", "placebo_probability")  # fmt: skip
-    for record in (*report.examples["removals"], *report.examples["pastes"]):
-        for name in numbers:
-            record[name]
-    for name in ("image", "target", "label", "correct", "probability"):
-        report.pictures[name]
+    known = set(zip(report.pictures["image"], report.pictures["target"])) if len(report.pictures) else set()
+    for image, entry in report.examples["pictures"].items():
+        if (image, entry["target"]) not in known:
+            raise UserError(
+                f"The report in {folder} is damaged (its example {image} is none of its pictures); {AGAIN}."
+            )
+    return Finished(report, {cell.key: cell for cell in _cells(report)})
 
 
 def _cells(report: Report) -> Iterable[Cell]:
     labels: list[str] = report.manifest["labels"]
-    if not isinstance(report.findings, list):
-        raise TypeError("findings.json holds no list")
     lines: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for line in report.table.to_dict("records"):
         lines.setdefault((labels[line["target"]], line["segment"], line["explainer"]), []).append(line)
     grouped: dict[Key, list[dict[str, Any]]] = {}
     for entry in report.findings:
-        if entry["verdict"] not in VERDICTS or entry["kind"] not in KINDS:
-            raise ValueError(f"{entry['verdict']} or {entry['kind']} is not known")
         # findings name the class; two classes may share a name, and then the numbers tell them apart
         same = lines[entry["target"], entry["segment"], entry["explainer"]]
         line = next((x for x in same if (x["pictures"], x["share"]) == (entry["pictures"], entry["share"])), same[0])

@@ -259,6 +259,8 @@ def _file(finished: Finished, name: str) -> Path:
     path = (folder / name).resolve()
     if path.parent != folder:
         raise UserError(f"{name} lies outside the report.")
+    if path.exists() and not path.is_file():  # reading a pipe or a device might never end
+        raise UserError(f"{name} is no regular file.")
     return path
 
 

@@ -30,7 +30,7 @@ def effect_rows(finished: Finished, cell: Cell) -> list[tuple[str, Interval, np.
         if records.empty:
             return np.empty(0)
         part = records[records["test"] == test]
-        return (part if fill is None else part[part["fill"] == fill])["effect"].to_numpy(float)
+        return (part if fill is None else part[part["fill"] == fill])["effect"].dropna().to_numpy(float)
 
     if cell.sufficiency is not None:
         rows.append(("swapped in" if cell.swapped else "pasted elsewhere", cell.sufficiency, effects("sufficiency")))

@@ -17,7 +17,7 @@ from core.segments.mask import Mask
 from core.segments.saved.records import mask_key
 from core.segments.segments import Segments
 
-KEPT_COPIES = 1024  # small copies of masks; one takes its box in bytes
+COPY_BYTES = 48 * 2**20  # small copies of masks; one takes its box in bytes
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Copy:
         return slice(self.top, self.top + height), slice(self.left, self.left + width)
 
 
-_copies: Recent[tuple[str, tuple[int, int]], Copy] = Recent(KEPT_COPIES)
+_copies: Recent[tuple[str, tuple[int, int]], Copy] = Recent(COPY_BYTES, lambda copy: copy.inside.nbytes)
 
 
 def small_copy(mask: Mask, size: tuple[int, int]) -> Copy:

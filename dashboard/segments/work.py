@@ -24,6 +24,7 @@ from core.segments.saved.records import Record, mask_key
 from core.segments.saved.store import StaleError, Store
 from core.segments.segments import Segments, check_size
 from dashboard.pictures import Source, item_of
+from dashboard.temporary import new_folder
 
 TRIES = 50  # somebody else may save each time in between
 KEPT_PICTURES = 6  # whole ones, as they were read
@@ -193,10 +194,7 @@ class Bench:
         with self.lock:
             if self._archive is not None:
                 self._archive.cleanup()
-            try:
-                self._archive = TemporaryDirectory(prefix="satchel-segments-", ignore_cleanup_errors=True)
-            except OSError as error:
-                raise UserError(f"No temporary folder can be made ({error.strerror}); free some room.") from error
+            self._archive = new_folder("segments-")
             return Path(self._archive.name)
 
     def begin(self) -> threading.Event:

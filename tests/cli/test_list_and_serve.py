@@ -7,6 +7,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,9 @@ DEFAULTS = {
     "port": 7860,
     "open_browser": True,
     "share": False,
+    "auth": None,
+    "allow_hosts": (),
+    "root_path": None,
 }
 
 
@@ -91,7 +95,10 @@ def test_without_a_command_the_page_opens_on_the_demo(satchel, launched):
 def test_serve_hands_its_options_on(satchel, launched):
     words = "--model demo:vit --labels names.txt --report found --evaluation judged --data birds --segments cut"
     words += " --allow models --allow others"
-    words += " --host 0.0.0.0 --port 8000 --no-open --share"
+    words += (
+        " --host 0.0.0.0 --port 8000 --no-open --share --auth me:secret --allow-host a.example --allow-host b.example"
+    )
+    words += " --root-path /satchel"
     assert satchel("serve", *words.split()).code == 0
     assert launched == [
         {
@@ -106,36 +113,93 @@ def test_serve_hands_its_options_on(satchel, launched):
             "port": 8000,
             "open_browser": False,
             "share": True,
+            "auth": "me:secret",
+            "allow_hosts": ["a.example", "b.example"],
+            "root_path": "/satchel",
         }
     ]
 
 
-@pytest.mark.parametrize(("share", "public"), [(False, None), (True, "https://abc.gradio.live"), (True, None)])
-def test_serve_says_where_the_page_is_and_ends_with_ctrl_c(satchel, monkeypatch, share, public):
+class Blocks:
+    """Stands for a page; keeps what it was served with."""
+
+    def __init__(self, public: str | None = None) -> None:
+        self.public, self.given, self.closed = public, {}, []
+
+    def launch(self, **given: object) -> tuple[None, str, str | None]:
+        self.given = given
+        print("* Running on local URL")
+        return None, f"http://127.0.0.1:{given['server_port']}/", self.public
+
+    def close(self, verbose: bool) -> None:
+        self.closed.append(verbose)
+
+    @property
+    def names(self) -> Any:
+        (guard,) = self.given["app_kwargs"]["middleware"]
+        return guard.kwargs["names"]
+
+
+@pytest.fixture
+def serving(satchel, monkeypatch):
+    """`satchel serve` on a page that is none, interrupted at once."""
     from dashboard import app
-
-    closed = []
-
-    class Blocks:
-        def launch(self, **given: object) -> tuple[None, str, str | None]:
-            print("* Running on local URL")
-            return None, f"http://127.0.0.1:{given['server_port']}/", public
-
-        def close(self, verbose: bool) -> None:
-            closed.append(verbose)
 
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(app, "build", lambda page: Blocks())
-    monkeypatch.setattr(app, "Event", lambda: SimpleNamespace(wait=interrupted))
-    done = satchel("serve", "--no-open", *(["--share"] if share else []))
+    def serve(*words: str, public: str | None = None) -> tuple[Any, Blocks]:
+        blocks = Blocks(public)
+        monkeypatch.setattr(app, "build", lambda page: blocks)
+        monkeypatch.setattr(app, "keep_level", lambda: None)
+        monkeypatch.setattr(app, "Event", lambda: SimpleNamespace(wait=interrupted))
+        return satchel("serve", "--no-open", *words), blocks
+
+    return serve
+
+
+@pytest.mark.parametrize(("share", "public"), [(False, None), (True, "https://abc.gradio.live"), (True, None)])
+def test_serve_says_where_the_page_is_and_ends_with_ctrl_c(serving, share, public):
+    done, blocks = serving(*(["--share"] if share else []), public=public)
     assert done.code == 130
     assert "Stopped." in done.err
     first, *others = done.out.splitlines()
     assert first == "Satchel is at http://127.0.0.1:7860 - Ctrl-C ends it."
     assert [(public or "could not be made") in line for line in others] == [True] * share
-    assert closed == [False]
+    assert blocks.closed == [False]
+    assert ("abc.gradio.live" in blocks.names) == (public is not None)
+    assert done.err.count("can use this page") == share  # without a password
+
+
+@pytest.mark.parametrize(
+    ("host", "warned"), [("127.0.0.1", 0), ("localhost", 0), ("::1", 0), ("0.0.0.0", 1), ("::", 1)]
+)
+def test_an_open_page_without_a_password_is_warned_of_in_one_sentence(serving, host, warned):
+    done, blocks = serving("--host", host, "--port", "7999", "--allow-host", "satchel.example.org")
+    assert done.err.count("Everyone who reaches port 7999") == warned
+    assert done.err.count("--auth USER:PASSWORD") == warned
+    assert "satchel.example.org" in blocks.names
+    assert ("10.1.2.3" in blocks.names) == bool(warned)
+    assert blocks.given["auth"] is None
+
+
+def test_a_password_comes_from_the_option_or_the_environment(serving, monkeypatch):
+    done, blocks = serving("--host", "0.0.0.0", "--auth", "me:se:cret")
+    assert blocks.given["auth"] == ("me", "se:cret")
+    assert "can use this page" not in done.err
+    monkeypatch.setenv("SATCHEL_AUTH", "you:other")
+    assert serving()[1].given["auth"] == ("you", "other")
+    for bad in ("justaword", ":secret", "me:"):
+        done, _ = serving("--auth", bad)
+        assert (done.code, "takes USER:PASSWORD" in done.err, "secret" in done.err) == (2, True, False)
+
+
+def test_the_address_a_proxy_shows_the_page_under_is_a_name_it_answers_to(serving):
+    _, blocks = serving("--root-path", "https://tools.example.org/satchel")
+    assert blocks.given["root_path"] == "https://tools.example.org/satchel"
+    assert "tools.example.org" in blocks.names
+    done, _ = serving("--allow-host", "not a name")
+    assert (done.code, "no name of a machine" in done.err) == (2, True)
 
 
 def test_serve_refuses_a_port_that_is_none(satchel, launched):

@@ -276,14 +276,27 @@ def test_missing_pictures_leave_a_box_and_the_rest(finished, copied):
     assert "<img" in text
 
 
-def test_files_outside_the_report_are_never_shown(copied):
-    Image.fromarray(np.zeros((48, 48, 3), np.uint8)).save(copied.parent / "secret.png")
+@pytest.mark.parametrize("name", ["../../secret.png", "/etc/secret.png", "..", "a\\b.png"])
+def test_files_outside_the_report_are_refused_when_it_is_opened(copied, name):
     index = json.loads((copied / "examples.json").read_text())
-    for entry in index["pictures"].values():
-        entry["file"] = "../../secret.png"
+    next(iter(index["pictures"].values()))["file"] = name
     (copied / "examples.json").write_text(json.dumps(index))
+    with pytest.raises(UserError, match="no name of a file in the folder"):
+        open_finished(copied)
+
+
+def test_links_out_of_the_report_and_pipes_in_it_are_never_read(copied):
+    secret = copied.parent / "secret.png"
+    Image.fromarray(np.zeros((48, 48, 3), np.uint8)).save(secret)
     report = open_finished(copied)
     report.manifest["created"] = "yet another time"
+    for place, entry in enumerate(report.report.examples["pictures"].values()):
+        file = copied / "examples" / entry["file"]
+        file.unlink()
+        if place % 2:
+            file.symlink_to(secret)
+        else:
+            os.mkfifo(file)
     text = pictures_html(report, report.cells[1, "mark"], explainer(report))
     assert text.count("picture missing") == 2 * len(behind(report, report.cells[1, "mark"]).images)  # and their maps
 
@@ -324,7 +337,7 @@ def test_names_never_become_html(finished):
         (c.target, HOSTILE): replace(c, label=HOSTILE, segment=HOSTILE, sentence=HOSTILE)
         for c in finished.cells.values()
     }
-    bad = Finished(Report(finished.report.path, manifest, []), cells)
+    bad = Finished(Report(finished.report.path, manifest, [], finished.report.examples), cells)
     name, cell = explainer(bad), next(iter(cells.values()))
     texts = [
         answer_html(bad), facts_html(bad), cell_html(bad, cell), notes_html(bad),
@@ -483,7 +496,8 @@ def test_without_a_report_the_page_says_how_to_make_one_and_a_bad_one_what_is_wr
 
 
 def test_downloads_hold_the_findings_and_the_table(finished):
-    found, table = finished.downloads
+    found, table = finished.findings_file(), finished.table_file()
+    assert finished.table_file() == table  # the same content is the same file
     assert json.loads(found.read_text()) == finished.report.findings
     read = pd.read_csv(table)
     assert len(read) == len(finished.report.table)

@@ -18,6 +18,7 @@ from core.segments import edits
 from core.segments.saved.records import mask_key
 from core.segments.saved.store import Store
 from core.segments.segments import Segments
+from dashboard import temporary
 from dashboard.segments import actions as segments_actions
 from dashboard.segments.actions import Actions
 from dashboard.segments.work import Bench, Work
@@ -127,7 +128,7 @@ def test_one_damaged_picture_or_mask_leaves_the_others_at_hand(tmp_path: Path, m
 
 @pytest.mark.parametrize("form", segments_actions.FORMS)
 def test_an_export_ends_in_an_archive_or_a_sentence(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(temporary, "process_folder", lambda: tmp_path)
     one = bench(tmp_path / "store", "one")
     told = Told(monkeypatch, one=one)
     assert "Nothing to export yet" in told.actions.export("one", "", form)[told.w.export_status]
@@ -135,7 +136,7 @@ def test_an_export_ends_in_an_archive_or_a_sentence(form: str, tmp_path: Path, m
     one.apply(edits.rename([mask_key(LEFT)], "wing"))
     for _ in range(2):
         assert told.actions.export("one", "", form)[told.w.export_status] == ""
-    folders = list(tmp_path.glob("satchel-segments-*"))
+    folders = list(tmp_path.glob("segments-*"))
     assert [path.name for folder in folders for path in folder.iterdir()] == ["segments.zip"]
     readable = segments_actions.current
 
@@ -154,4 +155,4 @@ def test_an_export_ends_in_an_archive_or_a_sentence(form: str, tmp_path: Path, m
 
     monkeypatch.setattr("shutil.make_archive", full)
     assert "No space left on device" in told.actions.export("one", "", form)[told.w.export_status]
-    assert not [path for folder in tmp_path.glob("satchel-segments-*") for path in folder.iterdir()]
+    assert not [path for folder in tmp_path.glob("segments-*") for path in folder.iterdir()]

@@ -1,0 +1,195 @@
+"""What files of a finished folder must hold, declared once and checked before anybody draws them.
+
+A shape is a function that takes a value and where it stands, and raises `Wrong` at the first thing that is not as it
+should be. Keys that no shape names are let through: a newer Satchel may write more.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+Shape = Callable[[Any, str], None]
+MOST = 1e100
+"""No number that Satchel writes comes near, and what is computed from such numbers stays finite."""
+MOST_WHOLE = 2**53
+
+
+class Wrong(ValueError):
+    """Something is not as it should be; the message says where, and what."""
+
+    def __init__(self, at: str, what: str) -> None:
+        super().__init__(f"{at} {what}" if at else f"it {what}")
+
+
+def text(*choices: str) -> Shape:
+    """A string; one of `choices`, where there are some."""
+
+    def check(value: Any, at: str) -> None:
+        if not isinstance(value, str):
+            raise Wrong(at, "is no text")
+        if choices and value not in choices:
+            raise Wrong(at, f"is {value[:40]!r}, none of: {', '.join(choices)}")
+
+    return check
+
+
+def number(low: float = -MOST, high: float = MOST) -> Shape:
+    """A finite number from `low` to `high`."""
+
+    def check(value: Any, at: str) -> None:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not -MOST <= value <= MOST:
+            raise Wrong(at, "is no number that can be drawn")
+        if not low <= value <= high:
+            raise Wrong(at, f"is {value:g}, outside {low:g} to {high:g}")
+
+    return check
+
+
+def whole(low: int = 0, high: int = MOST_WHOLE) -> Shape:
+    """A whole number from `low` to `high`."""
+    fits = number(low, high)
+
+    def check(value: Any, at: str) -> None:
+        if not isinstance(value, int):
+            raise Wrong(at, "is no whole number")
+        fits(value, at)
+
+    return check
+
+
+def truth(value: Any, at: str) -> None:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise Wrong(at, "is neither true nor false")
+
+
+def file_name(value: Any, at: str) -> None:
+    """The bare name of a file, with nothing in it that leads out of its folder."""
+    text()(value, at)
+    if value in ("", ".", "..") or re.search(r"[/\\:\x00]", value):
+        raise Wrong(at, f"is {value[:40]!r}, no name of a file in the folder")
+
+
+def anything(value: Any, at: str) -> None:
+    """Only has to be there."""
+
+
+def maybe(shape: Shape) -> Shape:
+    """Null, or the shape."""
+
+    def check(value: Any, at: str) -> None:
+        if value is not None:
+            shape(value, at)
+
+    return check
+
+
+def listed(shape: Shape, least: int = 0, most: float = math.inf) -> Shape:
+    """A list of such values."""
+
+    def check(value: Any, at: str) -> None:
+        if not isinstance(value, list):
+            raise Wrong(at, "is no list")
+        if not least <= len(value) <= most:
+            raise Wrong(at, f"has {len(value)} entries")
+        for i, entry in enumerate(value):
+            shape(entry, f"{at}[{i}]")
+
+    return check
+
+
+def named(shape: Shape) -> Shape:
+    """Such values by names that are free."""
+
+    def check(value: Any, at: str) -> None:
+        _object(value, at)
+        for name, entry in value.items():
+            shape(entry, f"{at}[{name[:40]!r}]")
+
+    return check
+
+
+def record(fields: Mapping[str, Shape], optional: Mapping[str, Shape] | None = None) -> Shape:
+    """Values by names that are known."""
+
+    def check(value: Any, at: str) -> None:
+        _object(value, at)
+        dot = f"{at}." if at else ""
+        for name, shape in fields.items():
+            if name not in value:
+                raise Wrong(at, f"lacks {name}")
+            shape(value[name], f"{dot}{name}")
+        for name, shape in (optional or {}).items():
+            if name in value:
+                shape(value[name], f"{dot}{name}")
+
+    return check
+
+
+def bounded(shape: Shape, *intervals: tuple[str, str, str]) -> Shape:
+    """A record whose (estimate, low, high) are intervals: both bounds or none, in order, and none without estimate."""
+
+    def check(value: Any, at: str) -> None:
+        shape(value, at)
+        for estimate, low, high in intervals:
+            bottom, top = value[low], value[high]
+            if (bottom is None) != (top is None) or (bottom is not None and value[estimate] is None):
+                raise Wrong(at, f"has half an interval, {low} and {high}")
+            if bottom is not None and bottom > top:
+                raise Wrong(at, f"has an interval that ends before it begins, {low} and {high}")
+
+    return check
+
+
+def check_problems(manifest: dict[str, Any]) -> None:
+    """The problems that are listed are the first of those that are counted.
+
+    Raises:
+        Wrong: more are listed, or none of some.
+    """
+    listed_ones, count = len(manifest["problems"]), manifest["problem_count"]
+    if listed_ones > count or (count and not listed_ones):
+        raise Wrong("", f"lists {listed_ones} problems and counts {count}")
+
+
+def _object(value: Any, at: str) -> None:
+    if not isinstance(value, dict):
+        raise Wrong(at, "is no object with names")
+
+
+def check_columns(frame: pd.DataFrame, kinds: Mapping[str, str]) -> None:
+    """Look at a table's columns; one without lines may lack them.
+
+    Args:
+        kinds: by column: "text", "whole", "number" (finite) or "truth"; with "?" at the end some may be missing.
+
+    Raises:
+        Wrong: a column lacks or holds something else.
+    """
+    if not len(frame):
+        return
+    if not frame.columns.is_unique:
+        raise Wrong("", "has two columns of one name")
+    for name, kind in kinds.items():
+        if name not in frame:
+            raise Wrong("", f"lacks the column {name}")
+        known = frame[name].dropna()
+        if len(known) < len(frame) and not kind.endswith("?"):
+            raise Wrong(f"column {name}", "has gaps")
+        if len(known) and not _is(known, kind.removesuffix("?")):
+            raise Wrong(f"column {name}", f"holds no {kind.removesuffix('?')}s")
+
+
+def _is(values: pd.Series, kind: str) -> bool:
+    found = pd.api.types.infer_dtype(values, skipna=False)
+    if kind in ("text", "truth"):
+        return found == {"text": "string", "truth": "boolean"}[kind]
+    if found not in (("integer",) if kind == "whole" else ("integer", "floating", "mixed-integer-float")):
+        return False
+    return bool((np.abs(values.to_numpy(float)) <= MOST).all())
