@@ -21,6 +21,8 @@ from core.images import Picture
 from core.preprocessing import Prepared, Preprocessing
 from core.runtime.device import choose_device, choose_precision
 from core.runtime.fingerprints import add_weights
+from core.runtime.folding import fold_norms
+from core.runtime.randomness import uniform
 
 Output = Literal["softmax", "sigmoid"]
 Scale = Literal["logit", "log-probability", "probability"]
@@ -46,7 +48,8 @@ class Classifier:
         output: "softmax" (classes exclude each other) or "sigmoid" (each class on its own).
         preprocessing: how pictures become its input.
         device, precision: where and in what the passes run ("float32" or "bfloat16"; logits are always float32).
-        fingerprint: sha256 over weights, architecture and preprocessing.
+        fingerprint: sha256 over weights, architecture and preprocessing, as the module was given.
+        module: the copy, with batch normalisation folded where that changes no answer (`core.runtime.folding`).
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class Classifier:
             )
         self.labels: tuple[str, ...] = tuple(labels) if labels else tuple(f"class {i}" for i in range(classes))
         self.fingerprint = self._fingerprint()
+        fold_norms(self.module, self._noise())
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -190,6 +194,11 @@ class Classifier:
                 f"{self.name} does not take pictures of {height}x{width} pixels ({str(error).splitlines()[0][:120]}); "
                 "check its preprocessing."
             ) from error
+
+    def _noise(self) -> Tensor:
+        """[2, 3, H, W], as the module takes it: no two pictures alike."""
+        noise = uniform((3, *self.input_size), (0, 0), (0, 1), self.device, salt="fold")
+        return ((noise - self._mean) / self._std).contiguous(memory_format=self.memory_format)
 
     def _fingerprint(self) -> str:
         h = hashlib.sha256()

@@ -37,3 +37,6 @@ class Recent(Generic[Key, Value]):
             while len(self._kept) > self.limit:
                 self._kept.popitem(last=False)
         return value
+
+    def __len__(self) -> int:
+        return len(self._kept)
