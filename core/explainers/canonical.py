@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from core.runtime.folding import merged
+from core.runtime.folding import Folded, merged
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -144,7 +144,7 @@ def _plainer(error: CannotRewriteError, module: nn.Module) -> CannotRewriteError
     """Code that is in the way mostly comes with layers of PyTorch without a rule, which say more to a person."""
     for part in module.modules():
         known = any(base is not nn.Module and base.__module__.startswith("torch.nn") for base in type(part).__mro__)
-        if known and not isinstance(part, (*MODULES, *NOTHING)) and not list(part.children()):
+        if known and not isinstance(part, (*MODULES, *NOTHING, Folded)) and not list(part.children()):
             return CannotRewriteError(_kind(part))
     return error
 

@@ -79,7 +79,7 @@ def test_on_a_noisy_machine_it_ends_at_the_truly_fastest_way(seed):
         asked_of(tuner, noisy(costs, seed), 200)
         last = Counter(asked_of(tuner, noisy(costs, seed + 100), 200))
         assert last.most_common(1)[0][0] == best
-        assert last[best] > 140
+        assert last[best] > 120
 
 
 @pytest.mark.parametrize("seed", range(6))
