@@ -19,9 +19,11 @@ from core.runtime.threads import on_threads, usual_threads
 START = {"cpu": 4, "cuda": 32}
 # on a CPU larger ones are hardly faster, and memory grows with them
 LARGEST = {"cpu": 8, "cuda": 1024}
-WINS, LOSSES = 3, 2  # pairs: with so many won another way is taken, with so many lost it is left
+WINS, LOSSES = 4, 2  # pairs: with so many won another way is taken, with so many lost it is left
 GAIN = 0.95  # what it must take at most, of the time of the way in use, to win a pair
-PATIENCE = (16, 128)  # chunks between two looks: after a move, and the most after many looks that found nothing
+FAR = 2.5  # a pair lost by so much ends the look
+REST = (16, 256)  # chunks between two looks: at least, and at most once many found nothing; shorter when a look cost
+COST = 0.03  # of the time since, or less
 CHANGED = 1.5  # a median time by so much longer or shorter than at the last look means another machine
 KEPT = 9  # times that this median is of; so many that a few that were held up do not move it
 STALE = 1.0  # seconds between the two chunks of a pair, after which they may not have seen the same load
@@ -40,8 +42,8 @@ class ChunkTuner:
 
     Single times say little on a busy machine. So the way in use is compared with one neighbour at a time (twice or half
     the size, twice or half the threads), in turn, so that both see the same load, and left only for one that wins
-    several pairs and is faster by the median, too. Looks get rare where they find nothing, and come at once when chunks
-    have become slower or faster.
+    several pairs and is faster by the median, too. The dearer a look was that found nothing, the longer is the rest
+    before the next, unless chunks have become slower or faster, after which it comes at once.
 
     On a machine with idle cores more threads win; beside other work threads wait for each other, and one wins.
     The way of running never changes a result: random numbers come from (seed, picture, sample index).
@@ -65,7 +67,9 @@ class ChunkTuner:
         self._pair: tuple[float, float] | None = None  # seconds a pass of the way in use, and when that was
         self._won: list[float] = []  # seconds a pass of the rival, in the pairs that it won
         self._lost = 0
-        self._rested, self._patience = 0, PATIENCE[0]
+        self._extra = 0.0  # seconds that the last look cost
+        self._rested, self._spent = 0, 0.0  # chunks and seconds since
+        self._longest = REST[0]  # rest before the next look, in chunks
 
     def propose(self, left: int | None = None) -> Way:
         """How the next chunk is to be run, with so many passes `left`."""
@@ -89,7 +93,7 @@ class ChunkTuner:
                 self._pair = each, now
                 self._recent.append(each)
                 if self._rival is None:
-                    self._rest()
+                    self._rest(seconds)
             elif way == self._rival and self._pair is not None:
                 before, ended = self._pair
                 self._pair = None
@@ -103,17 +107,19 @@ class ChunkTuner:
             self._use(Way(min(self.way.size, self._largest), self.way.threads))
 
     def _compare(self, rival: Way, each: float, before: float) -> None:
+        self._extra += max(0.0, each - before) * rival.size
         if each > GAIN * before:
-            self._lost += 1
+            self._lost += LOSSES if each > FAR * before else 1
         else:
             self._won.append(each)
         usual = median(self._recent)
         if len(self._won) == WINS and median(self._won) <= GAIN * usual:
             self._use(rival)
-        elif len(self._won) == WINS or self._lost == LOSSES:
+        elif len(self._won) == WINS or self._lost >= LOSSES:
             self._rival = None
             if not self._queue:
-                self._rested, self._level = 0, usual
+                self._rested, self._spent, self._level = 0, 0.0, usual
+                self._longest = min(2 * self._longest, REST[1])
 
     def _use(self, way: Way) -> None:
         """From now on run so; what is near it is unknown, most of all further on in the direction of the move."""
@@ -122,19 +128,20 @@ class ChunkTuner:
         onward = [one for one in known if self._direction(way, one) == self._direction(before, way)]
         self._queue = onward + [one for one in known if one not in onward and one != before]
         self._rival = self._pair = self._level = None
-        self._won, self._rested = [], 0
-        self._patience = PATIENCE[0]
+        self._extra, self._longest = 0.0, REST[0]
         self._recent.clear()
 
-    def _rest(self) -> None:
+    def _rest(self, seconds: float) -> None:
         self._rested += 1
+        self._spent += seconds
+        changed = False
         if len(self._recent) == KEPT and self._level is not None:
-            change = median(self._recent) / self._level
-            if not 1 / CHANGED < change < CHANGED:
-                self._patience, self._rested = PATIENCE[0] // 2, PATIENCE[0]
-        if self._rested >= self._patience:
-            self._queue = self._neighbours()
-            self._patience = min(2 * self._patience, PATIENCE[1])
+            changed = not 1 / CHANGED < median(self._recent) / self._level < CHANGED
+        paid = self._rested >= REST[0] and self._extra <= COST * self._spent
+        if changed:
+            self._longest = REST[0]
+        if changed or paid or self._rested >= self._longest:
+            self._queue, self._extra = self._neighbours(), 0.0
 
     def _neighbours(self) -> list[Way]:
         size, threads = self.way

