@@ -46,7 +46,7 @@ class ChunkTuner:
     before the next, unless chunks have become slower or faster, after which it comes at once.
 
     On a machine with idle cores more threads win; beside other work threads wait for each other, and one wins.
-    The way of running never changes a result: random numbers come from (seed, picture, sample index).
+    The way of running changes no more than last digits: random numbers come from (seed, picture, sample index).
 
     Attributes:
         way: in use.
