@@ -22,6 +22,8 @@ from core.probing.copying import private_copy
 from core.probing.probe import Output, probe_pictures, probed
 from core.runtime.device import choose_device, choose_precision
 from core.runtime.fingerprints import add_weights
+from core.runtime.folding import fold_norms
+from core.runtime.randomness import uniform
 from core.text import composed
 
 Scale = Literal["logit", "log-probability", "probability"]
@@ -48,7 +50,8 @@ class Classifier:
         output: "softmax" (classes exclude each other) or "sigmoid" (each class on its own).
         preprocessing: how pictures become its input.
         device, precision: where and in what the passes run ("float32" or "bfloat16"; logits are always float32).
-        fingerprint: sha256 over weights, architecture and preprocessing.
+        fingerprint: sha256 over weights, architecture and preprocessing, as the module was given.
+        module: the copy, with batch normalisation folded where that changes no answer (`core.runtime.folding`).
         notes: one sentence for each thing that was noticed when it was loaded.
     """
 
@@ -103,6 +106,7 @@ class Classifier:
             )
         self.labels = tuple(composed(label) for label in labels or (f"class {i}" for i in range(classes)))
         self.fingerprint = self._fingerprint()
+        fold_norms(self.module, self._noise())
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -180,6 +184,11 @@ class Classifier:
 
     def _normalised(self, images: Tensor) -> Tensor:
         return (images.to(self.device, torch.float32) - self._mean) / self._std
+
+    def _noise(self) -> Tensor:
+        """[2, 3, H, W], as the module takes it: no two pictures alike."""
+        noise = uniform((3, *self.input_size), (0, 0), (0, 1), self.device, salt="fold")
+        return self._normalised(noise).contiguous(memory_format=self.memory_format)
 
     def _fingerprint(self) -> str:
         h = hashlib.sha256()

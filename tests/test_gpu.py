@@ -147,7 +147,7 @@ def test_memory_that_runs_out_halves_the_chunk_and_changes_nothing(monkeypatch: 
         tight = method.bind(classifier).explain(images, [1], parameters)[0].values
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert tuner.propose() < 512
+    assert tuner.propose().size < 512
     assert agree(usual, tight, 1e-4)
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from core.runtime.folding import Folded, merged
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -143,7 +144,7 @@ def _plainer(error: CannotRewriteError, module: nn.Module) -> CannotRewriteError
     """Code that is in the way mostly comes with layers of PyTorch without a rule, which say more to a person."""
     for part in module.modules():
         known = any(base is not nn.Module and base.__module__.startswith("torch.nn") for base in type(part).__mro__)
-        if known and not isinstance(part, (*MODULES, *NOTHING)) and not list(part.children()):
+        if known and not isinstance(part, (*MODULES, *NOTHING, Folded)) and not list(part.children()):
             return CannotRewriteError(_kind(part))
     return error
 
@@ -273,14 +274,11 @@ def _merge_norms(traced: fx.GraphModule) -> None:
             raise CannotRewriteError(BATCH_STATISTICS)
         before = node.args[0]
         source = modules.get(str(before.target)) if len(before.users) == 1 else None
-        if isinstance(source, CONVOLUTIONS):
-            merged: nn.Module = fuse_conv_bn_eval(source, norm)
-        elif isinstance(source, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
-            merged = fuse_linear_bn_eval(source, norm)
-        else:
+        one = None if source is None else merged(source, norm)
+        if one is None:
             continue
-        modules[str(before.target)] = merged.requires_grad_(False)
-        setattr(traced, str(before.target), merged)
+        modules[str(before.target)] = one
+        setattr(traced, str(before.target), one)
         node.replace_all_uses_with(before)
         traced.graph.erase_node(node)
 

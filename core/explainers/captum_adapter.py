@@ -32,6 +32,7 @@ from core.fills import PLATES, fill_plate
 from core.parameters import Parameters, parameter
 from core.runtime.capture import tensors_in
 from core.runtime.chunks import START
+from core.runtime.folding import unfolded
 from core.runtime.randomness import derived_seed
 
 PREFIX = "captum:"
@@ -125,7 +126,7 @@ class CaptumExplainer(Explainer):
 
     def run(self, classifier: Classifier, job: Job, state: SpatialLayer | None) -> Iterator[Estimate]:
         twin = copy.copy(classifier)
-        twin.module = copy.deepcopy(classifier.module)
+        twin.module = unfolded(classifier.module)  # captum's rules are for the layers as they were written
         values = torch.zeros(job.size, *job.frame, device=job.images.device)
         forwards, backwards = [0] * job.size, [0] * job.size
         for b in range(job.size):

@@ -33,12 +33,21 @@ SATURATED = 0.01  # p (1 - p), the slope of the probability in its log-odds: bel
 class Samples:
     """Some drawn samples: K rows.
 
-    images: [K, 3, H, W]. difference: [K, 3, H, W], picture minus where its way begins. picture: [K], row in the job.
+    images: [K, 3, H, W]. original: [K, 3, H, W], the pictures that they were drawn around. start: [K, 3, H, W], where
+    their way to the picture begins. picture: [K], row in the job.
     """
 
     images: Tensor
-    difference: Tensor
+    original: Tensor
+    start: Tensor
     picture: Tensor
+
+    @property
+    def difference(self) -> Tensor:
+        """[K, 3, H, W]: picture minus start. A start that repeats the picture (a flat plate, say) is off by rounding,
+        which is no evidence."""
+        difference = self.original - self.start
+        return difference * (difference.abs() > ROUNDING)
 
 
 @dataclass(frozen=True)
@@ -212,9 +221,7 @@ def drawn(sampler: Sampler, job: Job, plates: Tensor, picture: Tensor, indices: 
         draw = Draw(images, plates[picture], seeds, indices)
         start = sampler.begin(draw)
         visited = sampler.visit(Draw(images, start, seeds, indices))
-    # a plate that repeats the picture (a flat one, say) is off by rounding, which is no evidence
-    difference = images - start
-    return Samples(visited, difference * (difference.abs() > ROUNDING), picture)
+    return Samples(visited, images, start, picture)
 
 
 def visited(sampler: Sampler, job: Job, fill: str, count: int) -> Tensor:

@@ -18,6 +18,7 @@ from core.classifier import Classifier
 from core.metrics.metric import Case, Metric, register
 from core.metrics.ranking import spearman
 from core.parameters import Parameters, parameter
+from core.runtime.folding import fold_norms, unfolded
 from core.runtime.randomness import derived_seed, normal
 
 
@@ -52,7 +53,7 @@ def randomised(
             come before them stay as they are.
     """
     twin = copy.copy(classifier)
-    module = copy.deepcopy(classifier.module)
+    module = unfolded(classifier.module)
     order = cascade(module)
     chosen = order if modules is None else order[:modules]
     with torch.no_grad():
@@ -68,6 +69,7 @@ def randomised(
         norm.reset_parameters()
     _measure_again(twin, norms, images)
     twin.fingerprint = twin._fingerprint()
+    fold_norms(module, twin._noise())
     return twin
 
 

@@ -23,16 +23,20 @@ def uniform(
     shape: Sequence[int], seeds: Sequence[int], indices: Sequence[int], device: torch.device, salt: str = ""
 ) -> Tensor:
     """[K, *shape] in [0, 1): row k from (seeds[k], indices[k]) alone. `salt` separates uses within one sample."""
-    rows = _generators(seeds, indices, device, salt)
-    return torch.stack([torch.rand(tuple(shape), generator=g, device=device) for g in rows])
+    rows = torch.empty(len(indices), *shape, device=device)
+    for row, generator in zip(rows, _generators(seeds, indices, device, salt)):
+        row.uniform_(generator=generator)
+    return rows
 
 
 def normal(
     shape: Sequence[int], seeds: Sequence[int], indices: Sequence[int], device: torch.device, salt: str = ""
 ) -> Tensor:
     """[K, *shape], standard normal: row k from (seeds[k], indices[k]) alone."""
-    rows = _generators(seeds, indices, device, salt)
-    return torch.stack([torch.randn(tuple(shape), generator=g, device=device) for g in rows])
+    rows = torch.empty(len(indices), *shape, device=device)
+    for row, generator in zip(rows, _generators(seeds, indices, device, salt)):
+        row.normal_(generator=generator)
+    return rows
 
 
 def spread_order(count: int) -> list[int]:

@@ -42,3 +42,6 @@ class Recent(Generic[Key, Value]):
             while len(self._kept) > 1 and sum(map(self.size, self._kept.values())) > self.limit:
                 self._kept.popitem(last=False)
         return value
+
+    def __len__(self) -> int:
+        return len(self._kept)

@@ -15,7 +15,7 @@ from core.classifier import Classifier
 from core.parameters import Parameters
 from core.preprocessing import Preprocessing
 from core.runtime import chunks
-from core.runtime.chunks import ChunkTuner
+from core.runtime.chunks import FixedChunk
 from tests.conftest import small_classifier
 
 KINDS = ("cnn", "vit", "swin")
@@ -82,17 +82,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-class FixedChunk(ChunkTuner):
-    """Always proposes the same chunk."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__(size, size)
-        self.size = size
-
-    def propose(self) -> int:
-        return self.size
 
 
 @pytest.fixture

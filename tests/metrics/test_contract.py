@@ -84,7 +84,7 @@ def test_the_seed_matters_only_where_the_metric_says_so(name: str) -> None:
     first, again, other = (
         metric.score(made_case(seeds=seeds), quickly(metric)) for seeds in ((1, 2, 3), (1, 2, 3), (4, 5, 6))
     )
-    assert torch.equal(first, again)
+    torch.testing.assert_close(first, again, rtol=1e-4, atol=1e-7)  # last digits depend on the chunks
     assert same(first, other) != metric.random
 
 

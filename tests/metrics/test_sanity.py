@@ -11,6 +11,7 @@ from core.metrics import sanity
 from core.metrics.metric import get_metric
 from core.metrics.sanity import cascade, kept_twin, pink_pictures, randomised, stages
 from core.preprocessing import Preprocessing
+from core.runtime.folding import unfolded
 from tests.conftest import small_module
 from tests.explainers.conftest import classifier_of, pictures
 from tests.metrics.conftest import case_with, made_case
@@ -19,7 +20,8 @@ CPU = torch.device("cpu")
 
 
 def changed(before: torch.nn.Module, after: torch.nn.Module) -> set[str]:
-    return {key for key, value in after.state_dict().items() if not torch.equal(value, before.state_dict()[key])}
+    was, now = unfolded(before).state_dict(), unfolded(after).state_dict()
+    return {key for key, value in now.items() if not torch.equal(value, was[key])}
 
 
 def test_the_cascade_goes_from_the_logits_down() -> None:
@@ -54,9 +56,10 @@ def test_norms_forget_their_scale_and_shift() -> None:
     classifier, images = Classifier(module, preprocessing=frame, device="cpu"), pictures(4, (32, 32))
     twin = randomised(classifier, images)
     assert float(twin.logits(images).std(0).max()) > 1e-3
-    assert float(twin.module.norm.bias.abs().max()) == 0
-    assert float(classifier.module.norm.bias[0]) == -20
-    assert not twin.module.norm.weight.requires_grad
+    norm = unfolded(twin.module).norm
+    assert float(norm.bias.abs().max()) == 0
+    assert float(unfolded(classifier.module).norm.bias[0]) == -20
+    assert not norm.weight.requires_grad
 
 
 def test_edges_score_one_and_gradients_notice() -> None:
