@@ -18,6 +18,7 @@ from core.loading import known_models
 DEFAULTS = {
     "model_spec": "demo:biased",
     "labels": None,
+    "stated": {"output": None, "preprocessing": {}},
     "report": None,
     "evaluation": None,
     "data": None,
@@ -94,7 +95,7 @@ def test_without_a_command_the_page_opens_on_the_demo(satchel, launched):
 
 def test_serve_hands_its_options_on(satchel, launched):
     words = "--model demo:vit --labels names.txt --report found --evaluation judged --data birds --segments cut"
-    words += " --allow models --allow others"
+    words += " --allow models --allow others --output sigmoid --mean 0.5"
     words += (
         " --host 0.0.0.0 --port 8000 --no-open --share --auth me:secret --allow-host a.example --allow-host b.example"
     )
@@ -104,6 +105,7 @@ def test_serve_hands_its_options_on(satchel, launched):
         {
             "model_spec": "demo:vit",
             "labels": Path("names.txt"),
+            "stated": {"output": "sigmoid", "preprocessing": {"mean": (0.5,)}},
             "report": Path("found"),
             "evaluation": Path("judged"),
             "data": "birds",
