@@ -12,6 +12,7 @@ from typing import Literal
 from core.errors import UserError
 
 LONGEST_PATH, LONGEST_NAME = 4095, 255  # bytes, of the usual file systems
+KERNEL = ("/proc/", "/sys/")
 SHOWN = 80  # characters of a path that is no path
 
 
@@ -124,7 +125,8 @@ def kind_at(path: Path, what: str) -> Literal["file", "folder"] | None:
         raise
     if stat.S_ISDIR(mode):
         return "folder"
-    if not stat.S_ISREG(mode):
+    # some files of the kernel look like any other and never end, or are waited for
+    if not stat.S_ISREG(mode) or os.path.realpath(path).startswith(KERNEL):
         raise UserError(f"{path} is a device, a pipe or a socket, not a {what}; name a file on the disk.")
     return "file"
 
