@@ -63,7 +63,7 @@ def test_devices_pipes_and_sockets_are_not_opened(tmp_path: Path) -> None:
     link.symlink_to("/dev/zero")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(plug))
-        for path in (pipe, link, plug, Path("/dev/null")):
+        for path in (pipe, link, plug, Path("/dev/null"), Path("/proc/self/maps")):
             for look in (existing_file, existing_folder):
                 with pytest.raises(UserError, match="a device, a pipe or a socket"):
                     look(path, "weights file")
