@@ -189,4 +189,6 @@ def launch_options(names: Names | None = None) -> dict[str, Any]:
         "ssr_mode": False,
         "show_error": True,
         "quiet": True,
+        # no request to itself, which a proxy's variable leads astray and the first visitors may hold up for its 3 s
+        "_frontend": False,
     }
