@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import os
@@ -57,6 +58,7 @@ def keep_level() -> None:
         set_option(M_ARENA_MAX, ARENAS)
     gc.collect()
     gc.freeze()  # modules stay anyway; looking through them at every collection would hold requests up
+    atexit.register(gc.unfreeze)  # else extensions take what is left at the end for leaks, and say so
     threading.Thread(target=_watch, name="satchel-memory", daemon=True).start()
 
 
