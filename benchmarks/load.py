@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from statistics import median
+from time import perf_counter
 from typing import Any
 
 from figures import FAMILY, PASSES, RESULT, SPEC, WEIGHTS, captum_defaults, machine, photo, summary, timed
@@ -26,6 +27,8 @@ from figures import FAMILY, PASSES, RESULT, SPEC, WEIGHTS, captum_defaults, mach
 BUSY = (0, 2, 4)
 # ends by itself should this process be killed
 BUSY_WORK = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum(range(100_000))"
+STRIDE = 0.75  # of occlusion's window, which makes as many passes as the others have
+LONG = 150.0  # seconds: no more rounds of one level after it, once there are three
 CHUNKS = (4, 8)  # the bare loop's; the better one counts
 AIM = (
     "captum's defaults at least 3 times ours at rest, never under 1 beside 2 and 4; the family at most 0.75 of the loop"
@@ -59,14 +62,15 @@ def captum_occlusion(images: Any, target: int, window: int, stride: int) -> Call
     )
 
 
-def sides() -> tuple[dict[str, Callable[[], object]], int]:
-    """What is timed, by name, and how many windows occlusion has."""
+def sides() -> tuple[dict[str, Callable[[], object]], int, Callable[[], dict[str, Any]]]:
+    """What is timed, by name, how many windows occlusion has, and how our chunks run at the moment."""
     import torch
 
     from core.attribution import get_explainer
-    from core.explainers.removal import windows
+    from core.explainers.removal import OcclusionParameters, windows
     from core.images import read_picture
     from core.loading import load_classifier
+    from core.runtime.chunks import tuner_for
     from core.runtime.folding import unfolded
 
     classifier = load_classifier(SPEC, device="cpu", precision="float32")
@@ -86,13 +90,19 @@ def sides() -> tuple[dict[str, Callable[[], object]], int]:
     found: dict[str, Callable[[], object]] = {f"bare loop {chunk}": lambda chunk=chunk: bare(chunk) for chunk in CHUNKS}
     for name in (*FAMILY, "occlusion"):
         method = get_explainer(name)
-        given = {"samples": passes} if name in FAMILY else {}
+        given = {"samples": passes} if name in FAMILY else {"stride": STRIDE}
         parameters, bound = method.parameters.parse(given), method.bind(classifier)
         found[name] = lambda bound=bound, parameters=parameters: bound.explain(images, [target], parameters)
     found.update(captum_defaults(images, target, passes))
-    window, stride = get_explainer("occlusion").parameters().pixels(classifier.input_size)
+    window, stride = OcclusionParameters(stride=STRIDE).pixels(classifier.input_size)
     found["captum occlusion"] = captum_occlusion(images, target, window, stride)
-    return found, windows(classifier.input_size, window, stride, images.device).count
+    shape = tuple(images.shape[1:])
+    count = windows(classifier.input_size, window, stride, images.device).count
+    return (
+        found,
+        count,
+        lambda: {kind: tuner_for(classifier, shape, kind).way._asdict() for kind in ("gradient", "forward")},
+    )
 
 
 def measure(work: dict[str, Callable[[], object]], count: int, rounds: int) -> dict[str, Any]:
@@ -102,7 +112,10 @@ def measure(work: dict[str, Callable[[], object]], count: int, rounds: int) -> d
         work = {name: one for name, one in work.items() if name.removeprefix("captum ") in compared}
     samples: dict[str, list[float]] = {name: [] for name in work}
     with busy(count):
-        for _ in range(1 + rounds):
+        began = perf_counter()
+        for done in range(1 + rounds):
+            if done > 3 and perf_counter() - began > LONG:
+                break
             for name, one in work.items():
                 samples[name].append(timed(one))
         load = os.getloadavg()[0]
@@ -123,18 +136,20 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two rounds in place of five, and nothing is written")
     quick = parser.parse_args().quick
     head = {"aim": AIM, "machine": machine(), "passes": PASSES["cpu"]}
-    work, head["windows"] = sides()
+    work, head["windows"], ways = sides()
     for one in work.values():  # libraries and caches warm up
         one()
-    found = {f"{count} busy processes": part for count, part in levels(work, 2 if quick else 5)}
+    found = {f"{count} busy processes": part for count, part in levels(work, ways, 2 if quick else 5)}
     if not quick:
         RESULT.with_name("load.json").write_text(json.dumps({**head, **found}, indent=2) + "\n")
 
 
-def levels(work: dict[str, Callable[[], object]], rounds: int) -> Iterator[tuple[int, dict[str, Any]]]:
+def levels(
+    work: dict[str, Callable[[], object]], ways: Callable[[], dict[str, Any]], rounds: int
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """One level of busy processes after the other, printed as it is done."""
     for count in BUSY:
-        part = measure(work, count, rounds)
+        part = {**measure(work, count, rounds), "ways_at_end": ways()}
         print(json.dumps({f"{count} busy processes": part}, indent=2), flush=True)
         yield count, part
 

@@ -59,7 +59,7 @@ class ChunkTuner:
         self.threads = threads
         self._largest = largest
         self._lock = threading.Lock()
-        self._warm = False
+        self._warm: set[Way] = set()
         self._recent: deque[float] = deque(maxlen=KEPT)  # seconds a pass, of the way in use
         self._level: float | None = None  # their median at the last look
         self._queue = self._neighbours()  # whom to look at before resting
@@ -84,11 +84,11 @@ class ChunkTuner:
             return self.way if self._pair is None else self._rival
 
     def record(self, way: Way, seconds: float) -> None:
-        """Note how long a whole chunk took. The very first one warms the model up and says nothing about its way."""
+        """Note how long a whole chunk took. The first one of each way warms it up and says nothing about it."""
         each, now = seconds / way.size, perf_counter()
         with self._lock:
-            if not self._warm:
-                self._warm = True
+            if way not in self._warm:
+                self._warm.add(way)
             elif way == self.way:
                 self._pair = each, now
                 self._recent.append(each)
