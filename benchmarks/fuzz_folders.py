@@ -209,7 +209,7 @@ def draw_report(folder: Path) -> None:
         said.append(table_html(finished, cells, Sort(column, True), explainer, None, False))
     for cell in list(finished.cells.values())[:1]:
         said += [cell_html(finished, cell), pasted_html(finished, cell)]
-        said += [pictures_html(finished, cell, name, dark=False) for name in finished.explainers]
+        said += [pictures_html(finished, cell, name) for name in finished.explainers]
         for figure in (effects_figure(finished, cell, False), density_figure(finished, cell, True)):
             if figure is not None:
                 figure.to_json()

@@ -75,16 +75,29 @@ def closed(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def full_disk() -> Iterator[Callable[[int], None]]:
-    """Called with a number, no file can grow beyond so many bytes; with -1 the disk has room again."""
+def full_disk(request: pytest.FixtureRequest) -> Iterator[Callable[[int], None]]:
+    """Called with a number, no file can grow beyond so many bytes; with -1, and after the test, there is room again."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def limit(size: int) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (before[0] if size < 0 else size, before[1]))
 
+    request.node.stash[ROOM] = lambda: limit(-1)
     yield limit
     limit(-1)
+
+
+ROOM = pytest.StashKey[Callable[[], None]]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """What pytest prints of a test comes before its fixtures end, and may go into a file that has no room."""
+    try:
+        return (yield)
+    finally:
+        item.stash.get(ROOM, lambda: None)()
 
 
 class SmallCNN(nn.Module):
