@@ -18,7 +18,10 @@ def row(name: str, coverage: float, *shares: float) -> Row:
 
 def view(named: bool = True, boxed: bool = False) -> Any:
     prediction = SimpleNamespace(index=1, label="<bee>", probability=0.7)
-    return SimpleNamespace(predictions=[prediction], segments=SimpleNamespace(named=named), boxed=boxed)
+    segments = SimpleNamespace(named=named)
+    return SimpleNamespace(
+        predictions=[prediction], segments=segments, boxed=boxed, instead=None, labels=["ant", "<bee>"]
+    )
 
 
 def test_every_family_has_a_title_and_every_explainer_a_place() -> None:
@@ -53,19 +56,25 @@ def test_the_finding_names_the_densest_segment_with_its_spread() -> None:
     rows = [row("sky", 0.5, 0.4), row("mark", 0.05, 0.2, 0.3, 0.25), row("speck", 0.001, 0.01)]
     found = densest(rows)
     assert found is rows[1]  # the speck is denser, but has next to no evidence
-    said = finding_html(view(), 1, None, ["ant", "<bee>"], rows, found)
+    said = finding_html(view(), 1, None, rows, found)
     assert "the mark" in said
     assert "25 % of it (20 % to 30 % by explainer) lies on 5.0 % of the picture" in said
     assert "&lt;bee&gt;" in said
-    assert "explained is <b>ant</b>" in finding_html(view(), 0, None, ["ant", "<bee>"], rows, found)
-    against = finding_html(view(), 1, 0, ["ant", "<bee>"], rows, found)
+    assert "explained is <b>ant</b>" in finding_html(view(), 0, None, rows, found)
+    against = finding_html(view(), 1, 0, rows, found)
     assert "explained is why <b>&lt;bee&gt;</b> and not <b>ant</b>" in against
-    assert "of what the model sees" in finding_html(view(boxed=True), 1, None, ["ant", "<bee>"], rows, found)
-    assert "mark (outlined)" in finding_html(view(named=False), 1, None, ["ant", "<bee>"], rows, found)
+    assert "of what the model sees" in finding_html(view(boxed=True), 1, None, rows, found)
+    assert "mark (outlined)" in finding_html(view(named=False), 1, None, rows, found)
+
+
+def test_a_wrong_answer_is_called_wrong_in_the_finding() -> None:
+    mistaken = view()
+    mistaken.instead = "ant"
+    assert "wrong: it is an ant" in finding_html(mistaken, 1, None, [row("mark", 0.05, 0.2)], None)
 
 
 def test_even_evidence_is_no_finding() -> None:
     rows = [row("sky", 0.5, 0.5), row("ground", 0.5, 0.5)]
     assert densest(rows) is None
-    assert "no segment draws much more" in finding_html(view(), 1, None, ["ant", "bee"], rows, None)
-    assert "Press Explain" in finding_html(view(), 1, None, ["ant", "bee"], [], None)
+    assert "no segment draws much more" in finding_html(view(), 1, None, rows, None)
+    assert "Press Explain" in finding_html(view(), 1, None, [], None)
