@@ -94,11 +94,11 @@ def test_the_answer_stands_there_without_a_click_and_cells_open(tab: Any) -> Non
     assert download.value.suggested_filename == "findings.json"
 
 
-def test_a_folder_that_is_no_report_says_so_and_the_report_stays(tab: Any, tmp_path) -> None:
+def test_a_folder_that_was_not_named_at_the_start_is_not_opened_and_the_report_stays(tab: Any, tmp_path) -> None:
     (tmp_path / "settings.json").write_text("{}")
     box = tab.locator("#report-folder input")
     box.fill(str(tmp_path))
     box.press("Enter")
-    tab.locator("#report-message [role=alert]", has_text="half written").wait_for()
+    tab.locator("#report-message [role=alert]", has_text="opens only what was named").wait_for()
     assert tab.get_by_test_id("answer").is_visible()
     assert tab.evaluate(OVERFLOW) <= 0
