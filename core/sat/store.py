@@ -161,7 +161,11 @@ def open_report(path: str | Path) -> Report:
     folder = user_path(path)
 
     def agree(held: dict[str, Any]) -> None:
-        _agree(held, read_table(folder / "table.parquet", columns=TABLE))
+        try:
+            table = read_table(folder / "table.parquet", columns=TABLE)
+        except UserError as error:  # which says to remove it; but it comes from the shards, as the others do
+            raise Wrong("table.parquet", "is missing or damaged") from error
+        _agree(held, table)
 
     held = open_finished(folder, "report", "satchel report", FORMAT, SHAPES, agree, oldest=FORMAT)
     return Report(folder, held["manifest.json"], held["findings.json"], held["examples.json"])
