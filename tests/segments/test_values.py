@@ -265,4 +265,4 @@ def test_pipes_are_not_opened(tmp_path, refused):
     import os
 
     os.mkfifo(tmp_path / "a.png")
-    refused(lambda: read_label_map(tmp_path / "a.png"), "There is no mask")
+    refused(lambda: read_label_map(tmp_path / "a.png"), "a device, a pipe or a socket")
