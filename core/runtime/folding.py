@@ -82,7 +82,8 @@ def fold_norms(module: nn.Module, probe: Tensor) -> int:
         return 0
     folds: list[tuple[str, Folded]] = []
     try:
-        with torch.inference_mode(False), _full_precision(probe.device):
+        own = torch.random.fork_rng(devices=[probe.device] if probe.is_cuda else [])  # a module may draw numbers
+        with own, torch.inference_mode(False), _full_precision(probe.device):
             layers = {pair: layer for pair in _pairs(module, probe) if (layer := _one_layer(module, *pair)) is not None}
             if not layers:
                 return 0
