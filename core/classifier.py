@@ -150,8 +150,8 @@ class Classifier:
         return chosen - values.gather(1, contrasts.view(-1, 1)).squeeze(1)
 
     @torch.no_grad()
-    def predict(self, images: Tensor, k: int = 5) -> list[list[Prediction]]:
-        """The k likeliest classes of each picture, likeliest first.
+    def finite_logits(self, images: Tensor) -> Tensor:
+        """As `logits`, without gradients.
 
         Raises:
             UserError: the model answers with something that is not a number.
@@ -159,6 +159,15 @@ class Classifier:
         logits = self.logits(images)
         if not torch.isfinite(logits).all():
             raise UserError(f"{self.name} answers with NaN or infinity on this picture; check its weights.")
+        return logits
+
+    def predict(self, images: Tensor, k: int = 5) -> list[list[Prediction]]:
+        """The k likeliest classes of each picture, likeliest first.
+
+        Raises:
+            UserError: as `finite_logits`.
+        """
+        logits = self.finite_logits(images)
         top = self.probabilities(logits).topk(min(k, len(self.labels)), dim=1)
         return [
             [Prediction(int(i), self.labels[int(i)], float(p)) for p, i in zip(row_p, row_i)]

@@ -13,7 +13,7 @@ import numpy as np
 from core.errors import UserError, closest
 from core.images import Picture, read_picture
 from core.manifest import find_manifest, read_manifest
-from core.paths import existing_folder, kind_at, user_path
+from core.paths import existing_folder, user_path
 from core.runtime.fingerprints import file_state
 from core.segments import Segments, check_size
 from core.segments.files import SegmentFiles, match, open_segments
@@ -203,18 +203,13 @@ def _from_manifest(root: Path, manifest: Path) -> Dataset:
                 id=line.id,
                 label=line.label,
                 picture=partial(read_picture, line.image),
-                segments=partial(_read_mask, line.mask, names or {}) if line.mask else no_segments,
+                segments=partial(read_one, line.mask, names or {}) if line.mask else no_segments,
                 columns=line.columns,
                 files=(line.image, line.mask) if line.mask else (line.image,),
             )
         )
     promised = tuple(dict.fromkeys(name for name, _ in (names or {}).values() if name))
     return Dataset(root.resolve().name, str(root), tuple(items), files=(root / NAMES_FILE,), names=promised)
-
-
-def _read_mask(path: Path, names: Mapping[int, tuple[str, str]]) -> Segments:
-    kind_at(path, "mask")  # a pipe would be waited for
-    return read_one(path, names)
 
 
 def _from_class_folders(root: Path, results: Iterable[Path], masks: Path | None) -> Dataset:

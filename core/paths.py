@@ -82,11 +82,7 @@ def existing_file(path: Path, what: str, hint: str = "check its path") -> Path:
     Raises:
         UserError: nothing there, something else, or it may not be read.
     """
-    kind = kind_at(path, what)
-    if kind is None:
-        raise UserError(f"There is no {what} {path}; {hint}.")
-    if kind == "folder":
-        raise UserError(f"{path} is a folder, not a {what}; name the file in it.")
+    _there(path, what, hint, "file", "the file in it")
     with readable(path, what), path.open("rb"):
         return path
 
@@ -100,14 +96,18 @@ def existing_folder(path: Path, what: str, hint: str = "check its path") -> Path
     Raises:
         UserError: nothing there, something else, or it may not be listed.
     """
-    kind = kind_at(path, what)
-    if kind is None:
-        raise UserError(f"There is no {what} {path}; {hint}.")
-    if kind == "file":
-        raise UserError(f"{path} is a file, not a {what}; name a folder.")
+    _there(path, what, hint, "folder", "a folder")
     with readable(path, what), os.scandir(path):
         os.stat(path / ".")  # which takes the permission to enter
         return path
+
+
+def _there(path: Path, what: str, hint: str, wanted: str, instead: str) -> None:
+    kind = kind_at(path, what)
+    if kind is None:
+        raise UserError(f"There is no {what} {path}; {hint}.")
+    if kind != wanted:
+        raise UserError(f"{path} is a {kind}, not a {what}; name {instead}.")
 
 
 def kind_at(path: Path, what: str) -> Literal["file", "folder"] | None:

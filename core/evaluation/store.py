@@ -15,8 +15,8 @@ from core.runtime.schema import (
     Wrong,
     anything,
     bounded,
-    check_problems,
     listed,
+    manifest_of,
     maybe,
     named,
     number,
@@ -27,9 +27,9 @@ from core.runtime.schema import (
 )
 
 FORMAT = 1
-MANIFEST = record(
+MANIFEST = manifest_of(
     {
-        "format": whole(), "model": text(), "scorer": text(), "data": text(), "pictures": whole(),
+        "scorer": text(),
         "explainers": listed(
             record({"label": text(), "name": text(), "title": text(), "control": truth, "parameters": named(anything)}),
             least=1,
@@ -42,10 +42,8 @@ MANIFEST = record(
             least=1,
         ),
         "warnings": listed(text()),
-        "problems": listed(record({"image": text(), "problem": text()})),
-        "problem_count": whole(),
     },
-    {"fingerprint": text(), "seed": whole(), "created": text(), "seconds": number(0), "device": text()},
+    {"seed": whole()},
 )  # fmt: skip
 ENTRY = bounded(
     record(
@@ -110,7 +108,6 @@ def open_evaluation(path: str | Path) -> Evaluation:
 def _agree(held: dict[str, Any]) -> None:
     """The board has one entry for every metric and explainer of the manifest, and one best a metric at most."""
     manifest, board = held["manifest.json"], held["leaderboard.json"]
-    check_problems(manifest)
     explainers = {entry["label"]: entry["control"] for entry in manifest["explainers"]}
     metrics = [entry["label"] for entry in manifest["metrics"]]
     pairs = [(entry["metric"], entry["explainer"]) for entry in board]

@@ -84,7 +84,8 @@ def fold_norms(module: nn.Module, probe: Tensor) -> int:
     try:
         own = torch.random.fork_rng(devices=[probe.device] if probe.is_cuda else [])  # a module may draw numbers
         with own, torch.inference_mode(False), _full_precision(probe.device):
-            layers = {pair: layer for pair in _pairs(module, probe) if (layer := _one_layer(module, *pair)) is not None}
+            layers = {pair: layer for pair in _pairs(module, probe)
+                      if (layer := merged(*map(module.get_submodule, pair))) is not None}  # fmt: skip
             if not layers:
                 return 0
             before, wrong = _answer(module, probe, layers)
@@ -213,10 +214,6 @@ class _Watch(TorchDispatchMode):
             if id(value) in self.users:
                 self.users[id(value)].append(self._inside[-1] if self._inside else None)
         return func(*args, **(kwargs or {}))
-
-
-def _one_layer(module: nn.Module, source: str, norm: str) -> Layer | None:
-    return merged(module.get_submodule(source), module.get_submodule(norm))
 
 
 Answers = tuple[list[Tensor], Tensor | None]

@@ -147,15 +147,22 @@ def bounded(shape: Shape, *intervals: tuple[str, str, str]) -> Shape:
     return check
 
 
-def check_problems(manifest: dict[str, Any]) -> None:
-    """The problems that are listed are the first of those that are counted.
+def manifest_of(fields: Mapping[str, Shape], optional: Mapping[str, Shape] | None = None) -> Shape:
+    """A report's or an evaluation's manifest: what both say, and these fields. The problems that are listed are the
+    first of those that are counted."""
+    problem = record({"image": text(), "problem": text()})
+    both = {"format": whole(), "model": text(), "data": text(), "pictures": whole(), "problems": listed(problem),
+            "problem_count": whole()}  # fmt: skip
+    either = {"fingerprint": text(), "created": text(), "seconds": number(0), "device": text()}
+    fits = record({**both, **fields}, {**either, **(optional or {})})
 
-    Raises:
-        Wrong: more are listed, or none of some.
-    """
-    listed_ones, count = len(manifest["problems"]), manifest["problem_count"]
-    if listed_ones > count or (count and not listed_ones):
-        raise Wrong("", f"lists {listed_ones} problems and counts {count}")
+    def check(value: Any, at: str) -> None:
+        fits(value, at)
+        listed_ones, count = len(value["problems"]), value["problem_count"]
+        if listed_ones > count or (count and not listed_ones):
+            raise Wrong(at, f"lists {listed_ones} problems and counts {count}")
+
+    return check
 
 
 def _object(value: Any, at: str) -> None:

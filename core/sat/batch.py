@@ -17,7 +17,7 @@ from core.errors import UserError, closest
 from core.parameters import Parameters
 from core.preprocessing import Prepared
 from core.runtime.randomness import derived_seed
-from core.sat.interventions import LARGE, margins
+from core.sat.interventions import LARGE
 from core.sat.rows import merged_masks, rows_from_masks
 from core.segments import Segments
 
@@ -104,11 +104,12 @@ def load(item: Item, classifier: Classifier) -> Loaded:
 
 def picture_lines(batch: Sequence[Loaded], classifier: Classifier) -> list[dict[str, Any]]:
     """One line a picture: what it is, what the classifier takes it for, and what part of it each segment covers."""
-    images = torch.stack([entry.prepared.tensor for entry in batch])
-    tops = [top for (top,) in classifier.predict(images, k=1)]
-    margin, _ = margins(classifier, list(images.to(classifier.device)), [top.index for top in tops])
+    logits = classifier.finite_logits(torch.stack([entry.prepared.tensor for entry in batch]))
+    top = classifier.probabilities(logits).topk(1, dim=1)
+    found = top.indices[:, 0]
+    answers = zip(found.tolist(), top.values[:, 0].tolist(), classifier.margin(logits, found).tolist())
     lines = []
-    for entry, top, own in zip(batch, tops, margin):
+    for entry, (index, probability, margin) in zip(batch, answers):
         label = _label_index(classifier, entry.item.label)
         coverage: dict[str, float] = {}
         if entry.segments is not None and entry.masks is not None:
@@ -119,11 +120,11 @@ def picture_lines(batch: Sequence[Loaded], classifier: Classifier) -> list[dict[
                 "group": entry.item.group,
                 "label": entry.item.label,
                 "label_index": label,
-                "target": top.index,
-                "prediction": top.index,
-                "probability": top.probability,
-                "margin": own,
-                "correct": None if label is None else label == top.index,
+                "target": index,
+                "prediction": index,
+                "probability": probability,
+                "margin": margin,
+                "correct": None if label is None else label == index,
                 "segments": len(coverage),
                 "coverage": json.dumps(coverage),
             }

@@ -13,7 +13,7 @@ effect, effect_probability, before, after, placebo, and the last three as *_prob
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,36 +29,36 @@ PLACEBOS = 2
 SWAP, TRANSPLANT = "context swap", "transplant"
 
 
-def removal_versions(scene: Scene, name: str, fill: str, seed: int) -> tuple[Tensor, list[Tensor]] | None:
-    """The picture without the segment, and the same picture without a placebo or two; None where none fits."""
-    gone, placebos = _masks(scene, name, seed)
-    without = [removed(scene.image, mask, fill) for mask in placebos]
-    return (removed(scene.image, gone, fill), without) if without else None
+class Removal(NamedTuple):
+    """What is removed for a segment, and for its placebos: [H, W] each."""
+
+    gone: Tensor
+    placebos: list[Tensor]
 
 
-def joint_versions(scene: Scene, name: str, fill: str, seed: int) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Of a picture whose other context is gone: (so, without the segment too, without a placebo too); None where
-    there is no other context or no place for the placebo."""
-    beside = [n for n in scene.masks if n != name and scene.kinds[n] != "object" and scene.coverage(n) <= LARGE]
-    gone, placebos = _masks(scene, name, seed)
-    if not beside or not placebos:
-        return None
-    keep = torch.maximum(scene.masks[name], scene.objects()[0])
-    others = torch.zeros_like(gone)
-    for other in beside:
-        others = torch.maximum(others, removal_mask(scene.masks[other], keep))
-    masks = (others, torch.maximum(others, gone), torch.maximum(others, placebos[0]))
-    bare, without, placebo = (removed(scene.image, mask, fill) for mask in masks)
-    return bare, without, placebo
-
-
-def _masks(scene: Scene, name: str, seed: int) -> tuple[Tensor, list[Tensor]]:
-    """What is removed for a segment, and for its placebos."""
+def removal(scene: Scene, name: str, seed: int) -> Removal | None:
+    """The masks of one segment, whatever the fill; None where no placebo fits."""
     neighbours = scene.neighbours(name)
     gone = removal_mask(scene.masks[name], neighbours)
     random = np.random.default_rng(derived_seed(seed, scene.id, name, "placebo"))
     tried = (placebo_mask(gone, neighbours, random) for _ in range(PLACEBOS))
-    return gone, [mask for mask in tried if mask is not None]
+    placebos = [mask for mask in tried if mask is not None]
+    return Removal(gone, placebos) if placebos else None
+
+
+def joint_versions(scene: Scene, name: str, masks: Removal, fill: str) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Of a picture whose other context is gone: (so, without the segment too, without a placebo too); None where
+    there is no other context."""
+    beside = [n for n in scene.masks if n != name and scene.kinds[n] != "object" and scene.coverage(n) <= LARGE]
+    if not beside:
+        return None
+    keep = torch.maximum(scene.masks[name], scene.objects()[0])
+    others = torch.zeros_like(masks.gone)
+    for other in beside:
+        others = torch.maximum(others, removal_mask(scene.masks[other], keep))
+    together = (others, torch.maximum(others, masks.gone), torch.maximum(others, masks.placebos[0]))
+    bare, without, placebo = (removed(scene.image, mask, fill) for mask in together)
+    return bare, without, placebo
 
 
 def necessity_records(
@@ -68,14 +68,13 @@ def necessity_records(
     the picture's other context."""
     images, plan = [scene.image], []
     for name in scene.masks:
-        if scene.coverage(name) > LARGE:
+        masks = removal(scene, name, seed) if scene.coverage(name) <= LARGE else None
+        if masks is None:
             continue
         for fill in fills:
-            versions = removal_versions(scene, name, fill, seed)
-            if versions is not None:
-                plan.append((name, "necessity", fill, 0, len(images), len(versions[1])))
-                images += [versions[0], *versions[1]]
-        together = joint_versions(scene, name, fills[0], seed)
+            plan.append((name, "necessity", fill, 0, len(images), len(masks.placebos)))
+            images += [removed(scene.image, mask, fill) for mask in (masks.gone, *masks.placebos)]
+        together = joint_versions(scene, name, masks, fills[0])
         if together is not None:
             plan.append((name, "joint", fills[0], len(images), len(images) + 1, 1))
             images += together

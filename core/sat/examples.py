@@ -17,7 +17,8 @@ from core.attribution import Attribution
 from core.images import read_picture
 from core.runtime.folders import whole_file, writing
 from core.sat.batch import Scene
-from core.sat.effects import SWAP, TRANSPLANT, removal_versions
+from core.sat.effects import SWAP, TRANSPLANT, removal
+from core.sat.interventions import removed
 from core.sat.pairs import Pair, pair_versions
 
 PICTURES_A_TARGET = 6
@@ -107,9 +108,9 @@ def write_examples(
             own = removals[(removals["image"] == image) & (removals["target"] == target)] if len(removals) else removals
             for record in own.to_dict("records"):
                 file = f"{stem(image)}-without-{_slug(record['segment'])}-{record['fill']}.jpg"
-                versions = removal_versions(scene, record["segment"], record["fill"], seed)
-                if versions is not None:
-                    save_picture(folder / file, versions[0])
+                masks = removal(scene, record["segment"], seed)
+                if masks is not None:
+                    save_picture(folder / file, removed(scene.image, masks.gone, record["fill"]))
                     index["removals"].append({"file": file, **_numbers(record)})
             yield index
     records = {_key(r): r for r in effects.to_dict("records")} if len(effects) else {}

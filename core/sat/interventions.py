@@ -50,10 +50,11 @@ def placebo_mask(mask: Tensor, avoid: Tensor, random: np.random.Generator, tries
     height, width = mask.shape
     area = float(mask.sum())
     best: tuple[float, Tensor] | None = None
+    taken = torch.maximum(mask, avoid)
     for _ in range(tries):
         shift = (int(random.integers(height)), int(random.integers(width)))
         shifted = torch.roll(mask, shift, (0, 1))
-        cost = float((shifted * torch.maximum(mask, avoid)).sum()) / area
+        cost = float((shifted * taken).sum()) / area
         if best is None or cost < best[0]:
             best = (cost, shifted)
         if cost == 0:

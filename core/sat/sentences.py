@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from core.sat.effects import SWAP
@@ -112,30 +113,34 @@ def _evidence(entry: dict[str, Any], tests: Evidence) -> str:
     pasted = tests.sufficiency
     if pasted is not None and not math.isnan(pasted.margin.low):
         what = f"giving other pictures its {segment}" if pasted.fill == SWAP else "pasting it elsewhere"
-        facts.append(f"{what} {_change(pasted.margin, 'adds', 'takes')} the log-odds of {target}")
+        facts.append(f"{what} {_changes([('', pasted.margin)], 'adds', 'takes', f'the log-odds of {target}')}")
     removed = [e for e in tests.necessity if not math.isnan(e.margin.low)]
     if removed:
-        whose = "them" if facts else f"the log-odds of {target}"
-        if removed[0].fill == SWAP:
-            facts.append(f"swapping it for another class's {_change(removed[0].margin, 'takes', 'adds')} {whose}")
-        else:
-            changes = [_change(e.margin, "takes", "adds", f" ({e.fill})") for e in removed]
-            same = len({change.split()[0] for change in changes}) == 1
-            if same:  # the verb and "from them" once
-                verb, link = changes[0].split()[0], changes[0].split()[-1]
-                numbers = " and ".join(change.removeprefix(verb).removesuffix(link).strip() for change in changes)
-                facts.append(f"removing it {verb} {numbers} {link} {whose}")
-            else:
-                facts.append("removing it " + " and ".join(f"{change} {whose}" for change in changes))
+        swapped = removed[0].fill == SWAP
+        what = "swapping it for another class's" if swapped else "removing it"
+        sizes = [("" if swapped else f" ({e.fill})", e.margin) for e in removed]
+        facts.append(f"{what} {_changes(sizes, 'takes', 'adds', 'them' if facts else f'the log-odds of {target}')}")
     return " and ".join(facts)
 
 
-def _change(interval: Interval, up: str, down: str, beside: str = "") -> str:
-    """ "adds 3.1 [2.7, 3.5] to", with the verb that fits the estimate's sign."""
-    verb, size, link = in_words(interval, up, down)
+def _changes(sizes: Sequence[tuple[str, Interval]], up: str, down: str, whose: str) -> str:
+    """ "takes 3.1 [2.7, 3.5] (inpaint) and 2.8 [2.2, 3.4] (mean) from them": verbs that fit the signs, each once.
+
+    Args:
+        sizes: what to add behind the numbers, and the interval. whose: what it is added to or taken from.
+    """
+    told = [(verb, link, f"{_numbers(size)}{beside}") for beside, interval in sizes
+            for verb, size, link in (in_words(interval, up, down),)]  # fmt: skip
+    parts = []
+    for (verb, link), same in groupby(told, key=lambda one: one[:2]):
+        parts.append(f"{verb} {' and '.join(numbers for *_, numbers in same)} {link} {whose}")
+    return " and ".join(parts)
+
+
+def _numbers(size: Interval) -> str:
     # adding zero turns -0.0 into 0.0
     numbers = [round(value, 1) + 0.0 for value in (size.estimate, size.low, size.high)]
-    return f"{verb} {numbers[0]:.1f} [{numbers[1]:.1f}, {numbers[2]:.1f}]{beside} {link}"
+    return f"{numbers[0]:.1f} [{numbers[1]:.1f}, {numbers[2]:.1f}]"
 
 
 def in_words(interval: Interval, up: str, down: str) -> tuple[str, Interval, str]:

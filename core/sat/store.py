@@ -26,9 +26,9 @@ from core.runtime.schema import (
     anything,
     bounded,
     check_columns,
-    check_problems,
     file_name,
     listed,
+    manifest_of,
     maybe,
     named,
     number,
@@ -43,17 +43,14 @@ FORMAT = 2
 KINDS = ("context", "object", "unset")
 AGAIN = "make it again with `satchel report`, in another folder"
 
-MANIFEST = record(
+MANIFEST = manifest_of(
     {
-        "format": whole(), "model": text(), "data": text(), "labels": listed(text(), least=1), "pictures": whole(),
-        "accuracy": maybe(number(0, 1)),
+        "labels": listed(text(), least=1), "accuracy": maybe(number(0, 1)),
         "explainers": listed(record({"name": text(), "title": text(), "parameters": named(anything)}), least=1),
         "verdicts": named(whole()), "shortcuts": whole(), "checked": truth, "delta": number(1e-300),
         "fills": listed(text()), "blind_spots": listed(text()), "notes": listed(text()),
-        "problems": listed(record({"image": text(), "problem": text()})), "problem_count": whole(),
     },
-    {"fingerprint": text(), "without_masks": whole(), "warnings": listed(text()), "noticed": listed(text()),
-     "created": text(), "seconds": number(0), "device": text()},
+    {"without_masks": whole(), "warnings": listed(text()), "noticed": listed(text())},
 )  # fmt: skip
 _TRIOS = tuple((name, f"{name}_low", f"{name}_high") for name in ("density", "necessity", "sufficiency"))
 FINDING = bounded(
@@ -173,7 +170,6 @@ def open_report(path: str | Path) -> Report:
 
 def _agree(held: dict[str, Any], table: pd.DataFrame) -> None:
     """Classes are among the labels, and every finding has its line in the table."""
-    check_problems(held["manifest.json"])
     labels = held["manifest.json"]["labels"]
     examples = held["examples.json"]
     indices = [

@@ -16,11 +16,10 @@ from core.sat.statistics import benjamini_hochberg
 
 VERDICTS = ("confirmed", "speaks against", "suspected", "inconclusive", "cleared", "too few")
 SIGNIFICANCE = 0.05
-LEAST_PICTURES = (
-    20  # independent ones that show the segment, before anything is said; units of a test, before it clears
-)
+LEAST_PICTURES = 20  # independent ones that show the segment, before anything is said; units of a test that clears
 LEAST_PLACED = 0.5  # part of the planned removals or pairs that could be made, before a test clears
 OF_MARGIN = 0.1
+SIDES = ("above", "below")  # of Effect: relies on it, speaks against it
 Pair = tuple[int, str]  # target, segment
 
 
@@ -55,12 +54,22 @@ def _still_open(effect: Effect, delta: float) -> Lack:
     return Lack("open", count=m.count, needed=math.ceil(needed), units=effect.scarce, size=m.high)
 
 
-def verdict_of(*, groups: int, above: float, below: float, tests: Evidence, flagged: bool, delta: float) -> str:
+def verdict_of(
+    *,
+    groups: int,
+    above: float,
+    below: float,
+    tests: Evidence,
+    flagged: bool,
+    lacks: Sequence[Lack],
+    delta: float,
+) -> str:
     """See `VERDICTS`. Nothing is cleared that was not tested both ways, on enough, or that draws attention.
 
     Args:
         groups: independent pictures that show the segment.
         above, below: q of reliance, and of speaking against.
+        lacks: of `lacking`.
     """
     if groups < LEAST_PICTURES:
         return "too few"
@@ -72,7 +81,7 @@ def verdict_of(*, groups: int, above: float, below: float, tests: Evidence, flag
         return "confirmed" if relies else "speaks against"
     if flagged or any(e.tells and e.margin.estimate > delta for e in tests.all):
         return "suspected"
-    return "inconclusive" if lacking(tests, delta) else "cleared"
+    return "inconclusive" if lacks else "cleared"
 
 
 def _strongest(tests: Evidence, sign: float) -> float:
@@ -131,36 +140,38 @@ def findings(
     )
     by_pair = dict(list(effects.groupby(["target", "segment"]))) if len(effects) else {}
     tests: dict[Pair, Evidence] = {}
-    for pair, cell in cells.iterrows():
-        target, segment = pair  # ty: ignore[not-iterable]
-        counts = {test: (planned or {}).get((target, segment, test), 0) for test in ("necessity", "sufficiency")}
-        pairs = {test: count for test, count in counts.items() if count}
-        records = by_pair.get((target, segment))
-        tests[target, segment] = (
-            Evidence() if records is None else gather(records, cell["coverage"], delta, int(cell["pictures"]), pairs)
+    for pair, cell in cells.to_dict("index").items():
+        pairs = {test: n for test in ("necessity", "sufficiency") if (n := (planned or {}).get((*pair, test)))}
+        records = by_pair.get(pair)
+        tests[pair] = (
+            Evidence() if records is None else gather(records, cell["coverage"], delta, cell["pictures"], pairs)
         )
-    enough = [pair for pair in tests if cells.loc[pair, "groups"] >= LEAST_PICTURES]
-    p = {(pair, side): combined_p(tests[pair], side) for pair in tests for side in ("above", "below")}
-    asked = [(pair, side) for pair in enough for side in ("above", "below")]
+    p = {(pair, side): combined_p(test, side) for pair, test in tests.items() for side in SIDES}
+    asked = [key for key in p if cells.loc[key[0], "groups"] >= LEAST_PICTURES]
     q = dict(zip(asked, benjamini_hochberg([p[key] for key in asked])))
     flagging = table[table["flagged"]].groupby(["target", "segment"])["explainer"].agg(list).to_dict()
     explainers = table["explainer"].nunique()
+    judged: dict[Pair, dict[str, Any]] = {}
+    for pair, test in tests.items():
+        above, below = (q.get((pair, side), math.nan) for side in SIDES)
+        lacks = lacking(test, delta)
+        verdict = verdict_of(
+            groups=int(cells.loc[pair, "groups"]), above=above, below=below, tests=test, flagged=pair in flagging,
+            lacks=lacks, delta=delta,
+        )  # fmt: skip
+        against = verdict == "speaks against"
+        open_still = verdict in ("suspected", "inconclusive") and test.all
+        judged[pair] = {
+            **_numbers(test),
+            "p": p[pair, "below" if against else "above"],
+            "q": below if against else above,
+            "verdict": verdict,
+            "lacking": [in_clause(lack) for lack in lacks] if open_still else [],
+        }
     out = []
     for line in table.to_dict("records"):
         pair = (line["target"], line["segment"])
-        above, below = (q.get((pair, side), math.nan) for side in ("above", "below"))
-        verdict = verdict_of(
-            groups=int(cells.loc[pair, "groups"]),
-            above=above,
-            below=below,
-            tests=tests[pair],
-            flagged=pair in flagging,
-            delta=delta,
-        )
-        side, chosen = ("below", below) if verdict == "speaks against" else ("above", above)
-        entry = _entry(line, labels, tests[pair], p[pair, side], chosen, verdict)
-        open_still = verdict in ("suspected", "inconclusive") and tests[pair].all
-        entry["lacking"] = [in_clause(lack) for lack in lacking(tests[pair], delta)] if open_still else []
+        entry = {**_attribution(line, labels), **judged[pair]}
         entry["sentence"] = sentence(entry, tests[pair], delta, flagging.get(pair, []), explainers)
         out.append(_without_nan(entry))
     place = {verdict: i for i, verdict in enumerate(VERDICTS)}
@@ -172,12 +183,16 @@ def _strength(entry: dict[str, Any]) -> float:
     return max((-v if entry["verdict"] == "speaks against" else v for v in values), default=0.0)
 
 
-def _entry(
-    line: dict[str, Any], labels: Sequence[str], tests: Evidence, p: float, q: float, verdict: str
-) -> dict[str, Any]:
+def _attribution(line: dict[str, Any], labels: Sequence[str]) -> dict[str, Any]:
+    """What one explainer's line of the table says."""
     kept = ("segment", "kind", "explainer", "pictures", "groups", "presence", "share", "coverage")
-    entry: dict[str, Any] = {"target": labels[line["target"]], **{key: line[key] for key in kept}}
-    entry |= {key: line[key] for key in ("density", "density_low", "density_high")}
+    shown = (*kept, "density", "density_low", "density_high")
+    return {"target": labels[line["target"]], **{key: line[key] for key in shown}, "flagged": bool(line["flagged"])}
+
+
+def _numbers(tests: Evidence) -> dict[str, Any]:
+    """What the tests say, the same for every explainer."""
+    entry: dict[str, Any] = {}
     for name, effect in (("necessity", tests.weakest), ("sufficiency", tests.sufficiency)):
         intervals = (effect.margin, effect.probability) if effect is not None else (None, None)
         for suffix, interval in zip(("", "_probability"), intervals):
@@ -190,7 +205,6 @@ def _entry(
     rarest = min(tests.necessity, key=lambda e: e.placed, default=None)
     cases = {"necessity": rarest, "sufficiency": tests.sufficiency}
     entry["cases"] = {name: [e.placed, e.planned] if e else [0, 0] for name, e in cases.items()}
-    entry["p"], entry["q"], entry["flagged"], entry["verdict"] = p, q, bool(line["flagged"]), verdict
     return entry
 
 

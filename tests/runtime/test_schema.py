@@ -12,9 +12,9 @@ from core.runtime.schema import (
     anything,
     bounded,
     check_columns,
-    check_problems,
     file_name,
     listed,
+    manifest_of,
     maybe,
     named,
     number,
@@ -111,7 +111,8 @@ def test_columns_may_be_missing_only_where_there_are_no_lines():
 
 @pytest.mark.parametrize(("listed_ones", "count"), [(0, 1), (2, 1)])
 def test_problems_are_counted_as_they_are_listed(listed_ones, count):
-    problem = {"image": "a", "problem": "b"}
-    check_problems({"problems": [problem], "problem_count": 200})
+    problem, fits = {"image": "a", "problem": "b"}, manifest_of({})
+    manifest = {"format": 1, "model": "m", "data": "d", "pictures": 3}
+    fits({**manifest, "problems": [problem], "problem_count": 200}, "")
     with pytest.raises(Wrong, match="problems"):
-        check_problems({"problems": [problem] * listed_ones, "problem_count": count})
+        fits({**manifest, "problems": [problem] * listed_ones, "problem_count": count}, "")

@@ -84,8 +84,9 @@ def test_removals_after_the_other_context_are_completed_by_those_without_any():
 
 def judged(tests: Evidence, flagged=False, groups=40) -> tuple[str, list[str]]:
     q = {side: combined_p(tests, side) for side in ("above", "below")}
-    verdict = verdict_of(groups=groups, **q, tests=tests, flagged=flagged, delta=DELTA)
-    return verdict, [in_clause(lack) for lack in lacking(tests, DELTA)]
+    lacks = lacking(tests, DELTA)
+    verdict = verdict_of(groups=groups, **q, tests=tests, flagged=flagged, lacks=lacks, delta=DELTA)
+    return verdict, [in_clause(lack) for lack in lacks]
 
 
 def quiet(count=24, **changes) -> dict:

@@ -47,9 +47,7 @@ def stored(picture: Path) -> tuple[int, tuple[int, int]]:
             early = image.format != "PNG" or "exif" in image.info
             turn = image.getexif().get(EXIF_ORIENTATION, 1) if early else 1
             width, height = image.size
-            if isinstance(
-                image, TiffImagePlugin.TiffImageFile
-            ):  # whose size is that of the upright picture here already
+            if isinstance(image, TiffImagePlugin.TiffImageFile):  # whose size is the upright picture's already
                 width, height = image.tag_v2[256], image.tag_v2[257]
             return turn if turn in range(2, 9) else 1, (height, width)
     except (*DAMAGE, Image.DecompressionBombError):
