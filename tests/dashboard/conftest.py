@@ -19,6 +19,7 @@ from core.attribution import Attribution
 from core.classifier import Classifier
 from core.parameters import Parameters
 from core.preprocessing import Preprocessing
+from dashboard.report.data import Finished, open_finished
 
 LABELS = ("ant", "bee", "cat", "dog", "elk")
 CHROMIUM = os.environ.get("SATCHEL_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -164,3 +165,14 @@ def open_explain(tab: Any) -> None:
 def save(folder: Path, name: str, image: Image.Image) -> str:
     image.save(folder / name)
     return str(folder / name)
+
+
+@pytest.fixture(scope="module")
+def finished(toy_report) -> Finished:
+    return open_finished(toy_report.path)
+
+
+@pytest.fixture
+def copied(toy_report, tmp_path):
+    shutil.copytree(toy_report.path, tmp_path / "report")
+    return tmp_path / "report"

@@ -1,13 +1,11 @@
-"""What the Report tab says of a finished report, and of a folder that is none."""
+"""What the Report tab says of a finished report."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -17,11 +15,8 @@ from PIL import Image
 from core.errors import UserError
 from core.sat.statistics import Interval
 from core.sat.store import Report
-from dashboard.allowed import Allowed
-from dashboard.app import make_page
-from dashboard.report import actions as report_actions
 from dashboard.report import words
-from dashboard.report.data import Finished, Reports, accuracy_interval, open_finished
+from dashboard.report.data import Finished, accuracy_interval, open_finished
 from dashboard.report.grid import grid_html, heat_map
 from dashboard.report.pictures import behind, exhibits, exhibits_html, pasted_html, pictures_html
 from dashboard.report.plots import density_figure, effect_rows, effects_figure
@@ -30,17 +25,6 @@ from dashboard.report.views import answer_html, cell_html, counts_html, facts_ht
 from dashboard.words import number
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'${alert(2)}{{x}}"
-
-
-@pytest.fixture(scope="module")
-def finished(toy_report) -> Finished:
-    return open_finished(toy_report.path)
-
-
-@pytest.fixture
-def copied(toy_report, tmp_path):
-    shutil.copytree(toy_report.path, tmp_path / "report")
-    return tmp_path / "report"
 
 
 def with_cells(finished: Finished, **changes) -> Finished:
@@ -352,119 +336,7 @@ def test_names_never_become_html(finished):
     assert HOSTILE in Parsed(texts[4]).having("title")
 
 
-# -- opening
-
-
-def test_unfinished_and_foreign_folders_give_one_sentence(copied, tmp_path):
-    reports = Reports(Allowed([tmp_path]))
-    with pytest.raises(UserError, match="no report folder"):
-        reports.get(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="No folder was named"):
-        reports.get("  ")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="holds no report"):
-        reports.get(tmp_path / "empty")
-    assert reports.get(copied).cells
-    (copied / "manifest.json").unlink()
-    with pytest.raises(UserError, match="half written"):
-        reports.get(copied)
-
-
-@pytest.mark.parametrize("file", ["manifest.json", "findings.json", "examples.json", "table.parquet"])
-@pytest.mark.parametrize("content", [b"", b"[1, 2]", b"{}", b'[{"target": 1}]', b"\xff\xfe"])
-def test_damaged_files_give_one_sentence(copied, file, content):
-    (copied / file).write_bytes(content)
-    with pytest.raises(UserError, match="damaged"):
-        open_finished(copied)
-
-
-def test_a_report_made_again_is_read_again(copied):
-    reports = Reports(Allowed([copied]))
-    first = reports.get(copied)
-    assert reports.get(f" {copied} ") is first
-    os.utime(copied / "manifest.json", (1, 1))
-    assert reports.get(copied) is not first
-
-
-class Names:
-    """Stands for the components: each is only its own name."""
-
-    def __getattr__(self, name: str) -> str:
-        return name
-
-
-def page_of(report, fingerprint: str = "", spec: str = "demo:biased", shipped=None):
-    """A page on which a model with that fingerprint is chosen."""
-    loaded = SimpleNamespace(classifier=SimpleNamespace(fingerprint=fingerprint))
-    session = SimpleNamespace(spec=spec)
-    return SimpleNamespace(
-        report=report,
-        allowed=Allowed(filter(None, (report, *(shipped or {}).values()))),
-        sessions=SimpleNamespace(get=lambda key: session),
-        classifiers=SimpleNamespace(get=lambda spec: loaded),
-    )
-
-
-def values(place=None) -> tuple:
-    """What the controls say when nobody has touched them."""
-    return "key", False, place, "sufficiency", None, None, None, None, None, None
-
-
-def opened(report, monkeypatch, shipped=None, **chosen) -> dict:
-    """All that a page shows once it is open."""
-    monkeypatch.setattr(report_actions, "shipped_reports", lambda: shipped or {})
-    return all_of(report_actions.Actions(page_of(report, **chosen, shipped=shipped), Names()).open_first(*values()))
-
-
-def all_of(updates) -> dict:
-    shown: dict = {}
-    for update in updates:
-        shown |= update
-    return shown
-
-
-def test_the_page_opens_on_the_report_it_is_given_else_on_the_demo(toy_report, monkeypatch):
-    for shown in (
-        opened(toy_report.path, monkeypatch),
-        opened(None, monkeypatch, {"demo-repaired": "nowhere", "demo-biased": toy_report.path}),
-    ):
-        assert shown["place"].path == str(toy_report.path)
-        assert "leans on the mark" in shown["answer"]
-        assert shown["place"].cell == "1/mark"
-        assert shown["effects"]["visible"] is True
-
-
-def test_a_report_says_when_it_is_not_about_the_chosen_model(toy_report, monkeypatch):
-    own = toy_report.manifest["fingerprint"]
-    assert opened(toy_report.path, monkeypatch, fingerprint=own)["subject"] == ""
-    said = opened(toy_report.path, monkeypatch, fingerprint="f", spec="torchvision:resnet18@/secret/a.pth")["subject"]
-    assert "This report is about toy; you have chosen torchvision:resnet18@a.pth, for which there is no report" in said
-    assert "<code>satchel report DATA --model torchvision:resnet18@a.pth --segments DIR --out DIR</code> makes" in said
-    # the same name is not the same model
-    said = opened(toy_report.path, monkeypatch, fingerprint="f", spec="toy")["subject"]
-    assert "about another toy than the one you have chosen" in said
-    assert "secret" not in said
-
-
-def test_the_chosen_models_own_report_is_shown_where_there_is_one(toy_report, copied, monkeypatch):
-    manifest = json.loads((copied / "manifest.json").read_text())
-    (copied / "manifest.json").write_text(json.dumps(manifest | {"fingerprint": "other", "model": "other"}))
-    shipped = {"demo-biased": toy_report.path, "second": copied}
-    shown = opened(None, monkeypatch, shipped, fingerprint="other")
-    assert (shown["place"].path, shown["subject"]) == (str(copied), "")
-    # what was given on the command line stands first, and says where the other is
-    given = opened(toy_report.path, monkeypatch, {"second": copied}, fingerprint="other")
-    assert given["place"].path == str(toy_report.path)
-    assert "whose report is report, in the list above" in given["subject"]
-    actions = report_actions.Actions(page_of(toy_report.path, "other", shipped={"second": copied}), Names())
-    assert all_of(actions.model_changed(*values(given["place"])))["place"].path == str(copied)
-    assert set(all_of(actions.model_changed(*values(shown["place"])))) == {"subject"}
-    # one that was only opened here counts as well
-    monkeypatch.setattr(report_actions, "shipped_reports", dict)
-    there = replace(given["place"], opened=(str(copied), str(toy_report.path)))
-    assert all_of(actions.model_changed(*values(there)))["place"].path == str(copied)
-    gone = report_actions.Actions(page_of(toy_report.path, "third", "c", {"second": copied}), Names())
-    assert "for which there is no report yet" in all_of(gone.model_changed(*values(there)))["subject"]
+# -- wrong answers
 
 
 def test_a_wrong_answer_is_called_wrong(copied):
@@ -482,29 +354,3 @@ def test_a_wrong_answer_is_called_wrong(copied):
     assert pictures_html(report, cell, explainer(report)).count("wrong: it is a plain") == 1
     pasted = [r for r in behind(report, cell).pastes if r["after_probability"] > 0.5]
     assert pasted_html(report, cell).count("wrong: it is a plain") == len(pasted) > 0
-
-
-def test_without_a_report_the_page_says_how_to_make_one_and_a_bad_one_what_is_wrong(copied, monkeypatch):
-    shown = opened(None, monkeypatch)
-    assert "satchel report" in shown["answer"]
-    assert shown["rest"]["visible"] is False
-    (copied / "manifest.json").unlink()
-    shown = opened(copied, monkeypatch)
-    assert "half written" in shown["answer"]
-    assert "half written" not in shown["message"]  # said once, in the place of the report
-    assert "place" not in shown
-
-
-def test_downloads_hold_the_findings_and_the_table(finished):
-    found, table = finished.findings_file(), finished.table_file()
-    assert finished.table_file() == table  # the same content is the same file
-    assert json.loads(found.read_text()) == finished.report.findings
-    read = pd.read_csv(table)
-    assert len(read) == len(finished.report.table)
-    assert set(read["target"]) == {"plain", "stamped"}
-
-
-@pytest.mark.parametrize("given", ["report", "evaluation"])
-def test_a_page_does_not_start_with_a_report_or_evaluation_that_is_none(given, tmp_path):
-    with pytest.raises(UserError, match=f"no {given} folder"):
-        make_page(**{given: tmp_path / "nowhere"})
