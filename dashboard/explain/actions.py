@@ -186,7 +186,8 @@ class Actions:
                     break
                 yield self.draw.maps(session, self._now(session, settings), view, changed)
         except GeneratorExit:  # the page went away; when it comes back the run goes on
-            session.resume = not (run.stopped or run.dropped)
+            # one that came back before this is told has said so itself, and dropped this run
+            session.resume = session.resume or not (run.stopped or run.dropped)
             raise
         finally:
             steps.close()  # ty: ignore[missing-attribute]

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
+import pytest
 
 from core.classifier import Prediction
 from core.preprocessing import Geometry
@@ -50,6 +51,30 @@ def test_a_look_at_the_tab_is_no_change_and_does_not_keep_a_first_visitor_from_m
     assert (session.values, session.version) == ({}, 0)
     assert list(actions.redraw("key", "target")) == [("settings", "view")]
     assert session.values == {"rest": ("target",)}
+
+
+@pytest.mark.parametrize("back_first", [False, True])
+def test_a_run_that_a_reload_cut_goes_on_whoever_is_told_first(back_first) -> None:
+    """The page may be open again before the server is told that its old stream is gone."""
+    session = Session("demo:biased", current="example")
+    runner = SimpleNamespace(stream=lambda loaded, image, run: (name for name in ("first", "second")))
+    actions = Actions.__new__(Actions)
+    actions.page = SimpleNamespace(
+        sessions=SimpleNamespace(get=lambda key: session), view=lambda session: SimpleNamespace(image=None),
+        classifiers=SimpleNamespace(get=lambda spec: None), runner=runner,
+    )  # fmt: skip
+    actions.draw = SimpleNamespace(key=lambda *_: "key", maps=lambda *_: {}, picture=lambda *_: {})
+    actions.w = SimpleNamespace(stop="stop", status="status", ready="ready", inputs=lambda: ())
+    actions._settings = lambda values: SimpleNamespace(chosen=("gradient",))
+    stream = actions.explain("visitor")
+    next(stream)
+    assert not session.resume
+    if back_first:
+        actions.open("visitor")
+    stream.close()
+    if not back_first:
+        actions.open("visitor")
+    assert session.resume
 
 
 def view(picture: str = "p" * 64, model: str = "m" * 64, truth: int | None = None) -> View:
