@@ -152,7 +152,7 @@ def measure_gradients(repeats: int, device: str = "cpu") -> dict[str, Any]:
     """The family over the bare loop of the same passes at the best fixed chunk, and captum's defaults over ours."""
     import torch
 
-    from core.attribution import get_explainer
+    from core.explainer import get_explainer
     from core.images import read_picture
     from core.loading import load_classifier
 
@@ -253,7 +253,7 @@ def measure_memory(repeats: int) -> dict[str, Any]:
 
 def child_memory(name: str, samples: str) -> None:
     """Print the peak in MiB; the chunk is found by the samples' own tuner, as in use."""
-    from core.attribution import get_explainer
+    from core.explainer import get_explainer
     from core.images import read_picture
     from core.loading import load_classifier
 
@@ -273,7 +273,7 @@ def measure_gpu(repeats: int) -> dict[str, Any] | None:
     """Gradients as on the CPU, in float32; peak memory of few samples against many; maps a second, by precision."""
     import torch
 
-    from core.attribution import get_explainer
+    from core.explainer import get_explainer
     from core.images import read_picture
     from core.loading import load_classifier
 

@@ -99,6 +99,7 @@ class Worker:
         warnings.simplefilter("ignore")
         told: list[Outcome] = []
         with scratch() as folder:
+            os.chdir(folder)  # what is written to a path as given, such as `--out ./x`, goes with the rest
             for place in range(self.done, len(self.todo)):
                 self.place.value, self.since.value = place, time.monotonic()
                 if place not in self.skipped:

@@ -66,7 +66,7 @@ def sides() -> tuple[dict[str, Callable[[], object]], int, Callable[[], dict[str
     """What is timed, by name, how many windows occlusion has, and how our chunks run at the moment."""
     import torch
 
-    from core.attribution import get_explainer
+    from core.explainer import get_explainer
     from core.explainers.removal import OcclusionParameters, windows
     from core.images import read_picture
     from core.loading import load_classifier

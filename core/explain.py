@@ -8,8 +8,9 @@ from typing import Any
 
 from PIL import Image
 
-from core.attribution import Attribution, Explainer, explainers, get_explainer
+from core.attribution import Attribution
 from core.classifier import Classifier
+from core.explainer import Explainer, explainers, get_explainer
 from core.images import Picture, read_picture
 from core.parameters import Parameters, parse_named
 from core.preprocessing import Prepared
@@ -29,7 +30,7 @@ def explain(
     Args:
         classifier: the model under study.
         picture: a file, or a picture that is already read.
-        explainer: its name (`core.attribution.explainers()` lists them).
+        explainer: its name (`core.explainer.explainers()` lists them).
         target: the class to explain, as label or index; None takes the predicted one.
         contrast: a class to explain against ("why A and not B"); None for the target on its own.
         parameters: the explainer's own dataclass, or names and values; None for its defaults.

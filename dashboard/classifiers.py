@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.attribution import BoundExplainer, Explainer
 from core.classifier import Classifier
 from core.errors import UserError
+from core.explainer import BoundExplainer, Explainer
 from dashboard.allowed import Allowed
 from dashboard.loads import Loads
 

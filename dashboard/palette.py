@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.attribution import FAMILIES, Explainer, explainers
+from core.explainer import FAMILIES, Explainer, explainers
 
 # (light, dark), after Okabe and Ito: told apart with any colour vision, and the shape differs besides
 COLOURS = (

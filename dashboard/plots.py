@@ -9,8 +9,9 @@ from html import escape
 import cv2
 import numpy as np
 
-from core.attribution import Attribution, get_explainer
+from core.attribution import Attribution
 from core.classifier import Prediction
+from core.explainer import get_explainer
 from core.sat.rows import MIN_MODEL_PIXELS, shares_from_masks
 from core.segments import Segments
 from dashboard.palette import marker

@@ -12,8 +12,9 @@ from time import monotonic
 
 from torch import Tensor
 
-from core.attribution import Attribution, get_explainer
+from core.attribution import Attribution
 from core.errors import UserError
+from core.explainer import get_explainer
 from core.parameters import Parameters
 from dashboard.classifiers import Loaded
 

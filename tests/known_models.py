@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from core.attribution import get_explainer
 from core.classifier import Classifier
 from core.data import Dataset, Item
+from core.explainer import get_explainer
 from core.images import Picture
 from core.preprocessing import Preprocessing
 from core.sat.report import ReportOptions, build_report

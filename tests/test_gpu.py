@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from core.attribution import explainers, get_explainer
 from core.classifier import Classifier
 from core.data import limited, open_dataset
 from core.demo.sam_pictures import bird
 from core.evaluation.run import Contender, EvaluationOptions, Yardstick, evaluate
 from core.evaluation.store import open_evaluation
+from core.explainer import explainers, get_explainer
 from core.images import Picture
 from core.metrics.metric import Case, metrics
 from core.runtime import chunks

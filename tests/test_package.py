@@ -32,7 +32,7 @@ import core
 names = [m.name for m in pkgutil.walk_packages(core.__path__, "core.") if not m.name.endswith("__main__")]
 for name in names:
     importlib.import_module(name)
-from core.attribution import explainers
+from core.explainer import explainers
 print(len(names), *explainers())
 """
 

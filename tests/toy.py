@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from core.attribution import get_explainer
 from core.classifier import Classifier
+from core.explainer import get_explainer
 from core.preprocessing import Preprocessing
 from core.sat.report import ReportOptions
 

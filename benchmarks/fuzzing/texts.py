@@ -10,10 +10,10 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
-from core.attribution import explainers
 from core.data import open_dataset
 from core.evaluation.store import open_evaluation
 from core.explain import parse_explainer
+from core.explainer import explainers
 from core.images import read_picture
 from core.loading import load_classifier
 from core.loading.checkpoints import read_checkpoint

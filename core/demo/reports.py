@@ -11,10 +11,10 @@ import shutil
 import time
 from pathlib import Path
 
-from core.attribution import explainers, get_explainer
 from core.demo.data import demo_dataset
 from core.evaluation.run import Contender, EvaluationOptions, Yardstick, evaluate
 from core.evaluation.store import open_evaluation
+from core.explainer import explainers, get_explainer
 from core.loading import load_classifier
 from core.paths import assets_dir
 from core.sat.report import ReportOptions, build_report

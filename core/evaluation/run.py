@@ -20,13 +20,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.attribution import BoundExplainer, Explainer, get_explainer
 from core.classifier import Classifier
 from core.data import Dataset, Item
 from core.errors import UserError
 from core.evaluation.leaderboard import leaderboard, warnings
 from core.evaluation.store import FORMAT, Evaluation, open_evaluation
 from core.explain import parse_explainer
+from core.explainer import BoundExplainer, Explainer, get_explainer
 from core.metrics.metric import Case, Metric, parse_metric
 from core.metrics.spectrum import spectrum_distance
 from core.parameters import Parameters

@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.attribution import Estimate, Explainer, Job, register
 from core.classifier import Classifier
+from core.explainer import Estimate, Explainer, register
 from core.explainers.integration import Reading, Samples, integrate, mean_only
 from core.explainers.layers import find_token_grid, probe_pictures
 from core.explainers.presets import FILL, PresetParameters, integrate_preset, is_random_preset, visited_by_preset
 from core.explainers.samplers import Identity
+from core.job import Job
 from core.parameters import Parameters, parameter
 from core.runtime.attention import RecordedAttention
 from core.runtime.found_once import FoundOnce

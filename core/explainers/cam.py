@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.attribution import Estimate, Explainer, Job, register
 from core.classifier import Classifier
+from core.explainer import Estimate, Explainer, register
 from core.explainers.integration import Reading, Samples
 from core.explainers.layers import SpatialLayer, last_map
 from core.explainers.presets import PresetParameters, integrate_preset, is_random_preset, visited_by_preset
+from core.job import Job
 from core.parameters import parameter
 from core.runtime.capture import captured
 

@@ -23,12 +23,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.attribution import Estimate, Explainer, Job
 from core.classifier import Classifier
 from core.errors import UserError, closest
+from core.explainer import Estimate, Explainer
 from core.explainers.layers import SpatialLayer, last_map
 from core.explainers.removal import OcclusionParameters
 from core.fills import PLATES, fill_plate
+from core.job import Job
 from core.parameters import Parameters, parameter
 from core.runtime.capture import tensors_in
 from core.runtime.chunks import START

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.attribution import Estimate, Explainer, Job, register
 from core.classifier import Classifier
+from core.explainer import Estimate, Explainer, register
+from core.job import Job
 from core.runtime.randomness import uniform
 
 NOISE_CELLS = 8  # along the shorter side

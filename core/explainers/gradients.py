@@ -9,14 +9,15 @@ from typing import Any
 
 from torch import Tensor
 
-from core.attribution import Estimate, Explainer, Job, register
 from core.classifier import Classifier
 from core.errors import UserError
+from core.explainer import Estimate, Explainer, register
 from core.explainers.integration import REDUCTIONS, SIGNED_REDUCTIONS, input_gradient, integrate, visited
 from core.explainers.presets import tolerance_parameter
 from core.explainers.samplers import ExpectedPath, Identity, Noise, Path, Sampler
 from core.explainers.suppression import FILL, NOISE, OPERATORS, Suppression, suppression
 from core.fills import PLATES
+from core.job import Job
 from core.parameters import Parameters, parameter
 
 SCALES = ("logit", "log-probability", "probability")

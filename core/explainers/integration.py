@@ -14,11 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.attribution import Estimate, Job
 from core.classifier import Classifier, Scale
 from core.errors import UserError
+from core.explainer import Estimate
 from core.explainers.samplers import Draw, Identity, Sampler
 from core.fills import fill_plate
+from core.job import Job
 from core.runtime.chunks import in_chunks
 
 REDUCTIONS = ("absolute", "signed", "squared", "variance", "times input")

@@ -8,12 +8,13 @@ from typing import Any
 
 from torch import Tensor
 
-from core.attribution import Estimate, Job
 from core.classifier import Classifier
+from core.explainer import Estimate
 from core.explainers.integration import Reading, integrate, visited
 from core.explainers.samplers import ExpectedPath, Identity, Noise, Path, Sampler
 from core.explainers.suppression import FILL as SUPPRESSED_TO
 from core.explainers.suppression import suppression
+from core.job import Job
 from core.parameters import Parameters, parameter
 
 SAMPLERS = ("none", "suppression", "gaussian", "uniform", "path", "expected")

@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.attribution import Estimate, Explainer, Job, register
 from core.classifier import Classifier
+from core.explainer import Estimate, Explainer, register
 from core.explainers.canonical import CannotRewriteError, Mean, canonical
 from core.explainers.integration import gradient_in
 from core.explainers.layers import probe_pictures
+from core.job import Job
 from core.parameters import Parameters, parameter
 from core.runtime.chunks import in_chunks
 from core.runtime.found_once import FoundOnce

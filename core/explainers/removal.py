@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.attribution import Estimate, Explainer, Job, register
 from core.classifier import Classifier
+from core.explainer import Estimate, Explainer, register
 from core.fills import PLATES, fill_plate
+from core.job import Job
 from core.parameters import Parameters, parameter
 from core.runtime.chunks import in_chunks
 from core.runtime.randomness import spread_order

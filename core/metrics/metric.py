@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from core.attribution import Attribution, BoundExplainer, says_something
+from core.attribution import Attribution, says_something
 from core.classifier import Classifier, expand_targets
 from core.errors import UserError
+from core.explainer import BoundExplainer
 from core.parameters import Parameters, parse_named
 from core.registry import Registry
 

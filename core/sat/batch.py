@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.attribution import BoundExplainer
 from core.classifier import Classifier
 from core.data import Dataset, Item
 from core.errors import UserError, closest
+from core.explainer import BoundExplainer
 from core.parameters import Parameters
 from core.preprocessing import Prepared
 from core.runtime.randomness import derived_seed

@@ -19,10 +19,11 @@ from typing import Any
 import pandas as pd
 import torch
 
-from core.attribution import Attribution, BoundExplainer, get_explainer
+from core.attribution import Attribution
 from core.classifier import Classifier
 from core.data import Dataset, Item, check_context, no_segments
 from core.errors import UserError
+from core.explainer import BoundExplainer, get_explainer
 from core.fills import PLATES
 from core.metrics.sanity import randomised
 from core.parameters import Parameters

@@ -119,7 +119,7 @@ def usual_metrics(data: Dataset) -> list[str]:
 
 def _usual_explainers(classifier: Classifier) -> list[str]:
     """Names; who refuses the classifier is told and left out."""
-    from core.attribution import explainers
+    from core.explainer import explainers
 
     found = []
     for name, explainer in explainers().items():

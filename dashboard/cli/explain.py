@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from core.attribution import Attribution, BoundExplainer
+    from core.attribution import Attribution
     from core.classifier import Classifier
+    from core.explainer import BoundExplainer
     from core.export import MapFolder
     from core.images import Picture
     from core.parameters import Parameters

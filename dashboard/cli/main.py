@@ -191,7 +191,7 @@ def explainer_entries() -> list[dict[str, Any]]:
     """The registry, and captum's where it is installed, as plain values, one dictionary an explainer."""
     from dataclasses import asdict
 
-    from core.attribution import explainers
+    from core.explainer import explainers
     from core.explainers.captum_adapter import captum_explainers
 
     return [

@@ -34,8 +34,8 @@ from dashboard.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from core.attribution import Explainer
     from core.classifier import Classifier
+    from core.explainer import Explainer
     from core.sat.store import Report
 
 USUAL = ("suppression", "grad-cam")
@@ -106,7 +106,7 @@ def report(
 
 
 def _usual(classifier: Classifier) -> list[Explainer]:
-    from core.attribution import get_explainer
+    from core.explainer import get_explainer
 
     return [method for method in map(get_explainer, USUAL) if method.supports(classifier) is None]
 

@@ -6,7 +6,7 @@ import math
 from html import escape
 from typing import Any
 
-from core.attribution import explainers
+from core.explainer import explainers
 from dashboard.evaluate.data import ARROWS, DIRECTIONS, Entry, Standing, caveat, headline, listed
 from dashboard.palette import marker
 from dashboard.plots import percent

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from core.attribution import Attribution, get_explainer
+from core.attribution import Attribution
 from core.errors import UserError
+from core.explainer import get_explainer
 from core.parameters import Parameters
 from dashboard.explain.findings import densest, finding_html
 from dashboard.explain.panels import map_panel, picture_alone

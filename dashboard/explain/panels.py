@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
-from core.attribution import Attribution, Explainer, get_explainer
+from core.attribution import Attribution
+from core.explainer import Explainer, get_explainer
 from dashboard.explain.convergence import convergence_plot, settled
 from dashboard.overlays import Scale, dim_outside, display_size, jpeg, legend, overlay, shrunk
 from dashboard.palette import marker

@@ -112,7 +112,7 @@ def test_without_masks_no_metric_asks_for_them(birds, bare):
 
 
 def test_the_usual_explainers_leave_out_whoever_refuses(small_vit, capsys):
-    from core.attribution import explainers
+    from core.explainer import explainers
 
     default = {name for name, explainer in explainers().items() if explainer.default}
     refused = {name for name in default if explainers()[name].supports(small_vit) is not None}

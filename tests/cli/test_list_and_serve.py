@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from core.attribution import explainers
+from core.explainer import explainers
 from core.explainers.captum_adapter import captum_explainers
 from core.loading import known_models
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from core.attribution import FAMILIES
+from core.explainer import FAMILIES
 from dashboard.explain.drawing import chooser, fold_word
 from dashboard.explain.findings import densest, finding_html
 from dashboard.palette import COLOURS, FAMILY_TITLES, SHAPES, families, look, ordered

@@ -13,8 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.attribution import Estimate, Explainer, Job, explainers, get_explainer, register, registry
 from core.classifier import Classifier
+from core.explainer import Estimate, Explainer, explainers, get_explainer, register, registry
+from core.job import Job
 from core.parameters import Parameters
 from dashboard.classifiers import Loaded
 from dashboard.runs import FairLock, ResultKey, Results, Run, Runner

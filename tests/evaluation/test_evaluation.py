@@ -15,13 +15,13 @@ from PIL import Image
 from torch import nn
 from toy import toy_classifier
 
-from core.attribution import get_explainer
 from core.classifier import Classifier
 from core.data import open_dataset
 from core.errors import UserError
 from core.evaluation.leaderboard import leaderboard, paired_difference, surely_behind, too_few, warnings
 from core.evaluation.run import CONTROLS, Contender, EvaluationOptions, Yardstick, evaluate, so_far
 from core.evaluation.store import open_evaluation
+from core.explainer import get_explainer
 from core.paths import assets_dir
 from core.preprocessing import Preprocessing
 from tests.conftest import small_classifier

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.attribution import Explainer, explainers
 from core.classifier import Classifier
+from core.explainer import Explainer, explainers
 from core.parameters import Parameters
 from core.preprocessing import Preprocessing
 from core.runtime import chunks

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import ViTConfig, ViTForImageClassification
 
-from core.attribution import get_explainer
 from core.classifier import Classifier
+from core.explainer import get_explainer
 from core.explainers.attention import (
     attention_weights,
     find_token_map,

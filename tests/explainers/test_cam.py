@@ -12,9 +12,9 @@ from captum.attr import LayerGradCam
 from torch import Tensor, nn
 from transformers import SwinConfig, SwinForImageClassification, ViTConfig, ViTForImageClassification
 
-from core.attribution import get_explainer
 from core.classifier import Classifier
 from core.errors import UserError
+from core.explainer import get_explainer
 from core.explainers.layers import find_last_map
 from core.preprocessing import Preprocessing
 from core.runtime.capture import captured, tensors_in

@@ -11,10 +11,11 @@ import torch
 from captum.attr import KernelShap, Occlusion, Saliency
 from torch import Tensor, nn
 
-from core.attribution import Attribution, explainers, get_explainer
+from core.attribution import Attribution
 from core.classifier import Classifier
 from core.errors import UserError
 from core.explain import parse_explainer
+from core.explainer import explainers, get_explainer
 from core.explainers import captum_adapter
 from core.explainers.captum_adapter import captum_explainers
 from core.fills import fill_plate

@@ -13,9 +13,10 @@ import pytest
 import torch
 from torch import nn
 
-from core.attribution import Attribution, Explainer, explainers
+from core.attribution import Attribution
 from core.classifier import Classifier
 from core.errors import UserError
+from core.explainer import Explainer, explainers
 from core.parameters import Parameters
 from core.preprocessing import Preprocessing
 from tests.conftest import small_module

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.attribution import get_explainer
 from core.classifier import Classifier
+from core.explainer import get_explainer
 from tests.explainers.conftest import agree, classifier_of, pictures
 
 

@@ -6,11 +6,12 @@ import pytest
 import torch
 from captum.attr import IntegratedGradients, Saliency
 
-from core.attribution import Job, get_explainer
 from core.classifier import Classifier
+from core.explainer import get_explainer
 from core.explainers.integration import input_gradient, integrate
 from core.explainers.suppression import OPERATORS, Suppression
 from core.fills import fill_plate
+from core.job import Job
 from tests.explainers.conftest import KINDS, agree, classifier_of, pictures
 
 every_kind = pytest.mark.parametrize("kind", KINDS)

@@ -19,9 +19,9 @@ from zennit.core import Composite
 from zennit.layer import Sum
 from zennit.torchvision import ResNetCanonizer, VGGCanonizer
 
-from core.attribution import get_explainer
 from core.classifier import Classifier
 from core.errors import UserError
+from core.explainer import get_explainer
 from core.explainers.canonical import canonical
 from core.explainers.relevance import COMPOSITES
 from core.images import read_picture

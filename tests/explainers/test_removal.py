@@ -7,8 +7,8 @@ import torch
 from captum.attr import Occlusion
 from torch import Tensor
 
-from core.attribution import get_explainer
 from core.classifier import Classifier
+from core.explainer import get_explainer
 from core.explainers.removal import OcclusionParameters, windows
 from core.fills import PLATES, fill_plate
 from tests.explainers.conftest import KINDS, agree, classifier_of, pictures

@@ -10,14 +10,16 @@ import torch
 from captum.attr import GradientShap
 from torch import Tensor, nn
 
-from core.attribution import Attribution, Job, get_explainer
+from core.attribution import Attribution
 from core.classifier import Classifier
 from core.errors import UserError
+from core.explainer import get_explainer
 from core.explainers.integration import input_gradient, integrate
 from core.explainers.presets import SAMPLERS, preset
 from core.explainers.samplers import Chain, Draw, ExpectedPath, Noise, Path, Sampler
 from core.explainers.suppression import OPERATORS, Suppression
 from core.fills import PLATES, fill_plate
+from core.job import Job
 from tests.explainers.conftest import agree, classifier_of, pictures, plain
 
 SIDE = 8

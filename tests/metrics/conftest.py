@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from core.attribution import get_explainer
 from core.classifier import Classifier
+from core.explainer import get_explainer
 from core.fills import fill_plate
 from core.metrics.metric import Case, Metric, metrics
 from core.parameters import Parameters

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from core.attribution import get_explainer
 from core.errors import UserError
+from core.explainer import get_explainer
 from core.metrics.metric import FAMILIES, Case, Metric, get_metric, metrics, parse_metric, register
 from tests.explainers.conftest import FRAMES, LOGITS, classifier_of, pictures
 from tests.metrics.conftest import NAMES, case_with, linear_world, made_case, quickly, some_masks

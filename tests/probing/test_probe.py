@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.attribution import explainers
 from core.classifier import Classifier
 from core.errors import UserError
 from core.explain import default_explainers
+from core.explainer import explainers
 from core.preprocessing import Preprocessing
 
 SMALL = Preprocessing(resize=(16, 16), crop=None)

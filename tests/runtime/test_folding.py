@@ -13,8 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.models import DenseNet, MobileNetV2, ResNet
 from torchvision.models.resnet import BasicBlock
 
-from core.attribution import get_explainer
 from core.classifier import Classifier
+from core.explainer import get_explainer
 from core.explainers.layers import find_last_map
 from core.metrics.sanity import randomised
 from core.preprocessing import Preprocessing

@@ -1,0 +1,242 @@
+"""What an explainer is, and the one list of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from core.attribution import Attribution
+from core.classifier import Classifier
+from core.errors import UserError
+from core.job import Job, checked_job
+from core.parameters import Parameters
+from core.registry import Registry
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a method knows after a chunk, for all B pictures.
+
+    values, standard_error: [B, H, W]; the others: one number a picture, so far, as in `Attribution`.
+    """
+
+    values: Tensor
+    forward_passes: Sequence[int]
+    backward_passes: Sequence[int]
+    partial: bool = False
+    standard_error: Tensor | None = None
+    saturated: Sequence[float] | None = None
+    converged: Sequence[bool] | None = None
+
+
+class Explainer(ABC):
+    """Makes attributions. Registered once, it appears on the page, the command line and in every contract test.
+
+    Class attributes:
+        name: as typed; title: as shown; summary: one line of help.
+        family: gradient, cam, attention, relevance, removal, learned or control.
+        parameters: its frozen dataclass.
+        signed: with default parameters, negative values mean evidence against.
+        class_specific: the map depends on the target.
+        random: with default parameters, the map depends on the seed.
+        needs_weights: `bind` needs trained weights.
+        default: chosen when a person has not chosen.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    summary: ClassVar[str]
+    family: ClassVar[str]
+    parameters: ClassVar[type[Parameters]] = Parameters
+    signed: ClassVar[bool] = False
+    class_specific: ClassVar[bool] = True
+    random: ClassVar[bool] = False
+    needs_weights: ClassVar[bool] = False
+    default: ClassVar[bool] = False
+
+    def supports(self, classifier: Classifier) -> str | None:
+        """None, or one sentence why this explainer cannot explain this classifier."""
+        return None
+
+    def is_signed(self, parameters: Any) -> bool:
+        """Whether maps made with these parameters are signed."""
+        return self.signed
+
+    def is_random(self, parameters: Any) -> bool:
+        """Whether maps made with these parameters depend on the seed."""
+        return self.random
+
+    def check(self, parameters: Any) -> None:  # noqa: B027 - most have nothing to refuse
+        """Refuse parameters that are each within bounds and do not go together.
+
+        Raises:
+            UserError: says which, and what to change.
+        """
+
+    def bind(self, classifier: Classifier, weights: Any = None) -> BoundExplainer:
+        """Tie it to a classifier (and trained weights, for learned explainers).
+
+        Raises:
+            UserError: `supports` refuses.
+        """
+        reason = self.supports(classifier)
+        if reason is not None:
+            raise UserError(reason)
+        return BoundExplainer(self, classifier, self.prepare(classifier, weights))
+
+    def prepare(self, classifier: Classifier, weights: Any) -> Any:
+        """What is found out once per classifier (a target layer, loaded weights); handed to `run` as `state`."""
+        return None
+
+    def visited(self, job: Job, count: int) -> Tensor | None:
+        """[B, N, 3, H, W], N <= count: the first perturbed pictures that `run` looks at; None if it has no sampler."""
+        return None
+
+    @abstractmethod
+    def run(self, classifier: Classifier, job: Job, state: Any) -> Iterator[Estimate]:
+        """Yield the running estimate after each chunk; the last one has `partial=False`.
+
+        Nothing is alive across a yield: no grad, inference or autocast mode, no hook, lock or changed flag.
+        """
+
+
+class BoundExplainer:
+    """An explainer tied to a classifier."""
+
+    def __init__(self, explainer: Explainer, classifier: Classifier, state: Any = None) -> None:
+        self.explainer, self.classifier, self._state = explainer, classifier, state
+
+    def steps(
+        self,
+        images: Tensor,
+        targets: Tensor | Sequence[int],
+        parameters: Parameters | None = None,
+        *,
+        contrasts: Tensor | Sequence[int] | None = None,
+        seeds: Sequence[int] = (0,),
+        regions: Tensor | None = None,
+        references: Tensor | None = None,
+    ) -> Iterator[list[Attribution]]:
+        """Yield running maps of the whole batch after each chunk; the last list has `partial=False`.
+
+        Args:
+            images: [B, 3, H, W] in [0, 1].
+            targets: [B] class indices, or one for all.
+            parameters: of the explainer's own type; None for defaults.
+            contrasts: [B] class indices, or one for all: explain the target against it.
+            seeds: [B], or one for all. A map depends on its own seed only, never on its neighbours or the chunk.
+            regions: [P, H, W] in [0, 1], a partition of the frame, for explainers that remove regions.
+            references: [R, 3, H, W] in [0, 1], other pictures, for explainers that compare with some.
+
+        Raises:
+            UserError: something does not fit; raised before the first chunk.
+        """
+        with torch.inference_mode(False):
+            job = self._job(images, targets, parameters, contrasts, seeds, regions, references)
+        return self._timed(job)
+
+    def explain(self, *args: Any, **kwargs: Any) -> list[Attribution]:
+        """The last of `steps`: same arguments."""
+        last: list[Attribution] = []
+        for last in self.steps(*args, **kwargs):  # noqa: B007 - the last one is the result
+            pass
+        return last
+
+    def visited(
+        self,
+        images: Tensor,
+        targets: Tensor | Sequence[int],
+        parameters: Parameters | None = None,
+        count: int = 8,
+        *,
+        seeds: Sequence[int] = (0,),
+        references: Tensor | None = None,
+    ) -> Tensor | None:
+        """[B, N, 3, H, W], N <= count: perturbed pictures that `explain` looks at; None if it draws none.
+
+        Args and errors as of `steps`.
+        """
+        job = self._job(images, targets, parameters, None, seeds, None, references)
+        return self.explainer.visited(job, count)
+
+    def _timed(self, job: Job) -> Iterator[list[Attribution]]:
+        work = self.explainer.run(self.classifier, job, self._state)
+        seconds = 0.0
+        history: list[tuple[tuple[int, float], ...]] = [()] * job.size
+        try:
+            while True:
+                began = perf_counter()
+                with torch.inference_mode(False):  # whatever the caller is in; over before the yield
+                    estimate = next(work, None)
+                if estimate is None:
+                    return
+                values = estimate.values.detach().float().cpu()
+                error = estimate.standard_error
+                error = error.detach().float().cpu() if error is not None else None
+                seconds += perf_counter() - began
+                made = [self._attribution(job, estimate, values, error, b, seconds) for b in range(job.size)]
+                history = [_longer(before, one) for before, one in zip(history, made)]
+                yield [replace(one, convergence=past) for one, past in zip(made, history)]
+        finally:
+            if isinstance(work, Generator):
+                work.close()
+
+    def _attribution(
+        self, job: Job, estimate: Estimate, values: Tensor, error: Tensor | None, b: int, seconds: float
+    ) -> Attribution:
+        return Attribution(
+            values=values[b],
+            standard_error=None if error is None else error[b],
+            partial=estimate.partial,
+            signed=self.explainer.is_signed(job.parameters),
+            target=int(job.targets[b]),
+            contrast=None if job.contrasts is None else int(job.contrasts[b]),
+            method=self.explainer.name,
+            parameters=job.parameters,
+            seed=job.seeds[b],
+            forward_passes=int(estimate.forward_passes[b]),
+            backward_passes=int(estimate.backward_passes[b]),
+            seconds=seconds / job.size,
+            saturated=None if estimate.saturated is None else float(estimate.saturated[b]),
+            converged=None if estimate.converged is None else estimate.converged[b],
+        )
+
+    def _job(self, images: Tensor, targets: Any, parameters: Parameters | None, *rest: Any) -> Job:
+        wanted = self.explainer.parameters
+        parameters = parameters if parameters is not None else wanted()
+        if not isinstance(parameters, wanted):
+            raise UserError(f"{self.explainer.name} takes {wanted.__name__}, got {type(parameters).__name__}.")
+        self.explainer.check(parameters)
+        return checked_job(self.classifier, images, targets, parameters, *rest)
+
+
+def _longer(before: tuple[tuple[int, float], ...], one: Attribution) -> tuple[tuple[int, float], ...]:
+    """The convergence so far with this estimate's point, if it says anything new."""
+    error, samples = one.relative_error, one.forward_passes
+    return before if error is None or (before and before[-1][0] >= samples) else (*before, (samples, error))
+
+
+FAMILIES = ("gradient", "cam", "attention", "relevance", "removal", "learned", "control")
+
+registry: Registry[Explainer] = Registry("explainer", "core.explainers", FAMILIES, lambda e: not e.default)
+register, explainers = registry.register, registry.all
+"""Class decorator that puts an explainer on the one list; every explainer by name, the defaults of a family first."""
+
+
+def get_explainer(name: str) -> Explainer:
+    """By name: one on the list, or captum:CLASS.
+
+    Raises:
+        UserError: unknown; names the nearest one.
+    """
+    if name.startswith("captum:"):
+        from core.explainers.captum_adapter import captum_explainer
+
+        return captum_explainer(name)
+    return registry.get(name)
