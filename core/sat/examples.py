@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from torch import Tensor
 from core.attribution import Attribution
 from core.images import read_picture
 from core.runtime.folders import whole_file, writing
+from core.runtime.streams import streamed
 from core.sat.batch import Scene
-from core.sat.effects import SWAP, TRANSPLANT, removal
+from core.sat.effects import removal
 from core.sat.interventions import removed
 from core.sat.pairs import Pair, pair_versions
 
@@ -65,27 +66,26 @@ def choose_examples(pictures: pd.DataFrame) -> dict[int, list[str]]:
 
 
 def write_examples(
-    folder: Path,
+    out: Path,
     chosen: dict[int, list[str]],
-    effects: pd.DataFrame,
     pairs: Sequence[Pair],
     scene_of: Callable[[str], Scene],
     explain: Callable[[Scene, int], dict[str, Attribution]],
     seed: int,
 ) -> Iterator[dict[str, Any]]:
-    """Write pictures under `folder` and yield the running index (see `store`: examples.json) after each picture.
+    """Write pictures under `out` / examples and yield the running index (see `store`: examples.json) after each one.
 
     Numbers beside the pictures are those of the effect records, not computed again.
 
     Raises:
         UserError: the disk is full, or the folder cannot be written to.
     """
+    folder = out / "examples"
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     index: dict[str, Any] = {"pictures": {}, "removals": [], "pastes": []}
     names: dict[str, str] = {}
-    alone = (effects["test"] == "necessity") & ~effects["fill"].isin([SWAP, TRANSPLANT]) if len(effects) else []
-    removals = effects[alone] if len(effects) else effects
+    removals, pasted = _records(out, {image for images in chosen.values() for image in images})
 
     def stem(image: str) -> str:
         return names.setdefault(image, f"{len(names):04d}")
@@ -105,21 +105,19 @@ def write_examples(
                 scale = save_map(folder / file, attribution.values)
                 entry["maps"][name] = {"file": file, "scale": scale, "signed": attribution.signed}
             index["pictures"][image] = entry
-            own = removals[(removals["image"] == image) & (removals["target"] == target)] if len(removals) else removals
-            for record in own.to_dict("records"):
+            for record in removals.get((image, target), ()):
                 file = f"{stem(image)}-without-{_slug(record['segment'])}-{record['fill']}.jpg"
                 masks = removal(scene, record["segment"], seed)
                 if masks is not None:
                     save_picture(folder / file, removed(scene.image, masks.gone, record["fill"]))
                     index["removals"].append({"file": file, **_numbers(record)})
             yield index
-    records = {_key(r): r for r in effects.to_dict("records")} if len(effects) else {}
     count: dict[tuple, int] = {}
     for pair in pairs:
         cell = (pair.target, pair.segment, pair.test)
         if count.get(cell, 0) >= PASTES_A_CELL:
             continue
-        record = records.get((pair.recipient, pair.target, pair.segment, pair.test, pair.donor))
+        record = pasted.get((pair.recipient, pair.target, pair.segment, pair.test, pair.donor))
         versions = pair_versions(pair, scene_of, seed) if record else None
         if versions is None or record is None:
             continue
@@ -129,6 +127,17 @@ def write_examples(
         save_picture(folder / file, versions.placebo if pair.test == "necessity" else versions.changed)
         index["pastes"].append({"file": file, "picture": picture(pair.recipient), **_numbers(record)})
         yield index
+
+
+def _records(out: Path, images: Collection[str]) -> tuple[dict[tuple, list[dict]], dict[tuple, dict]]:
+    """What was measured: removals in these pictures by (image, target); pastes and swaps by `_key`."""
+    removals: dict[tuple, list[dict]] = {}
+    for target, part in streamed([out / "effects"], "target"):
+        shown = part[part["image"].isin(images) & (part["test"] == "necessity")]
+        for record in shown.to_dict("records"):
+            removals.setdefault((record["image"], target), []).append(record)
+    pasted = {_key(r): r for _, part in streamed([out / "pairs"], "target") for r in part.to_dict("records")}
+    return removals, pasted
 
 
 def _slug(name: str) -> str:
