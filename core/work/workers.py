@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import traceback
 from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import suppress
@@ -153,5 +154,7 @@ def _serve(connection: Connection, tools: Tools, out: Path, device: str | None, 
                         return
             except UserError as error:
                 connection.send(error)
+            except Exception:  # noqa: BLE001 - a defect: told with the place where it is, which stays behind else
+                connection.send(RuntimeError(traceback.format_exc()))
             else:
                 connection.send(True)
