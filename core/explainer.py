@@ -47,6 +47,7 @@ class Explainer(ABC):
         random: with default parameters, the map depends on the seed.
         needs_weights: `bind` needs trained weights.
         default: chosen when a person has not chosen.
+        reported: the same for a report: quick enough for a whole data set.
     """
 
     name: ClassVar[str]
@@ -59,6 +60,7 @@ class Explainer(ABC):
     random: ClassVar[bool] = False
     needs_weights: ClassVar[bool] = False
     default: ClassVar[bool] = False
+    reported: ClassVar[bool] = False
 
     def supports(self, classifier: Classifier) -> str | None:
         """None, or one sentence why this explainer cannot explain this classifier."""
@@ -224,9 +226,21 @@ def _longer(before: tuple[tuple[int, float], ...], one: Attribution) -> tuple[tu
 
 FAMILIES = ("gradient", "cam", "attention", "relevance", "removal", "learned", "control")
 
-registry: Registry[Explainer] = Registry("explainer", "core.explainers", FAMILIES, lambda e: not e.default)
+registry: Registry[Explainer] = Registry(
+    "explainer", Explainer, "core.explainers", FAMILIES, within=lambda explainer: not explainer.default
+)
 register, explainers = registry.register, registry.all
 """Class decorator that puts an explainer on the one list; every explainer by name, the defaults of a family first."""
+
+
+def controls() -> list[Explainer]:
+    """Those that never look at the classifier."""
+    return [explainer for explainer in explainers().values() if explainer.family == "control"]
+
+
+def reported_explainers(classifier: Classifier) -> list[Explainer]:
+    """What a report takes where nobody has chosen: of those marked so, the ones that can explain this classifier."""
+    return [one for one in explainers().values() if one.reported and one.supports(classifier) is None]
 
 
 def get_explainer(name: str) -> Explainer:

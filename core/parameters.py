@@ -125,21 +125,18 @@ class Parametrised(Protocol):
 Named = TypeVar("Named", bound=Parametrised)
 
 
-def parse_named(text: str, get: Callable[[str], Named], prefixes: tuple[str, ...] = ()) -> tuple[Named, Parameters]:
-    """From the text of an option, such as "suppression:samples=64,keep=0.2".
+def named(text: str, prefixes: tuple[str, ...] = ()) -> tuple[str, dict[str, str]]:
+    """The name and the options in the text of an option, such as "suppression:samples=64,keep=0.2".
 
     Args:
-        text: a name, and after a colon what differs from its defaults.
-        get: name -> the thing of that name; raises UserError where there is none.
         prefixes: beginnings of names that hold a colon themselves.
 
     Raises:
-        UserError: an unknown name or parameter, one given twice, a bad value, or not of that form.
+        UserError: a parameter is given twice, or the text is not of that form.
     """
     prefix = next((prefix for prefix in prefixes if text.strip().startswith(prefix)), "")
     name, _, options = text.strip().removeprefix(prefix).partition(":")
-    name = prefix + name
-    found = get(name.strip())
+    name = (prefix + name).strip()
     given: dict[str, str] = {}
     for part in filter(None, (part.strip() for part in options.split(","))):
         key, equals, value = part.partition("=")
@@ -148,6 +145,21 @@ def parse_named(text: str, get: Callable[[str], Named], prefixes: tuple[str, ...
         if (key := key.strip()) in given:
             raise UserError(f"{name}: {key} is given twice; give it once.")
         given[key] = value.strip()
+    return name, given
+
+
+def parse_named(text: str, get: Callable[[str], Named], prefixes: tuple[str, ...] = ()) -> tuple[Named, Parameters]:
+    """The thing that a text names, and its parameters.
+
+    Args:
+        text, prefixes: as of `named`; what the text leaves out has its default.
+        get: name -> the thing of that name; raises UserError where there is none.
+
+    Raises:
+        UserError: an unknown name or parameter, one given twice, a bad value, or not of that form.
+    """
+    name, given = named(text, prefixes)
+    found = get(name)
     try:
         return found, found.parameters.parse(given)
     except UserError as error:

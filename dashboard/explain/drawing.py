@@ -13,10 +13,10 @@ import gradio as gr
 from core.attribution import Attribution
 from core.errors import UserError
 from core.explainer import get_explainer
+from core.overlays import LINKED_TOP, scale_of
 from core.parameters import Parameters
 from dashboard.explain.findings import densest, finding_html
 from dashboard.explain.panels import map_panel, picture_alone
-from dashboard.overlays import LINKED_TOP, scale_of
 from dashboard.page import Page
 from dashboard.palette import families, ordered
 from dashboard.pictures import View
