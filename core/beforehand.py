@@ -9,6 +9,7 @@ from core.errors import UserError, closest
 from core.paths import existing_folder, kind_at, user_path
 
 DEMO = "demo:"
+PREFIXES = ("captum:",)  # of explainers' names
 
 
 def picture_file(path: Path) -> Path:

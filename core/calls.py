@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from core.choice import Choice, default_choices, reported_choices
 from core.classifier import Classifier
 from core.data import Dataset, open_dataset
 from core.errors import UserError
-from core.evaluation.run import Contender, EvaluationOptions, Yardstick
+from core.evaluation.run import EvaluationOptions, Yardstick
 from core.evaluation.run import evaluate as run_evaluation
 from core.evaluation.store import Evaluation, open_evaluation
-from core.explain import default_explainers, parse_explainer
-from core.explainer import reported_explainers
 from core.loading import load_classifier
 from core.metrics.metric import usual_metrics
 from core.paths import user_path
@@ -28,7 +27,7 @@ def report(
     model: Classifier | str,
     out: str | Path,
     *,
-    explainers: Sequence[str] = (),
+    explainers: Sequence[Choice | str] = (),
     segments: str | Path | None = None,
     context: Sequence[str] = (),
     check: bool = True,
@@ -43,7 +42,8 @@ def report(
         data: opened, or what `open_dataset` takes.
         model: loaded, or a spec as of `load_classifier`.
         out: folder for the report.
-        explainers: such as "suppression:samples=64", the first one leads; none for those that are usual in reports.
+        explainers: choices, or texts such as "suppression:samples=64"; the first one leads. None for those that are
+            usual in reports.
         segments, limit: as of `open_dataset`, for data that is not opened yet.
         context: names of segments that are context, so that relying on them is a shortcut.
         check: test every segment by removing and transplanting it.
@@ -54,12 +54,10 @@ def report(
     Raises:
         UserError: the data, the model or the folder do not do.
     """
-    chosen = [parse_explainer(text) for text in explainers]
+    chosen = _chosen(explainers)
     opened, classifier, out = _opened(data, segments, limit, out), _loaded(model), user_path(out)
-    if not chosen:
-        chosen = [(method, method.parameters()) for method in reported_explainers(classifier)]
     options = ReportOptions(
-        explainers=tuple((method.name, parameters) for method, parameters in chosen),
+        explainers=tuple(chosen or reported_choices(classifier)),
         check=check,
         seed=seed,
         delta=delta,
@@ -74,7 +72,7 @@ def evaluate(
     model: Classifier | str,
     out: str | Path,
     *,
-    explainers: Sequence[str] = (),
+    explainers: Sequence[Choice | str] = (),
     metrics: Sequence[str] = (),
     segments: str | Path | None = None,
     limit: int | None = None,
@@ -86,21 +84,20 @@ def evaluate(
 
     Args:
         data, model, out, segments, limit, seed, progress: as of `report`.
-        explainers: such as "suppression:samples=64"; none for those that are shown where nobody has chosen.
-        metrics: such as "insertion:fill=blur"; none for the usual ones.
+        explainers: likewise; none for those that are shown where nobody has chosen.
+        metrics: texts such as "insertion:fill=blur"; none for the usual ones.
         scorer: another model of the same classes that scores masked pictures; None for the model itself.
 
     Raises:
         UserError: the data, the model, the folder or what was chosen do not do.
     """
-    contenders = [Contender.parse(text) for text in explainers]
+    contenders = _chosen(explainers)
     yardsticks = [Yardstick.parse(text) for text in metrics]
     opened, classifier, out = _opened(data, segments, limit, out), _loaded(model), user_path(out)
-    contenders = contenders or [Contender.parse(method.name) for method in default_explainers(classifier)]
     masked = opened.first_without_masks is None
     yardsticks = yardsticks or [Yardstick.parse(metric.name) for metric in usual_metrics(masked)]
     options = EvaluationOptions(
-        contenders=tuple(contenders),
+        contenders=tuple(contenders or default_choices(classifier)),
         yardsticks=tuple(yardsticks),
         seed=seed,
         scorer=None if scorer is None else _loaded(scorer),
@@ -115,6 +112,10 @@ def _opened(data: Dataset | str | Path, segments: str | Path | None, limit: int 
     if segments is not None or limit is not None:
         raise UserError("The data set is opened already; give segments and limit to open_dataset instead.")
     return data
+
+
+def _chosen(explainers: Sequence[Choice | str]) -> list[Choice]:
+    return [one if isinstance(one, Choice) else Choice.parse(one) for one in explainers]
 
 
 def _loaded(model: Classifier | str) -> Classifier:

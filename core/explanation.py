@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from core.attribution import Attribution
+from core.choice import Choice
 from core.classifier import Classifier
 from core.images import Picture
 from core.overlays import LONGEST_SIDE, LONGEST_SIDE_OF_A_FILE, drawing
@@ -31,7 +32,7 @@ class Explanation:
         attribution: [H, W] in the model's frame, raw, with how it was made.
         prepared: the picture in the model's frame, and the geometry of the way there and back.
         picture: as it was given, upright.
-        classifier: whose answer is explained.
+        classifier: whose answer is explained; choice, seed: how.
         probability: of the target on this picture, in [0, 1].
     """
 
@@ -39,7 +40,9 @@ class Explanation:
     prepared: Prepared = field(repr=False)
     picture: Picture = field(repr=False)
     classifier: Classifier = field(repr=False)
+    choice: Choice
     probability: float
+    seed: int
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.attribution, self.prepared))
@@ -102,6 +105,8 @@ class Explanation:
             self.attribution,
             self.classifier,
             self.probability,
+            self.choice,
+            self.seed,
             self.overlay(),
             self.picture.notes,
         )

@@ -125,18 +125,31 @@ class Parametrised(Protocol):
 Named = TypeVar("Named", bound=Parametrised)
 
 
-def named(text: str, prefixes: tuple[str, ...] = ()) -> tuple[str, dict[str, str]]:
-    """The name and the options in the text of an option, such as "suppression:samples=64,keep=0.2".
+def parse_named(text: str, get: Callable[[str], Named], prefixes: tuple[str, ...] = ()) -> tuple[Named, Parameters]:
+    """From the text of an option, such as "insertion:fill=blur".
 
     Args:
+        text: a name, and after a colon what differs from its defaults.
+        get: name -> the thing of that name; raises UserError where there is none.
         prefixes: beginnings of names that hold a colon themselves.
 
     Raises:
-        UserError: a parameter is given twice, or the text is not of that form.
+        UserError: an unknown name or parameter, one given twice, a bad value, or not of that form.
+    """
+    name, given = named_options(text, prefixes)
+    found = get(name)
+    return found, parsed(name, found, given)
+
+
+def named_options(text: str, prefixes: tuple[str, ...] = ()) -> tuple[str, dict[str, str]]:
+    """The name and the options of "name:key=value,key=value", as texts. Arguments as of `parse_named`.
+
+    Raises:
+        UserError: not of that form, or an option is given twice.
     """
     prefix = next((prefix for prefix in prefixes if text.strip().startswith(prefix)), "")
     name, _, options = text.strip().removeprefix(prefix).partition(":")
-    name = (prefix + name).strip()
+    name = prefix + name.strip()
     given: dict[str, str] = {}
     for part in filter(None, (part.strip() for part in options.split(","))):
         key, equals, value = part.partition("=")
@@ -148,20 +161,14 @@ def named(text: str, prefixes: tuple[str, ...] = ()) -> tuple[str, dict[str, str
     return name, given
 
 
-def parse_named(text: str, get: Callable[[str], Named], prefixes: tuple[str, ...] = ()) -> tuple[Named, Parameters]:
-    """The thing that a text names, and its parameters.
-
-    Args:
-        text, prefixes: as of `named`; what the text leaves out has its default.
-        get: name -> the thing of that name; raises UserError where there is none.
+def parsed(name: str, of: Parametrised, given: Mapping[str, Any]) -> Parameters:
+    """Parameters of what has this name.
 
     Raises:
-        UserError: an unknown name or parameter, one given twice, a bad value, or not of that form.
+        UserError: unknown, or a bad value; with the name in front.
     """
-    name, given = named(text, prefixes)
-    found = get(name)
     try:
-        return found, found.parameters.parse(given)
+        return of.parameters.parse(given)
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
 

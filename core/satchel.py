@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from core.attribution import Attribution
     from core.calls import evaluate, report
-    from core.choice import Choice  # ty: ignore[import-not-found]
+    from core.choice import Choice
     from core.classifier import Classifier
     from core.data import open_dataset
     from core.errors import UserError

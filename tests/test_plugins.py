@@ -177,7 +177,7 @@ def test_what_a_package_adds_is_used(added, tmp_path):
     done = added("evaluate", "data", "--model", "nets:two", *words)
     assert done.returncode == 0, done.stderr
     entries = json.loads((tmp_path / "evaluation" / "manifest.json").read_text())["explainers"]
-    assert {"gradient", "random", "edges", "centre"} <= {entry["name"] for entry in entries}
+    assert {"gradient", "random", "edges", "centre", "tilt"} == {entry["name"] for entry in entries}
 
 
 def test_models_of_a_package_are_told_like_others(added):

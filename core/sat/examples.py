@@ -100,8 +100,8 @@ def write_examples(
         for image in images:
             scene = scene_of(image)
             entry = {"file": picture(image), "target": target, "maps": {}}
-            for name, attribution in explain(scene, target).items():
-                file = f"{stem(image)}-{name}.png"
+            for place, (name, attribution) in enumerate(explain(scene, target).items()):
+                file = f"{stem(image)}-map{place}.png"  # a label may hold anything
                 scale = save_map(folder / file, attribution.values)
                 entry["maps"][name] = {"file": file, "scale": scale, "signed": attribution.signed}
             index["pictures"][image] = entry

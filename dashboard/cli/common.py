@@ -257,12 +257,12 @@ def check_asked(
     Raises:
         UserError: a file or folder is not there, or the text of a spec is none.
     """
-    from core.beforehand import data_folder, masks_place
+    from core.beforehand import PREFIXES, data_folder, masks_place
     from core.loading.specs import check_file, check_model, labels_file
-    from core.parameters import named
+    from core.parameters import named_options
 
     for text in explainers:
-        named(text, prefixes=("captum:",))
+        named_options(text, PREFIXES)
     if data is not None:
         data_folder(data)
     if segments is not None:

@@ -86,19 +86,20 @@ def evaluate(
         if scorer is not None:
             check_asked(model=scorer)
         asked = stated(mean, std, size, crop, interpolation)
+        from core.choice import Choice
         from core.data import open_dataset
-        from core.evaluation.run import Contender, EvaluationOptions, Yardstick
+        from core.evaluation.run import EvaluationOptions, Yardstick
         from core.evaluation.run import evaluate as run
         from core.evaluation.store import open_evaluation
         from core.metrics.metric import usual_metrics
         from dashboard.evaluate.data import Standing
 
-        contenders = [Contender.parse(text) for text in named]
+        contenders = [Choice.parse(text) for text in named]
         yardsticks = [Yardstick.parse(text) for text in separated(metrics or ())]
         opened = open_dataset(data, segments=segments, limit=limit, results=[out])
         classifier = open_classifier(model, labels, device, precision, output, asked)
         if not contenders:
-            contenders = [Contender.parse(name) for name in _usual_explainers(classifier)]
+            contenders = [Choice.parse(name) for name in _usual_explainers(classifier)]
         if not yardsticks:
             masked = opened.first_without_masks is None
             yardsticks = [Yardstick.parse(metric.name) for metric in usual_metrics(masked)]

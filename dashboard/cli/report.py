@@ -75,21 +75,20 @@ def report(
     with mistakes_told(f"Run the same command again to go on where it stopped; what is done is kept in {out}."):
         check_asked(model=model, labels=labels, data=data, segments=segments, explainers=explainer or ())
         asked = stated(mean, std, size, crop, interpolation)
+        from core.choice import Choice, reported_choices
         from core.data import open_dataset
-        from core.explain import parse_explainer
-        from core.explainer import reported_explainers
         from core.sat.batch import label_warning
         from core.sat.report import ReportOptions, build_report
         from core.sat.store import open_report
         from core.sat.verdicts import is_shortcut
 
-        chosen = [parse_explainer(text) for text in explainer or ()]
+        chosen = [Choice.parse(text) for text in explainer or ()]
         opened = open_dataset(data, segments=segments, limit=limit, results=[out])
         classifier = open_classifier(model, labels, device, precision, output, asked)
         if not chosen:
-            chosen = [(method, method.parameters()) for method in reported_explainers(classifier)]
+            chosen = reported_choices(classifier)
         options = ReportOptions(
-            explainers=tuple((method.name, parameters) for method, parameters in chosen),
+            explainers=tuple(chosen),
             check=check,
             seed=seed,
             delta=delta,
