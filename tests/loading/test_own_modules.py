@@ -127,7 +127,7 @@ def test_loaded_twice_it_is_imported_once(folder):
     ],
 )
 def test_mistakes_are_told_in_names_as_they_are_written(folder, spec, told):
-    with pytest.raises(UserError, match=r"\.$") as caught:
+    with pytest.raises(UserError) as caught:
         load(f"python:{spec}")
     assert told in str(caught.value)
     assert "_of_" not in str(caught.value)
