@@ -39,7 +39,7 @@ from core.runtime.randomness import derived_seed
 
 PREFIX = "captum:"
 # it hooks a private copy, so that it takes its hooks off again concerns nobody
-warnings.filterwarnings("ignore", message=r"\s*Setting forward, backward hooks", category=UserWarning)
+warnings.filterwarnings("ignore", message=r"\s*Setting (forward, )?backward hooks", category=UserWarning)
 
 _NEURON = "it explains one neuron inside the model, and none is chosen here"
 _TEXT = "it explains language models"
