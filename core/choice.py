@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from core.beforehand import PREFIXES
 from core.classifier import Classifier
 from core.data import Dataset, open_dataset
 from core.errors import UserError
@@ -22,7 +23,6 @@ from core.paths import existing_file, user_path
 from core.runtime.randomness import derived_seed
 
 REFERENCES = 16  # pictures
-PREFIXES = ("captum:",)
 
 
 @dataclass(frozen=True)
@@ -250,5 +250,13 @@ def distinct(choices: Iterable[Labelled], what: str = "explainer") -> None:
 
 def default_choices(classifier: Classifier) -> list[Choice]:
     """What is run where nobody has chosen: the explainers marked as default that can explain this classifier."""
-    able = [method for method in explainers().values() if method.default and method.supports(classifier) is None]
-    return [Choice(method.name) for method in able]
+    return _able(classifier, (method for method in explainers().values() if method.default))
+
+
+def reported_choices(classifier: Classifier) -> list[Choice]:
+    """The same for a report: of the explainers marked as reported."""
+    return _able(classifier, (method for method in explainers().values() if method.reported))
+
+
+def _able(classifier: Classifier, methods: Iterable[Explainer]) -> list[Choice]:
+    return [Choice(method.name) for method in methods if method.supports(classifier) is None]

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from core.beforehand import DEMO, data_folder
 from core.errors import UserError, closest
 from core.images import Picture, read_picture
 from core.manifest import find_manifest, read_manifest
-from core.paths import existing_folder, user_path
+from core.paths import user_path
 from core.runtime.fingerprints import file_state
 from core.segments import Segments, check_size
 from core.segments.files import SegmentFiles, match, open_segments
@@ -147,12 +148,12 @@ def open_dataset(
         UserError: nothing there, or it does not fit together.
     """
     files = None if segments is None else open_segments(segments)
-    if str(source).startswith("demo:"):
+    root = data_folder(source)
+    if root is None:
         from core.demo.data import demo_dataset
 
-        data = demo_dataset(str(source).removeprefix("demo:"))
+        data = demo_dataset(str(source).removeprefix(DEMO))
     else:
-        root = existing_folder(user_path(source), "folder", "give a folder of class folders, or one with manifest.csv")
         manifest = find_manifest(root)
         if manifest is not None:
             data = _from_manifest(root, manifest)

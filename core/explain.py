@@ -9,13 +9,12 @@ from typing import Any
 
 from PIL import Image
 
-from core.attribution import Attribution
 from core.choice import Choice
 from core.classifier import Classifier
 from core.explainer import get_explainer
+from core.explanation import Explanation
 from core.images import Picture, read_picture
 from core.parameters import Parameters
-from core.preprocessing import Prepared
 from core.runtime.randomness import picture_seeds
 
 
@@ -27,7 +26,7 @@ def explain(
     contrast: str | int | None = None,
     parameters: Parameters | Mapping[str, Any] | None = None,
     seed: int = 0,
-) -> tuple[Attribution, Prepared]:
+) -> Explanation:
     """Explain one picture.
 
     Args:
@@ -40,8 +39,7 @@ def explain(
         seed: same seed, same map.
 
     Returns:
-        The attribution ([H, W] in the model's frame), and the prepared picture, whose geometry lays the map back over
-        the picture: `prepared.geometry.map_to_picture(attribution.values)`.
+        The map with its picture: see `Explanation`. `attribution, prepared = explain(...)` takes it apart.
 
     Raises:
         UserError: the picture cannot be read, a name is unknown, a value is out of bounds, or the explainer cannot
@@ -49,6 +47,8 @@ def explain(
     """
     if isinstance(picture, (str, Path)):
         picture = read_picture(picture)
+    elif isinstance(picture, Image.Image):
+        picture = Picture(picture.convert("RGB"))
     choice = explainer if isinstance(explainer, Choice) else Choice(explainer)
     if parameters is not None:
         if not isinstance(parameters, Parameters):
@@ -57,7 +57,9 @@ def explain(
     bound = choice.bind(classifier)
     prepared = classifier.prepare(picture)
     images = prepared.tensor.unsqueeze(0)
-    chosen = classifier.predict(images, k=1)[0][0].index if target is None else classifier.class_index(target)
+    predictions = classifier.predict(images, k=len(classifier.labels))[0]
+    chosen = predictions[0].index if target is None else classifier.class_index(target)
     against = None if contrast is None else [classifier.class_index(contrast)]
     (attribution,) = bound.explain(images, [chosen], contrasts=against, seeds=picture_seeds(seed, images))
-    return attribution, prepared
+    probability = next(one.probability for one in predictions if one.index == chosen)
+    return Explanation(attribution, prepared, picture, classifier, choice, probability, seed)

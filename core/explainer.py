@@ -50,6 +50,7 @@ class Explainer(ABC):
         takes_references: it can compare with other pictures.
         to_beat: a control; a report flags only what stands out above its maps too.
         default: chosen when a person has not chosen.
+        reported: the same for a report: quick enough for a whole data set.
     """
 
     name: ClassVar[str]
@@ -65,6 +66,7 @@ class Explainer(ABC):
     takes_references: ClassVar[bool] = False
     to_beat: ClassVar[bool] = False
     default: ClassVar[bool] = False
+    reported: ClassVar[bool] = False
 
     def supports(self, classifier: Classifier) -> str | None:
         """None, or one sentence why this explainer cannot explain this classifier."""
@@ -270,7 +272,9 @@ def _longer(before: tuple[tuple[int, float], ...], one: Attribution) -> tuple[tu
 
 FAMILIES = ("gradient", "cam", "attention", "relevance", "removal", "learned", "control")
 
-registry: Registry[Explainer] = Registry("explainer", "core.explainers", FAMILIES, lambda e: not e.default)
+registry: Registry[Explainer] = Registry(
+    "explainer", Explainer, "core.explainers", FAMILIES, within=lambda explainer: not explainer.default
+)
 register, explainers = registry.register, registry.all
 """Class decorator that puts an explainer on the one list; every explainer by name, the defaults of a family first."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms.functional import gaussian_blur
 
 PLATES = ("mean", "blur", "black", "inpaint")
 CELLS = 7  # along the shorter side: how fine the pieces are that an inpainted plate is guessed in
@@ -36,6 +35,8 @@ def fill_plate(images: Tensor, kind: str) -> Tensor:
 
 def _blur(images: Tensor, sigma: float) -> Tensor:
     """Gaussian blur; wide ones on a reduced picture, which looks the same and costs little."""
+    from torchvision.transforms.functional import gaussian_blur
+
     height, width = images.shape[-2:]
     reduce = max(1, int(sigma // 4))
     small = F.interpolate(images, (max(1, height // reduce), max(1, width // reduce)), mode="area")

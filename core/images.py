@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from core.beforehand import picture_file
 from core.errors import UserError
-from core.paths import kind_at, readable
+from core.paths import readable
 
 # Decoders outside this list (EPS, PDF, PSD, ...) have a long history of holes. Pillow's JPEG covers MPO, which
 # many phones write.
@@ -116,11 +117,7 @@ def read_picture(source: str | Path | bytes, name: str | None = None, max_pixels
 
 
 def _bytes_of(path: Path, name: str) -> bytes:
-    kind = kind_at(path, "picture")
-    if kind is None:
-        raise UserError(f"There is no file {path}; check the path.")
-    if kind == "folder":
-        raise UserError(f"{path} is a folder, not a picture; name the pictures in it.")
+    picture_file(path)
     with readable(path, "picture"):
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"{name} is larger than {MAX_BYTES >> 20} MB; save a smaller copy of it.")

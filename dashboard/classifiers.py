@@ -100,10 +100,13 @@ class Classifiers:
 
     def _load(self, spec: str, progress: Callable[[float, str], None] | None) -> Classifier:
         from core.loading import load_classifier
+        from core.loading.specs import added_sources
 
         own = spec == self.start
         if spec.startswith("python:") and not own:
             raise UserError("A Python factory runs code, so it can be given on the command line only.")
+        if not own and spec.partition(":")[0] in added_sources():  # nobody knows what its code takes for a name
+            raise UserError("A model of another package can be given on the command line only.")
         if not own:
             self.allowed.check_spec(spec)
         return load_classifier(spec, progress=progress, allow_python=own, **(self._stated if own else {}))

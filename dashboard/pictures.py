@@ -16,12 +16,13 @@ from core.classifier import Classifier, Prediction
 from core.data import Item, no_segments
 from core.errors import UserError
 from core.images import Picture, read_picture
+from core.overlays import display_size, shrunk
 from core.preprocessing import Geometry
 from core.runtime.recent import Recent
 from core.segments import Segments, segments_from_label_map, superpixels
 from core.segments.files import read_label_map
 from dashboard.classifiers import Loaded
-from dashboard.overlays import display_size, jpeg, shrunk
+from dashboard.overlays import jpeg
 
 THUMBNAIL = 112
 SEGMENT_SIDE = 384

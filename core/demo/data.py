@@ -7,16 +7,15 @@ from functools import lru_cache, partial
 
 from PIL import Image
 
+from core.beforehand import DEMO, data_folder
 from core.data import Dataset, Item
 from core.demo.birds import Scene
 from core.demo.folder import Scenes, scenes
-from core.demo.plants import BIASED, CLASSES, CLEAN, SWAPPED
+from core.demo.plants import CLASSES, RECIPES
 from core.demo.segments import SEGMENTS
-from core.errors import UserError, closest
 from core.images import Picture
 from core.segments import Segments, segments_from_label_map
 
-RECIPES = {"birds": BIASED, "birds-clean": CLEAN, "birds-swapped": SWAPPED}
 COUNT = 400
 SIZE = 224
 # pictures of this seed are in no training set
@@ -30,8 +29,7 @@ def demo_dataset(name: str, count: int = COUNT) -> Dataset:
     Raises:
         UserError: there is no such data set.
     """
-    if name not in RECIPES:
-        raise UserError(f"There is no data set demo:{name}; {closest(name, list(RECIPES))}")
+    data_folder(DEMO + name)
     rendered = _rendered(name, count)
 
     def item(index: int) -> Item:

@@ -82,6 +82,7 @@ class GradCam(Cam):
     title = "Grad-CAM"
     summary = "The last feature map, weighted by how much each feature matters for the target: coarse, but quick."
     default = True
+    reported = True
 
     def weigh(self, activation: Tensor, gradient: Tensor, relu: bool) -> Tensor:
         return (gradient.mean((2, 3), keepdim=True) * activation).sum(1)

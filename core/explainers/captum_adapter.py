@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from core.classifier import Classifier
 from core.errors import UserError, closest
 from core.explainer import Estimate, Explainer
+from core.explainers.captum_source import CaptumClass, captum_classes
 from core.explainers.layers import SpatialLayer, last_map
 from core.explainers.removal import OcclusionParameters
 from core.fills import PLATES, fill_plate
@@ -38,7 +39,7 @@ from core.runtime.randomness import derived_seed
 
 PREFIX = "captum:"
 # it hooks a private copy, so that it takes its hooks off again concerns nobody
-warnings.filterwarnings("ignore", message=r"\s*Setting forward, backward hooks", category=UserWarning)
+warnings.filterwarnings("ignore", message=r"\s*Setting (forward, )?backward hooks", category=UserWarning)
 
 _NEURON = "it explains one neuron inside the model, and none is chosen here"
 _TEXT = "it explains language models"
@@ -102,15 +103,19 @@ class CaptumExplainer(Explainer):
     therefore seeded from the picture's own seed for the time of one picture, under a lock, and put back.
     """
 
-    method: ClassVar[Any]
+    described: ClassVar[CaptumClass]
 
-    def __init__(self) -> None:
-        self._asks = {**_signature(self.method.__init__), **_signature(self.method.attribute)}
+    @property
+    def method(self) -> Any:
+        """captum's class."""
+        import captum.attr
+
+        return getattr(captum.attr, self.described.name)
 
     def supports(self, classifier: Classifier) -> str | None:
-        if self.method.__name__ in ("Lime", "KernelShap") and importlib.util.find_spec("sklearn") is None:
+        if self.described.name in ("Lime", "KernelShap") and importlib.util.find_spec("sklearn") is None:
             return f"{self.name} needs the package scikit-learn; install it with: pip install scikit-learn."
-        if "layer" in self._asks:
+        if "layer" in self.described.made_with:
             layer = last_map(classifier)
             if layer is None or ("GradCam" in self.name and layer.layout != "channels first"):
                 return (
@@ -123,7 +128,7 @@ class CaptumExplainer(Explainer):
         return not (getattr(parameters, "abs", False) or getattr(parameters, "relu_attributions", False))
 
     def prepare(self, classifier: Classifier, weights: Any) -> SpatialLayer | None:
-        return last_map(classifier) if "layer" in self._asks else None
+        return last_map(classifier) if "layer" in self.described.made_with else None
 
     def run(self, classifier: Classifier, job: Job, state: SpatialLayer | None) -> Iterator[Estimate]:
         twin = copy.copy(classifier)
@@ -152,8 +157,8 @@ class CaptumExplainer(Explainer):
         from captum.attr._utils.attribution import PerturbationAttribution
 
         image = job.images[b : b + 1].clone().requires_grad_(True)
-        made = self.method(**self._given(_signature(self.method.__init__), score, job, image, layer))
-        options = self._given(_signature(self.method.attribute), score, job, image, layer)
+        made = self.method(**self._given(self.described.made_with, score, job, image, layer))
+        options = self._given(self.described.asked, score, job, image, layer)
         answer = made.attribute(image, **options)
         # what is removed is removed from all colours or features at once, and each of them is given the whole effect
         over_channels = torch.mean if issubclass(self.method, PerturbationAttribution) else torch.sum
@@ -226,14 +231,9 @@ def _seeded(seed: int, device: torch.device) -> Generator[None]:
             random.setstate(states[1])
 
 
-def _signature(function: Any) -> dict[str, inspect.Parameter]:
-    parameters = inspect.signature(function).parameters
-    return {name: one for name, one in parameters.items() if name not in ("self", "inputs", "kwargs", "args")}
-
-
-def _parameters(method: Any) -> Any:
+def _parameters(described: CaptumClass) -> Any:
     """The numbers and switches of a class's signatures as a frozen dataclass with bounds."""
-    asked = {**_signature(method.__init__), **_signature(method.attribute)}
+    asked = {**described.made_with, **described.asked}
     fields: list[tuple[str, type, Any]] = []
     for name, one in asked.items():
         kind = type(one.default)
@@ -251,30 +251,28 @@ def _parameters(method: Any) -> Any:
         fields += [
             (one.name, float, dataclasses.field(default=one.default, metadata=one.metadata)) for one in (window, stride)
         ]
-    return dataclasses.make_dataclass(f"{method.__name__}Parameters", fields, bases=(Parameters,), frozen=True)
+    return dataclasses.make_dataclass(f"{described.name}Parameters", fields, bases=(Parameters,), frozen=True)
 
 
-def _explainer(method: Any) -> Explainer:
-    from captum.attr._utils.attribution import PerturbationAttribution
-
-    name = method.__name__
+def _explainer(one: CaptumClass) -> Explainer:
+    name = one.name
     if "GradCam" in name:
         family = "cam"
     elif "DeepLift" in name or "LRP" in name:
         family = "relevance"
     else:
-        family = "removal" if issubclass(method, PerturbationAttribution) else "gradient"
-    asked = _signature(method.attribute)
+        family = "removal" if "PerturbationAttribution" in one.bases else "gradient"
+    asked = one.asked
     described = {
         "__doc__": f"captum.attr.{name}.",
         "name": PREFIX + name,
         "title": f"captum {name}",
         "summary": f"{name} as captum has it.",
         "family": family,
-        "parameters": _parameters(method),
+        "parameters": _parameters(one),
         "signed": not ("abs" in asked and asked["abs"].default),
         "random": "n_samples" in asked,
-        "method": method,
+        "described": one,
     }
     return type(f"Captum{name}", (CaptumExplainer,), described)()
 
@@ -285,24 +283,11 @@ def _why_left_out(name: str) -> str | None:
     return _TEXT if "LLM" in name else LEFT_OUT.get(name)
 
 
-def _classes() -> dict[str, type]:
-    """captum's attribution classes by name; none where it is not installed."""
-    if importlib.util.find_spec("captum") is None:
-        return {}
-    import captum.attr
-
-    found = inspect.getmembers(captum.attr, inspect.isclass)
-    return {name: one for name, one in found if hasattr(one, "attribute") and not inspect.isabstract(one)}
-
-
 @cache
 def captum_explainers() -> dict[str, Explainer]:
     """An explainer for each of captum's classes that can make a map of one picture; none where it is not installed."""
-    return {PREFIX + name: _explainer(one) for name, one in _classes().items() if _usable(name, one)}
-
-
-def _usable(name: str, one: Any) -> bool:
-    return _why_left_out(name) is None and "inputs" in inspect.signature(one.attribute).parameters
+    usable = {name: one for name, one in captum_classes().items() if one.of_inputs and _why_left_out(name) is None}
+    return {PREFIX + name: _explainer(one) for name, one in usable.items()}
 
 
 def captum_explainer(name: str) -> Explainer:
@@ -315,7 +300,7 @@ def captum_explainer(name: str) -> Explainer:
     if not known:
         raise UserError(f"{name} needs the package captum; install it with: pip install captum.")
     if name not in known:
-        reason = _why_left_out(name.removeprefix(PREFIX)) if name.removeprefix(PREFIX) in _classes() else None
+        reason = _why_left_out(name.removeprefix(PREFIX)) if name.removeprefix(PREFIX) in captum_classes() else None
         if reason is not None:
             raise UserError(f"{name} cannot be used here: {reason}.")
         raise UserError(f"There is no explainer {name!r}; {closest(name, list(known))}")

@@ -205,6 +205,7 @@ class SuppressionSampling(GradientExplainer):
     parameters = SuppressionParameters
     random = True
     default = True
+    reported = True
 
     def sampler(self, parameters: SuppressionParameters, job: Job) -> Sampler:
         p = parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,16 +22,48 @@ from core.parameters import Parameters, parameter
 from core.runtime.chunks import in_chunks
 from core.runtime.found_once import FoundOnce
 
-COMPOSITES = (
-    *("epsilon-plus-flat", "epsilon-plus", "epsilon-gamma-box", "epsilon-alpha2-beta1-flat", "epsilon-alpha2-beta1"),
-    "epsilon",
-)
+
+def _zennits(name: str) -> Callable[[Classifier, Any], Any]:
+    """zennit's composite of that name, with rules of ours besides."""
+
+    def make(classifier: Classifier, ours: Any) -> Any:
+        from zennit import composites
+
+        return composites.COMPOSITES[name](layer_map=ours)
+
+    return make
+
+
+def _gamma_box(classifier: Classifier, ours: Any) -> Any:
+    from zennit.composites import EpsilonGammaBox
+
+    mean, std = (_channels(classifier, v) for v in (classifier.preprocessing.mean, classifier.preprocessing.std))
+    return EpsilonGammaBox(low=-mean / std, high=(1 - mean) / std, layer_map=ours)
+
+
+def _epsilon(classifier: Classifier, ours: Any) -> Any:
+    from zennit.composites import LayerMapComposite, layer_map_base
+    from zennit.rules import Epsilon
+    from zennit.types import Linear
+
+    return LayerMapComposite([*ours, *layer_map_base(), (Linear, Epsilon())])
+
+
+# name -> (classifier, rules for layers that zennit does not know) -> a composite of zennit's; the first is the default
+COMPOSITES: dict[str, Callable[[Classifier, Any], Any]] = {
+    "epsilon-plus-flat": _zennits("epsilon_plus_flat"),
+    "epsilon-plus": _zennits("epsilon_plus"),
+    "epsilon-gamma-box": _gamma_box,
+    "epsilon-alpha2-beta1-flat": _zennits("epsilon_alpha2_beta1_flat"),
+    "epsilon-alpha2-beta1": _zennits("epsilon_alpha2_beta1"),
+    "epsilon": _epsilon,
+}
 
 
 @dataclass(frozen=True)
 class LrpParameters(Parameters):
     composite: str = parameter(
-        "epsilon-plus-flat", "Which rule each kind of layer shares its relevance by", choices=COMPOSITES
+        next(iter(COMPOSITES)), "Which rule each kind of layer shares its relevance by", choices=tuple(COMPOSITES)
     )
 
 
@@ -142,20 +174,11 @@ def relevance(state: Rewritten, images: Tensor, targets: Tensor, contrasts: Tens
 
 
 def _composite(classifier: Classifier, name: str) -> Any:
-    """zennit's composite of that name, with rules for means and for batch normalisation that stands alone."""
-    from zennit.composites import COMPOSITES as KNOWN
-    from zennit.composites import LayerMapComposite, layer_map_base
+    """The composite of that name, with rules for means and for batch normalisation that stands alone."""
     from zennit.rules import Epsilon, Norm
-    from zennit.types import BatchNorm, Linear
+    from zennit.types import BatchNorm
 
-    ours = [((Mean,), Norm()), (BatchNorm, Epsilon())]
-    if name == "epsilon":
-        return LayerMapComposite([*ours, *layer_map_base(), (Linear, Epsilon())])
-    bounds = {}
-    if name == "epsilon-gamma-box":
-        mean, std = (_channels(classifier, v) for v in (classifier.preprocessing.mean, classifier.preprocessing.std))
-        bounds = {"low": -mean / std, "high": (1 - mean) / std}
-    return KNOWN[name.replace("-", "_")](layer_map=ours, **bounds)
+    return COMPOSITES[name](classifier, [((Mean,), Norm()), (BatchNorm, Epsilon())])
 
 
 def _channels(classifier: Classifier, values: tuple[float, ...]) -> Tensor:

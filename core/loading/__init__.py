@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+from core.errors import UserError
+from core.loading.specs import SOURCES, added_sources, check_model, labels_file, taken_apart
 
-from core.classifier import Classifier
-from core.errors import UserError, closest
-from core.loading import demo, huggingface, python_factory, timm_models, torchvision_models
-from core.loading.request import Request
+if TYPE_CHECKING:
+    import torch
 
-LOADERS: dict[str, Callable[[Request], Classifier]] = {
-    "demo": demo.load,
-    "torchvision": torchvision_models.load,
-    "timm": timm_models.load,
-    "hf": huggingface.load,
-    "python": python_factory.load,
-}
+    from core.classifier import Classifier
 
 
 def load_classifier(
@@ -37,7 +30,8 @@ def load_classifier(
 
     Args:
         spec: `demo:biased`, `demo:repaired`, `demo:vit`; `torchvision:NAME` (published weights);
-            `torchvision:NAME@FILE` (your own); `timm:NAME[@FILE]`; `hf:DIR`; `python:package.module:function[@FILE]`.
+            `torchvision:NAME@FILE` (your own); `timm:NAME[@FILE]`; `hf:DIR`; `python:package.module:function[@FILE]`;
+            `SOURCE:NAME[@FILE]` of a package that adds a source of models.
         labels: a file of labels for the classes: a JSON list, a JSON object from number to label, or text with one a
             line. Without it they come from the weights' own metadata.
         device: "auto", "cpu", "cuda", ...
@@ -53,16 +47,21 @@ def load_classifier(
     Raises:
         UserError: no such model, file or label set, or they do not fit together.
     """
-    source, colon, rest = spec.partition(":")
-    if source not in LOADERS or not colon:
-        hint = "a name has to follow." if source in LOADERS else closest(source, list(LOADERS))
-        raise UserError(f"{spec!r} names no model; {hint} Write SOURCE:NAME, such as torchvision:resnet50.")
-    if not rest:
-        raise UserError(f"{spec!r} lacks a name after the colon; `satchel list models` shows what can stand there.")
+    source, rest = taken_apart(spec)
     if source == "python" and not allow_python:
         raise UserError("python: models run code, so they are loaded from the command line only (--model).")
+    check_model(spec)
+    if labels is not None:
+        labels_file(labels)
+    from core.loading.request import Request
+
     request = Request(spec, rest, labels, device, precision, progress, output, dict(preprocessing or {}))
-    classifier = LOADERS[source](request)
+    if source in SOURCES:
+        classifier = SOURCES[source].imported().load(request)
+    else:
+        from core.loading.python_factory import load_added
+
+        classifier = load_added(request, added_sources()[source])
     classifier.recipe = {
         "spec": spec, "labels": labels, "device": str(device), "precision": precision, "output": output,
         "allow_python": allow_python, "preprocessing": request.preprocessing,
@@ -72,5 +71,8 @@ def load_classifier(
 
 def known_models() -> list[dict[str, str]]:
     """What `load_classifier` takes: one entry a spec, with `spec`, `title` and `needs` (what must be there first)."""
-    sources = (demo, torchvision_models, timm_models, huggingface, python_factory)
-    return [entry for source in sources for entry in source.known()]
+    known = [entry for source in SOURCES.values() for entry in source.imported().known()]
+    for name, entry in added_sources().items():
+        package = entry.dist.name if entry.dist is not None else entry.value
+        known.append({"spec": f"{name}:NAME", "title": f"A model of the package {package}", "needs": f"see {package}"})
+    return known

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from core.errors import UserError
+from core.loading.specs import weights_file
 from core.loading.torch_files import INSTEAD, read_torch
-from core.paths import existing_file, kind_at, readable
+from core.paths import readable
 
 State = dict[str, Tensor]
 SET = "/"  # in names, between a set of weights (of several in a file) and a tensor's own name
@@ -33,11 +34,7 @@ def read_checkpoint(path: str | Path) -> tuple[State, dict[str, str]]:
     Raises:
         UserError: missing, empty, cut off, holding code, or no weights at all.
     """
-    path = Path(path)
-    if kind_at(path, "weights file") == "folder":
-        raise UserError(f"{path} is a folder, not a weights file; name the file in it (for a saved Hugging Face model "
-                        "write hf:DIR).")  # fmt: skip
-    existing_file(path, "weights file", "check the path after the @")
+    path = weights_file(Path(path))
     with readable(path, "weights file"), path.open("rb") as file:
         size, head = path.stat().st_size, file.read(16)
     if size == 0:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from core.classifier import Classifier
+from typing import TYPE_CHECKING
+
 from core.errors import UserError, closest
-from core.loading import torchvision_models
-from core.loading.checkpoints import read_checkpoint
-from core.loading.request import Request
 from core.paths import assets_dir
+
+if TYPE_CHECKING:
+    from core.classifier import Classifier
+    from core.loading.request import Request
 
 TITLES = {
     "biased": "Bird classifier that learned a planted watermark",
@@ -16,15 +18,23 @@ TITLES = {
 }
 
 
+def check(name: str) -> None:
+    """Raises a UserError unless there is such a model."""
+    if name not in TITLES:
+        raise UserError(f"There is no demo model {name!r}; {closest(name, list(TITLES))}")
+
+
 def load(request: Request) -> Classifier:
     """`demo:biased`, `demo:repaired` or `demo:vit`.
 
     Raises:
         UserError: no such model, or its weights are missing.
     """
+    from core.loading import torchvision_models
+    from core.loading.checkpoints import read_checkpoint
+
     name = request.rest
-    if name not in TITLES:
-        raise UserError(f"There is no demo model {name!r}; {closest(name, list(TITLES))}")
+    check(name)
     path = assets_dir() / f"demo_{name}.safetensors"
     if not path.is_file():
         raise UserError(f"The weights of {request.spec} ({path.name}) are missing; install Satchel again.")

@@ -15,8 +15,8 @@ from core.loading.checkpoints import read_checkpoint
 from core.loading.labels import in_order
 from core.loading.pretrained import CONFIG, SAFELY, load_module, told, transformers_for
 from core.loading.request import Request
+from core.loading.specs import hf_folder
 from core.loading.timm_models import preprocessing_from_config
-from core.paths import existing_folder, user_path
 from core.preprocessing import RESAMPLING, Preprocessing
 
 # ConvNeXT's processors crop below this side and squash from it on.
@@ -42,7 +42,7 @@ def load(request: Request) -> Classifier:
         UserError: transformers is not installed, or the folder holds no whole image classifier.
     """
     transformers = transformers_for("hf: models")
-    folder = existing_folder(user_path(request.rest), "folder", "give one that save_pretrained wrote")
+    folder = hf_folder(request.rest)
     for file, help_ in (
         (CONFIG, "give the folder that save_pretrained wrote"),
         ("preprocessor_config.json", "save the image processor beside the model (processor.save_pretrained)"),

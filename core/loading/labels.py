@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
-from core.paths import existing_file, readable, user_path
+from core.loading.specs import labels_file
+from core.paths import readable
 
 WIDE = (b"\xff\xfe", b"\xfe\xff")  # how a text in UTF-16 begins
 
@@ -22,7 +23,7 @@ def read_labels(path: str | Path) -> tuple[list[str], list[str]]:
     Raises:
         UserError: not there, or not of such a form.
     """
-    path = existing_file(user_path(path), "labels file", "check --labels")
+    path = labels_file(path)
     try:
         with readable(path, "labels file"):
             content = path.read_bytes()

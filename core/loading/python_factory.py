@@ -1,17 +1,20 @@
-"""A model that a function of one's own returns. This runs code, so only the command line offers it."""
+"""A model that a function returns: one of a person's own, or of a package that adds a source of models."""
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections.abc import Callable
+from functools import cache
+from importlib.metadata import EntryPoint
+from pathlib import Path
 
 from torch import nn
 
 from core.classifier import Classifier
 from core.errors import UserError, closest
 from core.loading.checkpoints import load_weights, read_checkpoint
+from core.loading.own_modules import OwnModules
 from core.loading.request import Request
 from core.preprocessing import Preprocessing
 
@@ -19,16 +22,51 @@ FORM = "python:package.module:function[@FILE]"
 
 
 def load(request: Request) -> Classifier:
-    """`python:package.module:function[@FILE]`.
+    """`python:package.module:function[@FILE]`: this runs code, so only the command line offers it.
 
     The function takes no argument and returns a `torch.nn.Module`, into which FILE's weights go, or a finished
-    `Classifier`. A module gets ImageNet's preprocessing unless the file's metadata states another.
+    `Classifier`. A module gets ImageNet's preprocessing unless the file's metadata states another. The module is looked
+    for below the current folder first.
 
     Raises:
         UserError: no such function, it fails, or it returns something else.
     """
     name, file = request.name_and_file()
-    made = _call(_find(name, request.spec), request.spec)
+    try:
+        made = _find(name, request.spec)()
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"{request.spec} failed ({type(error).__name__}: {error}); it is called without arguments."
+        ) from error
+    return _classifier(request, made, file)
+
+
+def load_added(request: Request, entry: EntryPoint) -> Classifier:
+    """`SOURCE:NAME[@FILE]` of a package with an entry point SOURCE in satchel.models.
+
+    What that names is called with NAME and returns what a function of `load` returns.
+
+    Raises:
+        UserError: it cannot be imported, it fails, or it returns something else.
+    """
+    name, file = request.name_and_file()
+    package = entry.dist.name if entry.dist is not None else entry.value
+    try:
+        made = entry.load()(name)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"{request.spec} failed in the package {package} ({type(error).__name__}: {error}); update it, or check "
+            "the name."
+        ) from error
+    return _classifier(request, made, file)
+
+
+def _classifier(request: Request, made: object, file: Path | None) -> Classifier:
+    """A classifier of what a function returned."""
     if isinstance(made, Classifier):
         if file is not None or request.labels is not None or request.output or request.preprocessing:
             raise UserError(
@@ -54,15 +92,17 @@ def _find(name: str, spec: str) -> Callable[[], object]:
         raise UserError(f"{spec!r} is not of the form {FORM}.")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # an installed command does not look in the working folder by itself
+    own = own_modules(os.getcwd())
     try:
-        module = importlib.import_module(module_name)
+        module = own.load(module_name)
     except ModuleNotFoundError as error:
-        missing = error.name or str(error)
+        missing = own.as_written(error.name or str(error))
         if f"{module_name}.".startswith(f"{missing}."):
             raise UserError(f"{spec}: there is no module {missing!r} here; run in its folder or install it.") from error
         raise UserError(f"{module_name} imports {missing!r}, which is not installed; install it.") from error
     except Exception as error:
-        raise UserError(f"{spec}: importing {module_name} failed ({type(error).__name__}: {error}).") from error
+        told = own.as_written(f"{type(error).__name__}: {error}")
+        raise UserError(f"{spec}: importing {module_name} failed ({told}).") from error
     function = getattr(module, function_name, None)
     if not callable(function):
         functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
@@ -70,13 +110,10 @@ def _find(name: str, spec: str) -> Callable[[], object]:
     return function
 
 
-def _call(function: Callable[[], object], spec: str) -> object:
-    try:
-        return function()
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"{spec} failed ({type(error).__name__}: {error}); it is called without arguments.") from error
+@cache
+def own_modules(folder: str) -> OwnModules:
+    """One for each folder, so that what is imported from there is imported once."""
+    return OwnModules(Path(folder))
 
 
 def known() -> list[dict[str, str]]:

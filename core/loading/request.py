@@ -14,7 +14,7 @@ from torch import nn
 from core.classifier import Classifier
 from core.errors import UserError
 from core.loading.labels import read_labels
-from core.paths import user_path
+from core.loading.specs import name_and_file
 from core.preprocessing import Preprocessing
 
 OUTPUTS = ("softmax", "sigmoid")
@@ -43,15 +43,8 @@ class Request:
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
 
     def name_and_file(self) -> tuple[str, Path | None]:
-        """NAME[@FILE] taken apart.
-
-        Raises:
-            UserError: an "@" with nothing after it, or with what can be no path.
-        """
-        name, at, file = self.rest.partition("@")
-        if at and not file:
-            raise UserError(f"{self.spec!r} ends after the @; name the weights file there, or leave the @ out.")
-        return name, user_path(file) if file else None
+        """NAME[@FILE] taken apart; errors as of `core.loading.specs.name_and_file`."""
+        return name_and_file(self.spec, self.rest)
 
     def classifier(
         self,

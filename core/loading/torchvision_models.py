@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-import torchvision
 from torch import nn
-from torchvision.models import WeightsEnum, get_model, get_model_weights, list_models
 
 from core.classifier import Classifier
-from core.errors import UserError, closest
+from core.errors import UserError
 from core.loading.checkpoints import COUNTERS, State, fitted, load_weights, read_checkpoint
 from core.loading.download import Progress, download
 from core.loading.heads import rebuild_head
 from core.loading.labels import default_labels
 from core.loading.request import Request, read_entry
+from core.loading.torchvision_names import FREE_TRANSFORMER, check_classifier, classifiers
 from core.preprocessing import Preprocessing
 
-# A transformer of any size: its options stand in the metadata of the weights file.
-FREE_TRANSFORMER = "vision_transformer"
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
+
 # Published weights of these two were trained on pictures in (-1, 1), which their builders know of.
 TRANSFORM_INPUT = {"transform_input": True, "aux_logits": True, "init_weights": False}
 BUILDER_OPTIONS: dict[str, dict[str, Any]] = {"googlenet": TRANSFORM_INPUT, "inception_v3": TRANSFORM_INPUT}
@@ -32,11 +32,6 @@ OLD_DENSENET = re.compile(
 )
 
 
-def names() -> list[str]:
-    """Every classifier that torchvision builds."""
-    return list_models(module=torchvision.models)
-
-
 def load(request: Request) -> Classifier:
     """`torchvision:NAME` or `torchvision:NAME@FILE`.
 
@@ -44,17 +39,11 @@ def load(request: Request) -> Classifier:
         UserError: no such model, no connection for its weights, or a file that does not fit.
     """
     name, file = request.name_and_file()
-    check_name(name)
+    check_classifier(name)
     if file is None:
         return _published(request, name)
     state, metadata = read_checkpoint(file)
     return from_state(request, name, state, metadata)
-
-
-def check_name(name: str) -> None:
-    """Raises a UserError unless torchvision has such a classifier."""
-    if name not in names() and name != FREE_TRANSFORMER:
-        raise UserError(f"torchvision has no classifier {name!r}; {closest(name, names())}")
 
 
 def from_state(request: Request, name: str, state: State, metadata: Mapping[str, str]) -> Classifier:
@@ -63,7 +52,7 @@ def from_state(request: Request, name: str, state: State, metadata: Mapping[str,
     Raises:
         UserError: the weights were saved from another architecture.
     """
-    check_name(name)
+    check_classifier(name)
     options = (
         read_entry(metadata, "architecture_options", dict, request.spec) if "architecture_options" in metadata else {}
     )
@@ -118,9 +107,11 @@ def build(name: str, **options: Any) -> nn.Module:
     Raises:
         TypeError: an option it does not take.
     """
+    from torchvision.models import VisionTransformer, get_model
+
     with torch.random.fork_rng(devices=[]):
         if name == FREE_TRANSFORMER:
-            return torchvision.models.VisionTransformer(**options)
+            return VisionTransformer(**options)
         return get_model(name, weights=None, **options)
 
 
@@ -160,6 +151,8 @@ def published(name: str, what: str, progress: Progress | None) -> tuple[WeightsE
     Raises:
         UserError: they cannot be fetched.
     """
+    from torchvision.models import get_model_weights
+
     weights = get_model_weights(name)["DEFAULT"]
     digest = re.search(r"-([0-9a-f]{8,})\.", weights.url)
     state, _ = read_checkpoint(download(weights.url, what, progress, digest[1] if digest else None))
@@ -183,6 +176,8 @@ def _default_preprocessing(name: str, options: Mapping[str, Any]) -> Preprocessi
     if name == FREE_TRANSFORMER:
         side = int(options.get("image_size", 224))
         return Preprocessing(resize=(side, side), crop=None)
+    from torchvision.models import get_model_weights
+
     weights = get_model_weights(name)
     return preprocessing_of(next((w for w in weights if w.name == "IMAGENET1K_V1"), next(iter(weights))))
 
@@ -203,7 +198,7 @@ def known() -> list[dict[str, str]]:
             "title": f"torchvision {name}, ImageNet weights",
             "needs": "a download at first use",
         }
-        for name in names()
+        for name in classifiers()
     ]
     return [
         *published,

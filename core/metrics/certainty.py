@@ -87,6 +87,7 @@ class Certainty(_Certainty):
     name = "certainty"
     title = "Certainty"
     summary = "How much map and brightness tell of each other, from 0 (as much as chance) to 1 (all)."
+    usual = True
 
     def judge(self, case: Case, parameters: CertaintyParameters) -> Tensor:
         i = information(case, parameters.bins)

@@ -18,6 +18,7 @@ class Sparseness(Metric):
 
     name = "sparseness"
     title = "Sparseness"
+    usual = True
     summary = "Whether a few pixels carry the map (near 1) or all of them alike (near 0)."
     family = "complexity"
     higher_is_better = True

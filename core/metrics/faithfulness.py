@@ -122,6 +122,7 @@ class InsertionDeletion(Metric):
 
     name = "insertion-deletion"
     title = "Insertion minus deletion"
+    usual = True
     summary = "How much sooner the target appears with the map's best pixels than it disappears without them."
     family = "faithfulness"
     higher_is_better = True

@@ -134,6 +134,7 @@ class Metric(ABC):
         reference: the paper, or that it is this project's own.
         parameters: its frozen dataclass.
         needs_mask: it asks where the object is.
+        usual: taken where nobody has chosen.
         slow: it explains again, many times or on other models.
         random: the score depends on the seeds, for more than breaking ties.
     """
@@ -146,6 +147,7 @@ class Metric(ABC):
     reference: ClassVar[str]
     parameters: ClassVar[type[Parameters]] = Parameters
     needs_mask: ClassVar[bool] = False
+    usual: ClassVar[bool] = False
     slow: ClassVar[bool] = False
     random: ClassVar[bool] = False
 
@@ -181,9 +183,14 @@ class Metric(ABC):
 
 FAMILIES = ("faithfulness", "robustness", "complexity", "certainty", "localisation", "sanity")
 
-registry: Registry[Metric] = Registry("metric", "core.metrics", FAMILIES)
+registry: Registry[Metric] = Registry("metric", Metric, "core.metrics", FAMILIES)
 register, metrics, get_metric = registry.register, registry.all, registry.get
 """Class decorator that puts a metric on the one list; every metric by name; one by name."""
+
+
+def usual_metrics(masked: bool) -> list[Metric]:
+    """What is taken where nobody has chosen: one a question, and those that need masks where every picture has some."""
+    return [metric for metric in metrics().values() if metric.usual or (masked and metric.needs_mask)]
 
 
 def parse_metric(text: str) -> tuple[Metric, Parameters]:

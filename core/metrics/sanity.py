@@ -158,6 +158,7 @@ class Randomisation(Metric):
 
     name = "randomisation"
     title = "Randomised weights"
+    usual = True
     summary = (
         "Whether the map stays the same when the model forgets what it learned; a map that does is no explanation."
     )

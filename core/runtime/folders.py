@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from core.beforehand import finished_folder
 from core.errors import UserError
 from core.paths import existing_folder, kind_at
 from core.runtime.schema import Shape, check_columns
@@ -186,11 +187,7 @@ def open_finished(
     Raises:
         UserError: there is none, it is half written, damaged, or of another format.
     """
-    existing_folder(folder, f"{what} folder", f"make one with `{command}`")
-    if not (folder / "manifest.json").is_file():
-        if (folder / "settings.json").is_file():
-            raise UserError(f"The {what} in {folder} is half written; run the same `{command}` again to finish it.")
-        raise UserError(f"{folder} holds no {what}; make one with `{command}`.")
+    finished_folder(folder, what, command)
     again = f"run the same `{command}` again to write it anew"
     if not (folder / "settings.json").is_file():
         again = f"make it again with `{command}`, in another folder"

@@ -113,7 +113,7 @@ class Segmenter(ABC):
 #: What the segments are called: nothing yet, by a model's own categories, or by the words that were asked for.
 FAMILIES = ("unnamed", "semantic", "concepts")
 
-_registry: Registry[Segmenter] = Registry("segmenter", "core.segments.named", FAMILIES)
+_registry: Registry[Segmenter] = Registry("segmenter", Segmenter, "core.segments.named", FAMILIES)
 register = _registry.register
 
 

@@ -250,6 +250,41 @@ def _size(option: str, text: str | None) -> int | tuple[int, int] | None:
     return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
 
 
+def check_asked(
+    *,
+    model: str | None = None,
+    labels: str | Path | None = None,
+    data: str | None = None,
+    segments: str | Path | None = None,
+    explainers: Iterable[str] = (),
+    cutters: Iterable[str | None] = (),
+) -> None:
+    """What can be known to be wrong at once, before torch is imported.
+
+    Args:
+        cutters: specs of segmenters' models, NAME[@FILE].
+
+    Raises:
+        UserError: a file or folder is not there, or the text of a spec is none.
+    """
+    from core.beforehand import PREFIXES, data_folder, masks_place
+    from core.loading.specs import check_file, check_model, labels_file
+    from core.parameters import named_options
+
+    for text in explainers:
+        named_options(text, PREFIXES)
+    if data is not None:
+        data_folder(data)
+    if segments is not None:
+        masks_place(segments)
+    for spec in filter(None, cutters):
+        check_file(spec, spec)
+    if model is not None:
+        check_model(model)
+    if labels is not None:
+        labels_file(labels)
+
+
 def open_classifier(
     model: str,
     labels: Path | None,

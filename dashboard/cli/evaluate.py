@@ -24,6 +24,7 @@ from dashboard.cli.common import (
     SizeOption,
     StdOption,
     WorkersOption,
+    check_asked,
     mistakes_told,
     open_classifier,
     show_stages,
@@ -34,11 +35,7 @@ from dashboard.cli.common import (
 
 if TYPE_CHECKING:
     from core.classifier import Classifier
-    from core.data import Dataset
     from dashboard.evaluate.data import Standing
-
-USUAL = ("insertion-deletion", "certainty", "sparseness", "randomisation")
-"""One metric a question; those that need masks are added where every picture has some."""
 
 
 def evaluate(
@@ -67,8 +64,8 @@ def evaluate(
         typer.Option(
             "--metrics",
             metavar="NAME[:key=value,...],...",
-            help="By what; may be repeated. `satchel list metrics` shows them. Without it "
-            f"{', '.join(USUAL)}, and those that need masks where every picture has some.",
+            help="By what; may be repeated. `satchel list metrics` shows them. Without it those that are marked as "
+            "usual in `satchel list metrics --json`, and those that need masks where every picture has some.",
         ),
     ] = None,
     scorer: Annotated[
@@ -85,24 +82,31 @@ def evaluate(
 ) -> None:
     """Compare explainers over a data set by metrics, beside controls that never look at the model."""
     with mistakes_told(f"Run the same command again to go on where it stopped; what is done is kept in {out}."):
+        from core.parameters import separated
+
+        named = separated(explainers or ())
+        check_asked(model=model, labels=labels, data=data, segments=segments, explainers=named)
+        if scorer is not None:
+            check_asked(model=scorer)
+        asked = stated(mean, std, size, crop, interpolation)
         from core.choice import Choice
         from core.data import open_dataset
         from core.evaluation.run import EvaluationOptions, Yardstick
         from core.evaluation.run import evaluate as run
         from core.evaluation.store import open_evaluation
-        from core.parameters import separated
+        from core.metrics.metric import usual_metrics
         from core.work.engines import engine_named
         from dashboard.evaluate.data import Standing
 
-        contenders = [Choice.parse(text) for text in separated(explainers or ())]
+        contenders = [Choice.parse(text) for text in named]
         yardsticks = [Yardstick.parse(text) for text in separated(metrics or ())]
         opened = open_dataset(data, segments=segments, limit=limit, results=[out])
-        asked = stated(mean, std, size, crop, interpolation)
         classifier = open_classifier(model, labels, device, precision, output, asked)
         if not contenders:
             contenders = [Choice.parse(name) for name in _usual_explainers(classifier)]
         if not yardsticks:
-            yardsticks = [Yardstick.parse(name) for name in usual_metrics(opened)]
+            masked = opened.first_without_masks is None
+            yardsticks = [Yardstick.parse(metric.name) for metric in usual_metrics(masked)]
         options = EvaluationOptions(
             contenders=tuple(contenders),
             yardsticks=tuple(yardsticks),
@@ -116,14 +120,6 @@ def evaluate(
             if sentence not in notes:
                 tell(sentence)
         _summarise(Standing(finished))
-
-
-def usual_metrics(data: Dataset) -> list[str]:
-    """Names of the metrics that are taken when none are named."""
-    from core.metrics.metric import metrics
-
-    masked = [] if data.first_without_masks else [name for name, metric in metrics().items() if metric.needs_mask]
-    return [*USUAL, *masked]
 
 
 def _usual_explainers(classifier: Classifier) -> list[str]:

@@ -22,6 +22,7 @@ from dashboard.cli.common import (
     SeedOption,
     SizeOption,
     StdOption,
+    check_asked,
     mistakes_told,
     open_classifier,
     progress_bar,
@@ -32,17 +33,10 @@ from dashboard.cli.common import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from PIL import Image
-
-    from core.attribution import Attribution
     from core.choice import Choice
     from core.classifier import Classifier
     from core.explainer import BoundExplainer
     from core.export import MapFolder
-    from core.images import Picture
-    from core.preprocessing import Prepared
-
-LONGEST_SIDE = 2048  # of an overlay, in pixels
 
 
 def explain(
@@ -69,13 +63,17 @@ def explain(
 ) -> None:
     """Explain pictures: an overlay (PNG), raw values (.npy) a map, and attribution.json with what they are."""
     with mistakes_told(f"Run the same command again for all maps; those made so far, if any, are in {out}."):
+        check_asked(model=model, labels=labels, explainers=explainer or ())
+        pictures = list(dict.fromkeys(pictures))  # named twice, as overlapping patterns do, is explained once
+        if not _any_there(pictures):
+            raise typer.Exit(MISTAKE)
+        asked = stated(mean, std, size, crop, interpolation)
         from core.choice import Choice, default_choices
         from core.export import MapFolder
         from dashboard.words import plural
 
         chosen = [Choice.parse(text) for text in explainer or ()]
         folder = MapFolder(out)
-        asked = stated(mean, std, size, crop, interpolation)
         classifier = open_classifier(model, labels, device, precision, output, asked)
         for note in classifier.notes:
             tell(note)
@@ -86,7 +84,6 @@ def explain(
         against = None if contrast is None else classifier.class_index(contrast)
         if wanted is not None and wanted == against:
             raise UserError("--target and --contrast are the same class; choose another class to explain against.")
-        pictures = list(dict.fromkeys(pictures))  # named twice, as overlapping patterns do, is explained once
         failed = 0
         with progress_bar() as bar:
             task = bar.add_task("", total=len(pictures) * len(bound))
@@ -111,6 +108,23 @@ def explain(
             raise typer.Exit(MISTAKE)
 
 
+def _any_there(pictures: list[Path]) -> bool:
+    """Whether there is a file for one of them at least; if not, why not is told of each."""
+    from core.beforehand import picture_file
+    from core.paths import user_path
+
+    told: list[str] = []
+    for path in pictures:
+        try:
+            picture_file(user_path(path))
+            return True
+        except UserError as error:
+            told.append(_about(path.name, str(error)))
+    for line in told:
+        tell(line)
+    return False
+
+
 def _explain_one(
     path: Path,
     classifier: Classifier,
@@ -123,6 +137,7 @@ def _explain_one(
 ) -> tuple[str, list[str]]:
     """Write all maps of one picture; returns one line that says what the model sees in it, and what went wrong."""
     from core.images import read_picture
+    from core.overlays import drawing
     from core.paths import user_path
     from core.runtime.randomness import picture_seeds
     from dashboard.explain.convergence import remark
@@ -146,8 +161,8 @@ def _explain_one(
         except UserError as error:
             problems.append(f"{choice.label}: {error}")
             continue
-        drawing = _drawing(picture, attribution, prepared)
-        folder.add(str(path), attribution, classifier, probability, choice, seed, drawing, picture.notes)
+        drawn = drawing(picture, attribution, prepared.geometry)
+        folder.add(str(path), attribution, classifier, probability, choice, seed, drawn, picture.notes)
         if (words := remark(attribution)) is not None:
             notes.append(f"; {choice.label} {words}")
         step()
@@ -159,17 +174,3 @@ def _explain_one(
 def _about(name: str, problem: str) -> str:
     """The problem with the picture's name in front, where it does not say it."""
     return problem if name in problem else f"{name}: {problem}"
-
-
-def _drawing(picture: Picture, attribution: Attribution, prepared: Prepared) -> Image.Image:
-    """The map over the whole upright picture, on the map's own colour scale."""
-    import numpy as np
-    from PIL import Image
-
-    from dashboard.overlays import display_size, overlay, scale_of, shrunk
-
-    height, width = display_size(picture.size, LONGEST_SIDE)
-    image = picture.image if (height, width) == picture.size else picture.image.resize((width, height))
-    geometry = shrunk(prepared.geometry, (height, width))
-    scale = scale_of(attribution, linked=False)
-    return Image.fromarray(overlay(np.asarray(image), attribution, geometry, scale))

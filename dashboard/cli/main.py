@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TextIO
 
 import typer
 
@@ -19,9 +19,11 @@ from dashboard.cli.common import (
     OutputOption,
     SizeOption,
     StdOption,
+    check_asked,
     mistakes_told,
     show_table,
     stated,
+    tell,
 )
 from dashboard.cli.evaluate import evaluate
 from dashboard.cli.explain import explain
@@ -105,12 +107,15 @@ def serve(
 ) -> None:
     """Open the page."""
     with mistakes_told("Run the same command to open the page again."):
+        told = {"output": output, "preprocessing": stated(mean, std, size, crop, interpolation)}
+        check_asked(model=model, labels=labels, data=data)
+        _check_finished(report, evaluation)
         from dashboard.app import launch
 
         launch(
             model_spec=model,
             labels=labels,
-            stated={"output": output, "preprocessing": stated(mean, std, size, crop, interpolation)},
+            stated=told,
             report=report,
             evaluation=evaluation,
             data=data,
@@ -124,6 +129,15 @@ def serve(
             allow_hosts=allow_host or (),
             root_path=root_path,
         )
+
+
+def _check_finished(report: Path | None, evaluation: Path | None) -> None:
+    from core.beforehand import finished_folder
+    from core.paths import user_path
+
+    for folder, what in ((report, "report"), (evaluation, "evaluation")):
+        if folder is not None:
+            finished_folder(user_path(folder), what, "satchel report" if what == "report" else "satchel evaluate")
 
 
 app.command()(explain)
@@ -204,6 +218,7 @@ def explainer_entries() -> list[dict[str, Any]]:
             "class_specific": method.class_specific,
             "needs_weights": method.needs_weights,
             "default": method.default,
+            "reported": method.reported,
             "parameters": [asdict(spec) for spec in method.parameters.specs()],
         }
         for method in (*explainers().values(), *captum_explainers().values())
@@ -225,6 +240,7 @@ def metric_entries() -> list[dict[str, Any]]:
             "higher_is_better": metric.higher_is_better,
             "reference": metric.reference,
             "needs_mask": metric.needs_mask,
+            "usual": metric.usual,
             "slow": metric.slow,
             "parameters": [asdict(spec) for spec in metric.parameters.specs()],
         }
@@ -253,4 +269,24 @@ def segmenter_entries() -> list[dict[str, Any]]:
 
 def main() -> None:
     """Entry point of the `satchel` command."""
+    import warnings
+
+    from core.plugins import PluginWarning
+
+    usual = warnings.showwarning
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, PluginWarning):
+            tell(str(message))
+        else:
+            usual(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show  # ty: ignore[invalid-assignment]
     app()

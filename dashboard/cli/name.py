@@ -15,6 +15,7 @@ from dashboard.cli.common import (
     LimitOption,
     PrecisionOption,
     SegmentsOption,
+    check_asked,
     loading_bar,
     mistakes_told,
     show_stages,
@@ -59,17 +60,19 @@ def name(
 ) -> None:
     """Propose names for all masks without one. Names that people gave are kept; what is unsure gets none."""
     with mistakes_told(f"Run the same command again to go on where it stopped; what is done is kept in {out}."):
-        from core.data import limited, open_dataset, strays
-        from core.segments.files import match, open_segments
-        from core.segments.naming.spread import name_dataset, name_from_words
-        from core.segments.saved.store import Store
-
         if vocabulary is not None and (examples is not None or encoder != "none"):
             raise UserError(
                 "--vocabulary names without examples; leave --examples and --encoder out, or the vocabulary."
             )
         if clip is not None and vocabulary is None:
             raise UserError("--clip needs --vocabulary: the words to choose from.")
+        check_asked(data=data, segments=segments)
+        check_asked(segments=examples)
+        from core.data import limited, open_dataset, strays
+        from core.segments.files import match, open_segments
+        from core.segments.naming.spread import name_dataset, name_from_words
+        from core.segments.saved.store import Store
+
         whole = open_dataset(data, segments=segments, results=[out])
         notes = list(whole.notes)
         shown, kept = None, []

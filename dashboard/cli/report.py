@@ -28,6 +28,7 @@ from dashboard.cli.common import (
     SizeOption,
     StdOption,
     WorkersOption,
+    check_asked,
     mistakes_told,
     open_classifier,
     show_stages,
@@ -36,12 +37,7 @@ from dashboard.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from core.classifier import Classifier
-    from core.explainer import Explainer
     from core.sat.store import Report
-
-USUAL = ("suppression", "grad-cam")
-"""Two families that see differently and are quick enough for a whole data set."""
 
 
 def report(
@@ -81,7 +77,9 @@ def report(
 ) -> None:
     """Report over a data set which named segments the model leans on, with tests and verdicts."""
     with mistakes_told(f"Run the same command again to go on where it stopped; what is done is kept in {out}."):
-        from core.choice import Choice
+        check_asked(model=model, labels=labels, data=data, segments=segments, explainers=explainer or ())
+        asked = stated(mean, std, size, crop, interpolation)
+        from core.choice import Choice, reported_choices
         from core.data import open_dataset
         from core.sat.batch import label_warning
         from core.sat.report import ReportOptions, build_report
@@ -91,10 +89,9 @@ def report(
 
         chosen = [Choice.parse(text) for text in explainer or ()]
         opened = open_dataset(data, segments=segments, limit=limit, results=[out])
-        asked = stated(mean, std, size, crop, interpolation)
         classifier = open_classifier(model, labels, device, precision, output, asked)
         if not chosen:
-            chosen = [Choice(method.name) for method in _usual(classifier)]
+            chosen = reported_choices(classifier)
         options = ReportOptions(
             explainers=tuple(chosen),
             check=check,
@@ -108,12 +105,6 @@ def report(
     _summarise(finished, notes)
     if fail_on == "confirmed" and any(is_shortcut(finding) for finding in finished.findings):
         raise typer.Exit(FOUND)
-
-
-def _usual(classifier: Classifier) -> list[Explainer]:
-    from core.explainer import get_explainer
-
-    return [method for method in map(get_explainer, USUAL) if method.supports(classifier) is None]
 
 
 def _summarise(report: Report, told: Container[str]) -> None:

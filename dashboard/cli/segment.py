@@ -15,6 +15,7 @@ from dashboard.cli.common import (
     DeviceOption,
     LimitOption,
     PrecisionOption,
+    check_asked,
     loading_bar,
     mistakes_told,
     progress_bar,
@@ -63,6 +64,10 @@ def segment(
         str | None,
         typer.Option(metavar="DIR_OR_ID", help="That model: CLIPSeg, Grounding DINO (cuts with --sam) or SAM 3."),
     ] = None,
+    segmenter: Annotated[
+        str | None,
+        typer.Option(metavar="NAME[:SPEC]", help="Any of `satchel list segmenters`, with its model after the colon."),
+    ] = None,
     labels: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Category names of --semantic NAME@FILE, one a line or as JSON.")
     ] = None,
@@ -79,26 +84,27 @@ def segment(
 ) -> None:
     """Cut every picture into segments. A run that was stopped goes on; names that people gave are kept."""
     with mistakes_told(f"Run the same command again to go on where it stopped; what is done is kept in {out}."):
+        text, options = chosen(sam, semantic, superpixels, concepts, model_of_concepts, labels, segmenter)
+        check_asked(data=data, labels=labels, cutters=(sam, semantic, segmenter))
         from core.data import open_dataset
         from core.segments.naming.spread import segment_dataset
         from core.segments.registry import get_segmenter
         from core.segments.saved.store import Store
 
-        text, options = chosen(sam, semantic, superpixels, concepts, model_of_concepts, labels)
         opened = open_dataset(data, limit=limit, results=[out])
         with loading_bar() as show:
-            segmenter = get_segmenter(text, device=device, precision=precision, progress=show, **options)
-            if "sam" in options and "sam" not in segmenter.settings():
-                raise UserError(f"{segmenter.title} cuts by itself; leave --sam out.")
-            parameters = parsed(segmenter, settings or ())
-            signature = segmenter.signature(parameters)
+            cutter = get_segmenter(text, device=device, precision=precision, progress=show, **options)
+            if "sam" in options and "sam" not in cutter.settings():
+                raise UserError(f"{cutter.title} cuts by itself; leave --sam out.")
+            parameters = parsed(cutter, settings or ())
+            signature = cutter.signature(parameters)
             store = Store(out, by="satchel segment", data=opened.source)
             before = done_by(store, opened, signature)
             if before < len(opened):
-                segmenter.load()
-        work = segment_dataset(opened, store, lambda picture: segmenter.segment(picture, parameters), signature)
+                cutter.load()
+        work = segment_dataset(opened, store, lambda picture: cutter.segment(picture, parameters), signature)
         show_stages(work, opened.notes)
-        _summarise(store, opened, segmenter, signature, before)
+        _summarise(store, opened, cutter, signature, before)
 
 
 def chosen(
@@ -108,23 +114,31 @@ def chosen(
     concepts: Sequence[str] | None,
     model_of_concepts: str | None,
     labels: Path | None,
+    segmenter: str | None = None,
 ) -> tuple[str, dict[str, Any]]:
     """What `get_segmenter` takes: the text, and the options that go with it.
 
     Raises:
         UserError: not exactly one segmenter, or an option of another one.
     """
-    ways = {"--semantic": semantic is not None, "--superpixels": superpixels, "--concepts": concepts is not None}
-    # beside --concepts it names the SAM that cuts out what was found
-    ways["--sam"] = sam is not None and concepts is None
+    ways = {
+        "--semantic": semantic is not None,
+        "--superpixels": superpixels,
+        "--concepts": concepts is not None,
+        # beside --concepts it names the SAM that cuts out what was found
+        "--sam": sam is not None and concepts is None,
+        "--segmenter": segmenter is not None,
+    }
     given = [option for option, there in ways.items() if there]
     if len(given) != 1:
         found = f"not {' and '.join(given)} together" if given else "and nothing was given"
-        raise UserError(f"How to cut is one of --sam, --semantic, --superpixels and --concepts, {found}.")
+        raise UserError(f"How to cut is one of --sam, --semantic, --superpixels, --concepts and --segmenter, {found}.")
     if model_of_concepts is not None and concepts is None:
         raise UserError("--model-of-concepts needs --concepts: the words to look for.")
-    if labels is not None and semantic is None:
+    if labels is not None and semantic is None and segmenter is None:
         raise UserError("--labels names the categories of --semantic NAME@FILE; leave it out here.")
+    if segmenter is not None:
+        return segmenter, {} if labels is None else {"labels": labels}
     if concepts is not None:
         words = words_of(concepts)
         return f"concepts:{model_of_concepts or ''}", {"concepts": words, **({} if sam is None else {"sam": sam})}
@@ -217,6 +231,7 @@ def export(
     """Write segments in a form that other tools read, with their names, scores and where both came from."""
     out = out or Path("masks.json" if form.startswith("coco") else "masks")
     with mistakes_told("Run the same command again to write all of it."):
+        check_asked(data=data, segments=segments)
         from core.data import open_dataset
         from core.paths import kind_at, user_path
         from core.segments.files import holds_store, match, open_segments, write_segments

@@ -12,9 +12,6 @@ from dashboard.controls import title
 from dashboard.evaluate.actions import EXAMPLES, UPLOADS, Actions
 from dashboard.page import Page
 
-TICKED = ("insertion-deletion", "certainty", "sparseness")
-"""What is answered within seconds a picture; the slow ones are for who asks."""
-
 
 @dataclass
 class Widgets:
@@ -68,7 +65,7 @@ def _layout() -> Widgets:
             )  # fmt: skip
             title("Metrics")
             asked = gr.CheckboxGroup(
-                [(_metric_title(name), name) for name in metrics()], value=list(TICKED),
+                [(_metric_title(name), name) for name in metrics()], value=_ticked(),
                 elem_id="evaluate-metrics", **bare,
             )  # fmt: skip
             others = gr.Textbox(
@@ -104,6 +101,11 @@ def _layout() -> Widgets:
         subject, answer, pictures, chosen, more, asked, others, start, stop, status, rest, board, table, scatter,
         sanity, warnings,
     )  # fmt: skip
+
+
+def _ticked() -> list[str]:
+    """Names of what is usual and answered within seconds a picture; the slow ones are for who asks."""
+    return [name for name, metric in metrics().items() if metric.usual and not metric.slow]
 
 
 def _metric_title(name: str) -> str:

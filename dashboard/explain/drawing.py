@@ -14,9 +14,9 @@ from core.attribution import Attribution
 from core.choice import Choice
 from core.errors import UserError
 from core.explainer import get_explainer
+from core.overlays import LINKED_TOP, scale_of
 from dashboard.explain.findings import densest, finding_html
 from dashboard.explain.panels import map_panel, picture_alone
-from dashboard.overlays import LINKED_TOP, scale_of
 from dashboard.page import Page
 from dashboard.palette import families, ordered
 from dashboard.pictures import View

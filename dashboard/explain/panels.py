@@ -6,8 +6,9 @@ from html import escape
 
 from core.attribution import Attribution
 from core.explainer import Explainer, get_explainer
+from core.overlays import Scale, dim_outside, display_size, overlay, shrunk
 from dashboard.explain.convergence import convergence_plot, settled
-from dashboard.overlays import Scale, dim_outside, display_size, jpeg, legend, overlay, shrunk
+from dashboard.overlays import jpeg, legend
 from dashboard.palette import marker
 from dashboard.pictures import View
 from dashboard.plots import percent

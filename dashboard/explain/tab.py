@@ -8,10 +8,10 @@ from typing import Any
 
 import gradio as gr
 
+from core.overlays import OPACITY
 from dashboard.controls import control, title
 from dashboard.explain.actions import Actions
 from dashboard.explain.drawing import chooser, fold_word
-from dashboard.overlays import OPACITY
 from dashboard.page import Page
 from dashboard.palette import FAMILY_TITLES, families, marker, ordered
 

@@ -14,13 +14,14 @@ import torch
 from core.attribution import Attribution
 from core.errors import UserError
 from core.images import read_picture
+from core.overlays import Scale, overlay, scale_of
 from core.parameters import Parameters
 from core.preprocessing import Geometry
 from core.runtime.recent import Recent
 from core.sat.examples import load_map
 from core.sat.sentences import in_words
 from core.sat.statistics import Interval
-from dashboard.overlays import Scale, jpeg, legend, overlay, scale_of
+from dashboard.overlays import jpeg, legend
 from dashboard.plots import probability
 from dashboard.report.data import Cell, Finished
 from dashboard.report.words import strongest_shortcut

@@ -16,13 +16,14 @@ from PIL import Image
 
 from core.errors import UserError
 from core.images import Picture
+from core.overlays import display_size
 from core.runtime.recent import Recent
 from core.segments.edits import by_key, segment_keys
 from core.segments.mask import Mask
 from core.segments.naming.review import Question
 from core.segments.naming.spread import current
 from core.segments.segments import Segments
-from dashboard.overlays import display_size, jpeg
+from dashboard.overlays import jpeg
 from dashboard.palette import COLOURS
 from dashboard.pictures import THUMBNAIL
 from dashboard.segments.layers import layers, small_copy

@@ -93,7 +93,12 @@ def test_without_a_command_the_page_opens_on_the_demo(satchel, launched):
     assert launched == [DEFAULTS, DEFAULTS]
 
 
-def test_serve_hands_its_options_on(satchel, launched):
+def test_serve_hands_its_options_on(satchel, launched, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("names.txt").touch()
+    for folder in ("found", "judged", "birds"):
+        Path(folder).mkdir()
+        Path(folder, "manifest.json").touch()
     words = "--model demo:vit --labels names.txt --report found --evaluation judged --data birds --segments cut"
     words += " --allow models --allow others --output sigmoid --mean 0.5"
     words += (

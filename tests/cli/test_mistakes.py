@@ -125,7 +125,8 @@ def test_wrong_usage(satchel, words, told):
 def test_a_real_process_tells_it_the_same_way(tmp_path):
     """The console entry point, without a test runner around it."""
     command = [sys.executable, "-c", "from dashboard.cli.main import main; main()"]
-    words = ["explain", str(tmp_path / "missing.png"), "--explainer", "nothing"]
+    (tmp_path / "there.png").touch()
+    words = ["explain", str(tmp_path / "there.png"), "--explainer", "nothing"]
     done = subprocess.run([*command, *words], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stdout == ""

@@ -195,7 +195,7 @@ def test_what_cannot_be_exported(satchel, parts, tmp_path):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ((), "one of --sam, --semantic, --superpixels and --concepts"),
+        ((), "one of --sam, --semantic, --superpixels, --concepts and --segmenter"),
         (("--superpixels", "--sam", "compact"), "together"),
         (("--sam", "vit_z"), "There is no SAM 'vit_z'"),
         (("--sam", "vit_b@nowhere.pth"), "nowhere.pth"),

@@ -10,19 +10,18 @@ import pytest
 import torch
 from PIL import Image
 
-from core.preprocessing import Preprocessing
-from dashboard.overlays import (
+from core.overlays import (
     OUTSIDE,
     Scale,
     colour_table,
     dim_outside,
     display_size,
-    jpeg,
-    legend,
     overlay,
     scale_of,
     shrunk,
 )
+from core.preprocessing import Preprocessing
+from dashboard.overlays import jpeg, legend
 from tests.dashboard.conftest import attribution
 
 SQUARE = Preprocessing(resize=(8, 8), crop=None).geometry(8, 8)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 from dataclasses import fields
 
+import captum.attr
 import numpy as np
 import pytest
 import torch
-from captum.attr import KernelShap, Occlusion, Saliency
+from captum.attr import KernelShap, Occlusion, PerturbationAttribution, Saliency
 from torch import Tensor, nn
 
 from core.attribution import Attribution
@@ -18,6 +20,7 @@ from core.errors import UserError
 from core.explainer import explainers, get_explainer
 from core.explainers import captum_adapter
 from core.explainers.captum_adapter import captum_explainers
+from core.explainers.captum_source import NO_LITERAL, captum_classes
 from core.fills import fill_plate
 from core.preprocessing import Preprocessing
 from tests.explainers.conftest import agree, classifier_of, pictures
@@ -217,3 +220,19 @@ def test_options_are_read_after_the_second_colon() -> None:
     assert Choice.parse("captum:Saliency").parameters.to_dict() == {"abs": True}
     with pytest.raises(UserError, match="no parameter 'widow'"):
         Choice.parse("captum:Occlusion:widow=0.3")
+
+
+def test_what_is_read_off_captums_source_is_what_its_classes_ask_for() -> None:
+    known = {name: one for name, one in inspect.getmembers(captum.attr, inspect.isclass) if hasattr(one, "attribute")}
+    described = captum_classes()
+    assert {name for name, one in known.items() if not inspect.isabstract(one)} == set(described)
+    for name, one in described.items():
+        for method, asked in (("__init__", one.made_with), ("attribute", one.asked)):
+            theirs = inspect.signature(getattr(known[name], method)).parameters
+            assert [key for key in theirs if key not in ("self", "inputs", "args", "kwargs")] == list(asked)
+            for key, parameter in asked.items():
+                assert parameter.default in (theirs[key].default, NO_LITERAL)
+                assert parameter.default is not NO_LITERAL or not isinstance(theirs[key].default, (int, float))
+        assert one.of_inputs == ("inputs" in inspect.signature(known[name].attribute).parameters)
+        assert one.bases <= {base.__name__ for base in known[name].__mro__}
+        assert ("PerturbationAttribution" in one.bases) == issubclass(known[name], PerturbationAttribution)

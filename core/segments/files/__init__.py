@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from core.beforehand import masks_place
 from core.errors import UserError
-from core.paths import existing_file, existing_folder, kind_at, user_path
+from core.paths import existing_file
 from core.runtime.versions import Versions
 from core.segments.files import coco, cvat, label_maps, label_studio, mask_folders
 from core.segments.files.documents import read_json
@@ -36,13 +37,9 @@ def open_segments(path: str | Path) -> SegmentFiles:
     Raises:
         UserError: nothing there, or nothing of these forms.
     """
-    path, what = user_path(path), "folder of masks or annotation file"
-    kind = kind_at(path, what)
-    if kind is None:
-        raise UserError(f"There is no {what} {path}; check its path.")
+    path, kind = masks_place(path)
     if kind == "file":
         return _open_file(path)
-    existing_folder(path, what)
     if holds_store(path):
         from core.segments.saved.store import Store  # which needs this package itself
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms, box_convert
 
 from core.errors import UserError
 from core.images import Picture
@@ -95,6 +94,8 @@ class GroundingDino(ConceptSegmenter):
         self, picture: Picture, parameters: GroundingDinoParameters
     ) -> list[tuple[int, tuple[float, float, float, float], float]]:
         """(which concept, (left, top, right, bottom) in pixels, score in [0, 1]), the likeliest first."""
+        from torchvision.ops import batched_nms, box_convert
+
         reader = self.load()
         images = reader.image_processor(picture.image, return_tensors="pt").to(reader.device)
         with reader.cast():

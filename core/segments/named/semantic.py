@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import get_model_weights, list_models, segmentation
 
 from core.errors import UserError, closest
 from core.images import Picture
@@ -18,6 +17,7 @@ from core.loading.checkpoints import load_weights, read_checkpoint
 from core.loading.labels import read_labels
 from core.loading.request import preprocessing_entry, read_entry
 from core.loading.torchvision_models import build, count_classes, published
+from core.loading.torchvision_names import semantic_models
 from core.parameters import Parameters, parameter
 from core.paths import user_path
 from core.preprocessing import Geometry, Preprocessing
@@ -26,7 +26,7 @@ from core.segments.named.planes import laid_over, named_pieces
 from core.segments.registry import Segmenter, register, weights_mark
 from core.segments.segments import Segment, Segments, legal_name
 
-NAMES = tuple(list_models(module=segmentation))
+NAMES = semantic_models()
 USUAL = "deeplabv3_mobilenet_v3_large"
 # the longer side is at most so many times what the weights want for the shorter one; beyond that it is squashed less
 LONGEST = 4
@@ -137,6 +137,8 @@ class Semantic(Segmenter):
         return module, _categories(labels, len(weights.meta["categories"]), self.source), _usual(self._architecture)
 
     def _own(self, file: Path) -> tuple[nn.Module, tuple[str, ...], Preprocessing]:
+        from torchvision.models import get_model_weights
+
         state, metadata = read_checkpoint(file)
         count = count_classes(self._architecture, _options(state), state)
         module = _build(self._architecture, count, state)
@@ -184,6 +186,8 @@ def _options(state: dict[str, Tensor]) -> dict[str, Any]:
 
 
 def _usual(name: str) -> Preprocessing:
+    from torchvision.models import get_model_weights
+
     transform = get_model_weights(name)["DEFAULT"].transforms()
     side = transform.resize_size[0]
     mean, std = tuple(transform.mean), tuple(transform.std)
