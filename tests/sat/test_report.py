@@ -100,7 +100,7 @@ def test_a_killed_run_resumes_and_gives_the_same_rows(toy_data, toy_report, tmp_
     for step in run:
         if step.stage == "explaining" and step.done >= 40:
             break
-    run.close()
+    run.close()  # ty: ignore[missing-attribute]
     with pytest.raises(UserError, match="half written"):
         open_report(out)
     kept = {p.name: p.stat().st_mtime_ns for p in (out / "pictures").glob("*.parquet")}
