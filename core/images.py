@@ -31,6 +31,8 @@ MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 * 1024 * 1024
 # Decoded one at a time, and converted in strips.
 LARGE_PIXELS = 16_000_000
+# values that a byte of a file can stand for at most: deflate's own bound, and more than LZW or JPEG ever reach
+PACKED, PACKED_OTHERS = {"PNG": 1032, "WEBP": 0}, 5000
 STRIP_PIXELS = 1_000_000
 _one_at_a_time = threading.Lock()
 MOST_FRAMES = 100
@@ -101,6 +103,8 @@ def read_picture(source: str | Path | bytes, name: str | None = None, max_pixels
     pixels = image.width * image.height
     if pixels > max_pixels:
         raise _too_large(name, f"{image.width} x {image.height} pixels", max_pixels)
+    if missing := missing_pixels(image, len(data)):
+        raise UserError(f"{name} is damaged ({missing}); export or download it again.")
     deep = any(";16" in str(tile[3]) for tile in image.tile)  # known only until it is decoded
     notes = _frame_notes(data, image.format or "")
     with _one_at_a_time if pixels > LARGE_PIXELS else nullcontext():
@@ -137,6 +141,19 @@ def _open(data: bytes, name: str) -> ImageFile.ImageFile:
         raise UserError(f"{name} is not a picture that Satchel reads; save it as {READABLE}.") from error
     except DAMAGE as error:
         raise UserError(f"{name} is damaged ({error}); export or download it again.") from error
+
+
+def missing_pixels(image: Image.Image, size: int) -> str | None:
+    """What is wrong with a head that promises more pixels than a file of so many bytes can hold; None if it can.
+
+    Decoders leave black, unsaid, what is missing. Formats without such a bound (lossless WebP, faxes) pass.
+    """
+    most = PACKED.get(image.format or "", PACKED_OTHERS)
+    values = image.width * image.height * len(image.getbands())
+    bits = 1 if image.mode in ("L", "P") else 8  # a value at least, as they are stored
+    if not most or image.mode == "1" or values * bits <= 8 * most * size:
+        return None
+    return f"{image.width} x {image.height} pixels cannot be in {size} bytes"
 
 
 def _decode(image: ImageFile.ImageFile, name: str) -> None:

@@ -243,6 +243,35 @@ def test_a_bomb_is_refused_before_it_is_unpacked():
         read_picture(encoded(Image.new("L", (2000, 1001)), "PNG"), max_pixels=2_000_000)
 
 
+def tall(form: str, height: int) -> bytes:
+    """A file of 20 rows whose head says another number of rows."""
+    if form in ("8", "16"):
+        return png(21, height, 2, int(form), (b"\0" + bytes([100]) * (21 * 3 * int(form) // 8)) * 20)
+    data = bytearray(encoded(Image.new("RGB", (21, 20), RED), "TIFF", compression=form))
+    (at,) = struct.unpack_from("<I", data, 4)
+    for entry in range(at + 2, at + 2 + 12 * struct.unpack_from("<H", data, at)[0], 12):
+        tag, kind = struct.unpack_from("<HH", data, entry)
+        if tag in (257, 278):  # rows in all, and of a strip
+            struct.pack_into("<HII", data, entry + 2, 4, 1, height)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("form", ["8", "16", "raw", "tiff_deflate", "tiff_lzw"])
+def test_a_head_that_promises_more_pixels_than_the_file_can_hold(form):
+    assert read_picture(tall(form, 20)).size == (20, 21)
+    refused(tall(form, 2_000_000), "is damaged", "21 x 2000000 pixels cannot be in")
+
+
+@pytest.mark.parametrize("form", ["PNG", "GIF", "TIFF", "JPEG", "WEBP"])
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
+def test_a_flat_picture_may_be_packed_as_far_as_it_goes(form, mode):
+    options = {"PNG": {"compress_level": 9}, "TIFF": {"compression": "tiff_lzw"}, "WEBP": {"lossless": True}}
+    if (form, mode) == ("JPEG", "P"):
+        pytest.skip("there is no such file")
+    data = encoded(Image.new(mode, (4000, 3000)), form, **options.get(form, {"progressive": True}))
+    assert read_picture(data).size == (3000, 4000)
+
+
 def test_what_is_no_picture(tmp_path):
     cases = {
         "empty.jpg": (b"", "0 bytes"),

@@ -42,7 +42,7 @@ def judge(written: Written, read: Callable[[], tuple[Segments, Sequence[str]]], 
                 got, want = int(found[name].sum()), " or ".join(str(int(mask.sum())) for mask in masks)
                 word = "a note" if notes else "no note"
                 raise Wrong(f"{word}, an area of {got} of {found[name].size} pixels, {want} expected")
-        elif masks[0].any() and not (notes and written.may_miss):
+        elif all(mask.any() for mask in masks) and not (notes and written.may_miss):
             raise Wrong(
                 f"{'a note, but ' if notes else ''}nothing is read of a segment of {int(masks[0].sum())} pixels"
             )

@@ -53,7 +53,10 @@ def attempt(case: Case) -> None:
     elif part == "journal lines":
         lines = [json.loads(line) for line in journal.read_bytes().splitlines() if line]
         text = damaged_document(case, lines)
-        kept = json.loads(text) if text.count("[") < 1000 else lines
+        try:
+            kept = json.loads(text) if text.count("[") < 1000 else lines
+        except json.JSONDecodeError:  # damaged as a text, not as a document
+            kept = lines
         extra = json.dumps(case.pick(ODD_VALUES))
         listed = kept if isinstance(kept, list) else [kept]
         journal.write_text("\n".join([*(json.dumps(line) for line in listed), extra, ""]))

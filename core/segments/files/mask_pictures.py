@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from core.errors import UserError
-from core.images import DAMAGE, MAX_BYTES, MAX_PIXELS, PICTURE_SUFFIXES, bytes_as_bytes
+from core.images import DAMAGE, MAX_BYTES, MAX_PIXELS, PICTURE_SUFFIXES, bytes_as_bytes, missing_pixels
 from core.paths import existing_file
 from core.runtime.folders import whole_file
 from core.segments.files.details import FIELD
@@ -64,11 +64,14 @@ def read_mask(path: Path, colours: Colours | None = None) -> MaskPicture:
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"is larger than {MAX_BYTES >> 20} MB; save it as an 8-bit PNG")
         # from memory: Pillow scrambles a turned TIFF that it maps from a file
-        with Image.open(io.BytesIO(path.read_bytes()), formats=FORMATS) as image:
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UserError(
                     f"has {image.width}x{image.height} pixels; the limit is {MAX_PIXELS // 1_000_000} megapixels"
                 )
+            if missing := missing_pixels(image, len(data)):
+                raise UserError(f"is damaged ({missing}); export it again")
             values, notes = numbers_of(bytes_as_bytes(image), colours)
             riding = image.info.get(FIELD)
     except UserError as error:

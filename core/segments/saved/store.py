@@ -176,6 +176,8 @@ class Store:
                     strange = next((kind for kind in about["kinds"].values() if kind not in KINDS), None)
                     if strange is not None:
                         raise ValueError(f"{strange!r} is no kind of a name")
+                    if not all(isinstance(name, str) for name in about.get("chosen", ())):
+                        raise ValueError("names that were chosen are no texts")
                     if about["format"] > FORMAT:
                         raise UserError(f"{self.folder} was made by a newer Satchel; update this one to open it.")
                     return numbers[-1], about
