@@ -250,7 +250,7 @@ def tall(form: str, height: int) -> bytes:
     data = bytearray(encoded(Image.new("RGB", (21, 20), RED), "TIFF", compression=form))
     (at,) = struct.unpack_from("<I", data, 4)
     for entry in range(at + 2, at + 2 + 12 * struct.unpack_from("<H", data, at)[0], 12):
-        tag, kind = struct.unpack_from("<HH", data, entry)
+        (tag,) = struct.unpack_from("<H", data, entry)
         if tag in (257, 278):  # rows in all, and of a strip
             struct.pack_into("<HII", data, entry + 2, 4, 1, height)
     return bytes(data)

@@ -36,7 +36,7 @@ from core.sat.effects import necessity_records, pair_records
 from core.sat.examples import choose_examples, write_examples
 from core.sat.noticed import noticed, noticed_in
 from core.sat.pairs import Pair, choose_pairs
-from core.sat.store import FORMAT, open_report
+from core.sat.store import FORMAT, PACK, open_report
 from core.sat.tables import attribution_table
 from core.sat.verdicts import VERDICTS, delta_for, findings, flag_by_controls, is_shortcut
 
@@ -324,7 +324,7 @@ class _Run:
         chosen = choose_examples(pictures[pictures["segments"] > 0])
         total, index = sum(map(len, chosen.values())), {"pictures": {}, "removals": [], "pastes": []}
         for done, index in enumerate(  # noqa: B007 - the last one is written
-            write_examples(self.out / "examples", chosen, effects, pairs, self.scene, explain, o.seed), 1
+            write_examples(self.out / PACK, chosen, effects, pairs, self.scene, explain, o.seed), 1
         ):
             yield Progress("examples", min(done, total), total)
         folders.write_json(self.out / "examples.json", index)
