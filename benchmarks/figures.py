@@ -126,7 +126,7 @@ def measure_maps(repeats: int) -> dict[str, Any]:
 
 def child_maps() -> None:
     """One run, printed as JSON: the model is loaded, then the clock starts with reading the photo."""
-    from core.explain import default_explainers
+    from core.choice import default_choices
     from core.images import read_picture
     from core.loading import load_classifier
 
@@ -137,11 +137,11 @@ def child_maps() -> None:
     began = perf_counter()
     images = classifier.prepare(read_picture(path)).tensor.unsqueeze(0)
     target = classifier.predict(images)[0][0].index
-    for explainer in default_explainers(classifier):
+    for choice in default_choices(classifier):
         started = perf_counter()
-        for _ in explainer.bind(classifier).steps(images, [target]):
+        for _ in choice.bind(classifier).steps(images, [target]):
             first = first or perf_counter() - began
-        each.append((explainer.name, perf_counter() - started))
+        each.append((choice.explainer, perf_counter() - started))
     print(json.dumps({"first": first, "all": perf_counter() - began, "each": each}))
 
 

@@ -29,10 +29,12 @@ import numpy as np
 import pandas as pd
 from figures import machine
 
+from core.choice import Choice
 from core.data import Dataset, limited, open_dataset
 from core.evaluation.leaderboard import leaderboard, paired_difference, warnings
-from core.evaluation.run import CONTROLS, Contender, EvaluationOptions, Yardstick, evaluate
+from core.evaluation.run import EvaluationOptions, Yardstick, evaluate
 from core.evaluation.store import open_evaluation
+from core.explainer import controls
 from core.loading import load_classifier
 from core.runtime.randomness import derived_seed
 
@@ -170,7 +172,7 @@ def run(part: str, model: str, data: Dataset, groups: Sequence[Sequence[str]], m
     yardsticks = tuple(map(Yardstick.parse, metrics))
     name, tables = f"{part}-{model}-{len(data)}", []
     for explainers in groups:
-        contenders = tuple(map(Contender.parse, explainers))
+        contenders = tuple(map(Choice.parse, explainers))
         options = EvaluationOptions(contenders, yardsticks, shard=5, batch=5)
         settings = derived_seed(*explainers, *metrics) % 16**8
         out = ROOT / "runs" / f"sampling-{name}-{settings:08x}"
@@ -183,7 +185,7 @@ def run(part: str, model: str, data: Dataset, groups: Sequence[Sequence[str]], m
         for parts in zip(*tables)
     )
     higher = {y.label: y.metric.higher_is_better for y in yardsticks}
-    board = leaderboard(scores, costs, higher, CONTROLS)
+    board = leaderboard(scores, costs, higher, list(controls()))
     result = {
         "machine": machine(),
         "model": model,
@@ -265,7 +267,7 @@ def plot() -> None:
             found = next(iter(result["over_noise"].values()))
             named = {found["best_noise"]: [0.0, 0.0, 0.0], **found["differences"]}
             for name, gap in named.items():
-                if name not in CONTROLS:
+                if name not in controls():
                     gaps.setdefault((part, name), {})[result["model"]] = gap
     rows = sorted(gaps, key=lambda row: np.mean([gap[0] for gap in gaps[row].values()]))
     plt.rcParams["svg.fonttype"] = "none"  # text stays text

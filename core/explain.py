@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from core.attribution import Attribution
+from core.choice import Choice
 from core.classifier import Classifier
-from core.explainer import Explainer, explainers, get_explainer
+from core.explainer import get_explainer
 from core.images import Picture, read_picture
-from core.parameters import Parameters, parse_named
+from core.parameters import Parameters
 from core.preprocessing import Prepared
+from core.runtime.randomness import picture_seeds
 
 
 def explain(
     classifier: Classifier,
     picture: Picture | Image.Image | str | Path,
-    explainer: str = "suppression",
+    explainer: str | Choice = "suppression",
     target: str | int | None = None,
     contrast: str | int | None = None,
     parameters: Parameters | Mapping[str, Any] | None = None,
@@ -30,10 +33,10 @@ def explain(
     Args:
         classifier: the model under study.
         picture: a file, or a picture that is already read.
-        explainer: its name (`core.explainer.explainers()` lists them).
+        explainer: its name (`core.explainer.explainers()` lists them), or a choice with all that belongs to it.
         target: the class to explain, as label or index; None takes the predicted one.
         contrast: a class to explain against ("why A and not B"); None for the target on its own.
-        parameters: the explainer's own dataclass, or names and values; None for its defaults.
+        parameters: the explainer's own dataclass, or names and values; None for its defaults, or what the choice has.
         seed: same seed, same map.
 
     Returns:
@@ -46,27 +49,15 @@ def explain(
     """
     if isinstance(picture, (str, Path)):
         picture = read_picture(picture)
-    method = get_explainer(explainer)
-    if parameters is not None and not isinstance(parameters, Parameters):
-        parameters = method.parameters.parse(parameters)
-    bound = method.bind(classifier)
+    choice = explainer if isinstance(explainer, Choice) else Choice(explainer)
+    if parameters is not None:
+        if not isinstance(parameters, Parameters):
+            parameters = get_explainer(choice.explainer).parameters.parse(parameters)
+        choice = replace(choice, parameters=parameters)
+    bound = choice.bind(classifier)
     prepared = classifier.prepare(picture)
     images = prepared.tensor.unsqueeze(0)
     chosen = classifier.predict(images, k=1)[0][0].index if target is None else classifier.class_index(target)
     against = None if contrast is None else [classifier.class_index(contrast)]
-    (attribution,) = bound.explain(images, [chosen], parameters, contrasts=against, seeds=[seed])
+    (attribution,) = bound.explain(images, [chosen], contrasts=against, seeds=picture_seeds(seed, images))
     return attribution, prepared
-
-
-def parse_explainer(text: str) -> tuple[Explainer, Parameters]:
-    """From the text of an option, such as "suppression:samples=64,keep=0.2" or "captum:Occlusion:window=0.3".
-
-    Raises:
-        UserError: an unknown explainer or parameter, a bad value, or not of that form.
-    """
-    return parse_named(text, get_explainer, prefixes=("captum:",))
-
-
-def default_explainers(classifier: Classifier) -> list[Explainer]:
-    """What is run where nobody has chosen: the explainers marked as default that can explain this classifier."""
-    return [method for method in explainers().values() if method.default and method.supports(classifier) is None]

@@ -45,7 +45,10 @@ class Explainer(ABC):
         signed: with default parameters, negative values mean evidence against.
         class_specific: the map depends on the target.
         random: with default parameters, the map depends on the seed.
+        revision: of the algorithm; raised when the same parameters and seed give other values than before.
         needs_weights: `bind` needs trained weights.
+        takes_references: it can compare with other pictures.
+        to_beat: a control; a report flags only what stands out above its maps too.
         default: chosen when a person has not chosen.
     """
 
@@ -57,7 +60,10 @@ class Explainer(ABC):
     signed: ClassVar[bool] = False
     class_specific: ClassVar[bool] = True
     random: ClassVar[bool] = False
+    revision: ClassVar[int] = 1
     needs_weights: ClassVar[bool] = False
+    takes_references: ClassVar[bool] = False
+    to_beat: ClassVar[bool] = False
     default: ClassVar[bool] = False
 
     def supports(self, classifier: Classifier) -> str | None:
@@ -88,7 +94,7 @@ class Explainer(ABC):
         reason = self.supports(classifier)
         if reason is not None:
             raise UserError(reason)
-        return BoundExplainer(self, classifier, self.prepare(classifier, weights))
+        return BoundExplainer(self, classifier, self.prepare(classifier, weights), weights)
 
     def prepare(self, classifier: Classifier, weights: Any) -> Any:
         """What is found out once per classifier (a target layer, loaded weights); handed to `run` as `state`."""
@@ -107,10 +113,39 @@ class Explainer(ABC):
 
 
 class BoundExplainer:
-    """An explainer tied to a classifier."""
+    """An explainer tied to a classifier, with the parameters and references that it takes where none are given.
 
-    def __init__(self, explainer: Explainer, classifier: Classifier, state: Any = None) -> None:
-        self.explainer, self.classifier, self._state = explainer, classifier, state
+    Attributes:
+        explainer, classifier: what is tied to what.
+        parameters: of the explainer's own type.
+        references: [R, 3, H, W] in [0, 1], or None.
+    """
+
+    def __init__(
+        self,
+        explainer: Explainer,
+        classifier: Classifier,
+        state: Any = None,
+        weights: Any = None,
+        parameters: Parameters | None = None,
+        references: Tensor | None = None,
+    ) -> None:
+        self.explainer, self.classifier = explainer, classifier
+        self.parameters = explainer.parameters() if parameters is None else parameters
+        self.references = references
+        self._state, self._weights = state, weights
+
+    def taking(self, parameters: Parameters | None, references: Tensor | None) -> BoundExplainer:
+        """The same with other parameters and references."""
+        return BoundExplainer(self.explainer, self.classifier, self._state, self._weights, parameters, references)
+
+    def on(self, classifier: Classifier) -> BoundExplainer:
+        """The same tied to another classifier (of the same frame, where there are references).
+
+        Raises:
+            UserError: the explainer refuses it.
+        """
+        return self.explainer.bind(classifier, self._weights).taking(self.parameters, self.references)
 
     def steps(
         self,
@@ -128,11 +163,12 @@ class BoundExplainer:
         Args:
             images: [B, 3, H, W] in [0, 1].
             targets: [B] class indices, or one for all.
-            parameters: of the explainer's own type; None for defaults.
+            parameters: of the explainer's own type; None for those it was bound with.
             contrasts: [B] class indices, or one for all: explain the target against it.
             seeds: [B], or one for all. A map depends on its own seed only, never on its neighbours or the chunk.
             regions: [P, H, W] in [0, 1], a partition of the frame, for explainers that remove regions.
-            references: [R, 3, H, W] in [0, 1], other pictures, for explainers that compare with some.
+            references: [R, 3, H, W] in [0, 1], other pictures, for explainers that compare with some; None for those
+                it was bound with.
 
         Raises:
             UserError: something does not fit; raised before the first chunk.
@@ -207,13 +243,23 @@ class BoundExplainer:
             converged=None if estimate.converged is None else estimate.converged[b],
         )
 
-    def _job(self, images: Tensor, targets: Any, parameters: Parameters | None, *rest: Any) -> Job:
+    def _job(
+        self,
+        images: Tensor,
+        targets: Any,
+        parameters: Parameters | None,
+        contrasts: Any,
+        seeds: Any,
+        regions: Any,
+        references: Any,
+    ) -> Job:
         wanted = self.explainer.parameters
-        parameters = parameters if parameters is not None else wanted()
+        parameters = parameters if parameters is not None else self.parameters
         if not isinstance(parameters, wanted):
             raise UserError(f"{self.explainer.name} takes {wanted.__name__}, got {type(parameters).__name__}.")
         self.explainer.check(parameters)
-        return checked_job(self.classifier, images, targets, parameters, *rest)
+        references = self.references if references is None else references
+        return checked_job(self.classifier, images, targets, parameters, contrasts, seeds, regions, references)
 
 
 def _longer(before: tuple[tuple[int, float], ...], one: Attribution) -> tuple[tuple[int, float], ...]:
@@ -227,6 +273,11 @@ FAMILIES = ("gradient", "cam", "attention", "relevance", "removal", "learned", "
 registry: Registry[Explainer] = Registry("explainer", "core.explainers", FAMILIES, lambda e: not e.default)
 register, explainers = registry.register, registry.all
 """Class decorator that puts an explainer on the one list; every explainer by name, the defaults of a family first."""
+
+
+def controls() -> dict[str, Explainer]:
+    """By name: those that never look at the model."""
+    return {name: method for name, method in explainers().items() if method.family == "control"}
 
 
 def get_explainer(name: str) -> Explainer:

@@ -11,12 +11,13 @@ import numpy as np
 from PIL import Image
 
 from core.attribution import Attribution
+from core.choice import Choice
 from core.classifier import Classifier
 from core.errors import UserError
 from core.paths import kind_at, user_path
 from core.runtime.folders import whole_file, writing
-
-LIST = "attribution.json"
+from core.runtime.software import satchel_version
+from core.walking import LIST
 
 
 class MapFolder:
@@ -46,6 +47,8 @@ class MapFolder:
         attribution: Attribution,
         classifier: Classifier,
         probability: float,
+        choice: Choice,
+        seed: int,
         overlay: Image.Image | None = None,
         notes: Sequence[str] = (),
     ) -> dict[str, Any]:
@@ -55,6 +58,7 @@ class MapFolder:
             picture: the picture as it was named, put in the list as it is; the same text is the same picture.
             classifier: whose labels the indices mean.
             probability: of the target on this picture, in [0, 1].
+            choice: what made it; seed: as it was asked for.
             overlay: the drawing to keep beside the values.
             notes: what was changed of the picture as it was read.
 
@@ -68,17 +72,19 @@ class MapFolder:
             self._begin()
         name = self._free(f"{self._stem(picture)}.{attribution.method}")
         values_file, overlay_file = self.folder / f"{name}.npy", self.folder / f"{name}.png"
+        made_by = choice.record()
         record: dict[str, Any] = {
             "picture": picture,
             "model": classifier.name,
-            "explainer": attribution.method,
-            "parameters": attribution.parameters.to_dict(),
+            "explainer": made_by.pop("name"),
+            "parameters": made_by.pop("parameters"),
+            **made_by,
             "target": attribution.target,
             "target_label": classifier.labels[attribution.target],
             "probability": probability,
             "contrast": attribution.contrast,
             "contrast_label": None if attribution.contrast is None else classifier.labels[attribution.contrast],
-            "seed": attribution.seed,
+            "seed": seed,
             "seconds": attribution.seconds,
             "forward_passes": attribution.forward_passes,
             "backward_passes": attribution.backward_passes,
@@ -90,6 +96,7 @@ class MapFolder:
             "values_file": values_file.name,
             "overlay_file": None if overlay is None else overlay_file.name,
             "notes": list(notes),
+            "satchel": satchel_version(),
         }
         with whole_file(values_file) as part, part.open("wb") as file:
             np.save(file, attribution.values.numpy().astype(np.float32))

@@ -126,7 +126,7 @@ Named = TypeVar("Named", bound=Parametrised)
 
 
 def parse_named(text: str, get: Callable[[str], Named], prefixes: tuple[str, ...] = ()) -> tuple[Named, Parameters]:
-    """From the text of an option, such as "suppression:samples=64,keep=0.2".
+    """From the text of an option, such as "insertion:fill=blur".
 
     Args:
         text: a name, and after a colon what differs from its defaults.
@@ -136,10 +136,20 @@ def parse_named(text: str, get: Callable[[str], Named], prefixes: tuple[str, ...
     Raises:
         UserError: an unknown name or parameter, one given twice, a bad value, or not of that form.
     """
+    name, given = named_options(text, prefixes)
+    found = get(name)
+    return found, parsed(name, found, given)
+
+
+def named_options(text: str, prefixes: tuple[str, ...] = ()) -> tuple[str, dict[str, str]]:
+    """The name and the options of "name:key=value,key=value", as texts. Arguments as of `parse_named`.
+
+    Raises:
+        UserError: not of that form, or an option is given twice.
+    """
     prefix = next((prefix for prefix in prefixes if text.strip().startswith(prefix)), "")
     name, _, options = text.strip().removeprefix(prefix).partition(":")
-    name = prefix + name
-    found = get(name.strip())
+    name = prefix + name.strip()
     given: dict[str, str] = {}
     for part in filter(None, (part.strip() for part in options.split(","))):
         key, equals, value = part.partition("=")
@@ -148,8 +158,17 @@ def parse_named(text: str, get: Callable[[str], Named], prefixes: tuple[str, ...
         if (key := key.strip()) in given:
             raise UserError(f"{name}: {key} is given twice; give it once.")
         given[key] = value.strip()
+    return name, given
+
+
+def parsed(name: str, of: Parametrised, given: Mapping[str, Any]) -> Parameters:
+    """Parameters of what has this name.
+
+    Raises:
+        UserError: unknown, or a bad value; with the name in front.
+    """
     try:
-        return found, found.parameters.parse(given)
+        return of.parameters.parse(given)
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
-from core.export import LIST
 from core.images import PICTURE_SUFFIXES
 from core.segments.files import holds_store
 from core.segments.files.label_maps import VOC_FOLDER
@@ -36,7 +35,8 @@ VOC_OBJECTS = "SegmentationObject"
 RUN_KEYS = {"format", "data", "items", "fingerprint", "explainers", "seed"}
 FINISHED = {"manifest.json", "findings.json", "table.parquet"}
 LARGEST_SETTINGS = 1 << 20  # bytes
-# `satchel explain` names a map PICTURE.EXPLAINER.png, with its values beside it.
+# `satchel explain` lists its maps there, and names one PICTURE.EXPLAINER.png, with its values beside it.
+LIST = "attribution.json"
 OVERLAY = re.compile(r".+\.[a-z][a-z0-9-]*\.png")
 
 

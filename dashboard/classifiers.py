@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from core.choice import Choice, Trained
 from core.classifier import Classifier
 from core.errors import UserError
-from core.explainer import BoundExplainer, Explainer
+from core.explainer import BoundExplainer
 from core.runtime.recent import Recent
 from dashboard.allowed import Allowed
 from dashboard.loads import Loads
@@ -23,13 +24,14 @@ class Loaded:
 
     spec: str
     classifier: Classifier
-    _bound: dict[str, BoundExplainer] = field(default_factory=dict)
+    _bound: dict[tuple[str, Trained | None], BoundExplainer] = field(default_factory=dict)
 
-    def bind(self, explainer: Explainer) -> BoundExplainer:
-        """Tied once, then remembered (finding a target layer costs passes)."""
-        if explainer.name not in self._bound:
-            self._bound[explainer.name] = explainer.bind(self.classifier)
-        return self._bound[explainer.name]
+    def bind(self, choice: Choice) -> BoundExplainer:
+        """An explainer is tied once, then remembered (finding a target layer costs passes)."""
+        known = (choice.explainer, choice.weights)
+        if known not in self._bound:
+            self._bound[known] = choice.bind(self.classifier)
+        return choice.tied(self._bound[known])
 
 
 class Classifiers:

@@ -13,9 +13,9 @@ from time import monotonic
 from torch import Tensor
 
 from core.attribution import Attribution
+from core.choice import Choice
 from core.errors import UserError
-from core.explainer import get_explainer
-from core.parameters import Parameters
+from core.runtime.randomness import picture_seeds
 from dashboard.classifiers import Loaded
 
 log = logging.getLogger("satchel")
@@ -65,8 +65,7 @@ class ResultKey:
 
     picture: str
     fingerprint: str
-    explainer: str
-    parameters: Parameters
+    choice: Choice
     target: int
     contrast: int | None
     seed: int
@@ -194,10 +193,10 @@ class Runner:
         key = run.keys[name]
         try:
             if name not in steps:
-                bound = loaded.bind(get_explainer(name))
+                bound = loaded.bind(key.choice)
                 contrasts = None if key.contrast is None else [key.contrast]
                 steps[name] = bound.steps(
-                    image[None], [key.target], key.parameters, contrasts=contrasts, seeds=[key.seed]
+                    image[None], [key.target], contrasts=contrasts, seeds=picture_seeds(key.seed, image[None])
                 )
             made = next(steps[name], None)
         except UserError as error:

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from core.choice import Choice
 from core.classifier import Classifier
 from core.data import Dataset, Item
-from core.explainer import get_explainer
 from core.images import Picture
 from core.preprocessing import Preprocessing
 from core.sat.report import ReportOptions, build_report
@@ -101,8 +101,7 @@ def judged(
     margin: Callable[[Presence], Tensor], items: Sequence[Item], out: Path, **options
 ) -> dict[tuple[str, str], dict]:
     """(class, segment) -> finding of a whole report on these pictures."""
-    explainer = get_explainer("integrated-gradients")
-    settings = ReportOptions(explainers=((explainer.name, explainer.parameters(samples=4)),), **options)
+    settings = ReportOptions(explainers=(Choice.parse("integrated-gradients:samples=4"),), **options)
     for _ in build_report(Dataset("world", "known", tuple(items)), world_classifier(margin), out, settings):
         pass
     return {(entry["target"], entry["segment"]): entry for entry in open_report(out).findings}

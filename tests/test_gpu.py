@@ -11,10 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
+from core.choice import Choice
 from core.classifier import Classifier
 from core.data import limited, open_dataset
 from core.demo.sam_pictures import bird
-from core.evaluation.run import Contender, EvaluationOptions, Yardstick, evaluate
+from core.evaluation.run import EvaluationOptions, Yardstick, evaluate
 from core.evaluation.store import open_evaluation
 from core.explainer import explainers, get_explainer
 from core.images import Picture
@@ -166,7 +167,7 @@ def test_the_compact_sam_cuts_the_same_masks(tmp_path) -> None:
 
 
 def test_an_evaluation_ranks_as_on_the_cpu(toy_data, tmp_path) -> None:
-    contenders = tuple(map(Contender.parse, ("gradient", "integrated-gradients:samples=8", "smoothgrad:samples=8")))
+    contenders = tuple(map(Choice.parse, ("gradient", "integrated-gradients:samples=8", "smoothgrad:samples=8")))
     options = EvaluationOptions(contenders, tuple(map(Yardstick.parse, ("insertion:steps=8", "sparseness"))))
     found = []
     for number, classifier in enumerate((toy_classifier(), toy_classifier("cuda"))):

@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from core.choice import Choice
 from core.classifier import Classifier
-from core.explainer import get_explainer
 from core.preprocessing import Preprocessing
 from core.sat.report import ReportOptions
 
@@ -93,6 +93,5 @@ def write_toy(folder: Path, count: int = 96) -> Path:
 
 def toy_options(**changes) -> ReportOptions:
     """Small and quick."""
-    explainer = get_explainer("integrated-gradients")
-    named = {"explainers": ((explainer.name, explainer.parameters(samples=6)),), "recipients": 24, "shard": 20}
+    named = {"explainers": (Choice.parse("integrated-gradients:samples=6"),), "recipients": 24, "shard": 20}
     return ReportOptions(**{**named, **changes})

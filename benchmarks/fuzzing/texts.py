@@ -10,9 +10,9 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
+from core.choice import Choice
 from core.data import open_dataset
 from core.evaluation.store import open_evaluation
-from core.explain import parse_explainer
 from core.explainer import explainers
 from core.images import read_picture
 from core.loading import load_classifier
@@ -158,9 +158,10 @@ def _parameters(case: Case) -> None:
     name = case.pick((*EXPLAINERS, *METHODS, text_of(case)))
     text = f"{name}{case.pick((':', ':', '', '::'))}{','.join(parts)}"
     separated([text])
-    method, parameters = parse_explainer(text)
-    for spec in method.parameters.specs():
-        value = getattr(parameters, spec.name)
+    choice = Choice.parse(text)
+    case.expect(Choice.parse(choice.text) == choice, "its own text is another choice")
+    for spec in choice.method.parameters.specs():
+        value = getattr(choice.parameters, spec.name)
         within = isinstance(value, str | bool) or not (spec.low is not None and not spec.low <= value)
         case.expect(within, f"{spec.name} is {value}, below {spec.low}")
 
@@ -168,9 +169,8 @@ def _parameters(case: Case) -> None:
 def _options(case: Case) -> None:
     case.kind = "a report's options"
     numbers = (0, -1, 1, 0.5, float("nan"), float("inf"), 2**70)
-    method = METHODS["suppression"]
     ReportOptions(
-        explainers=((method.name, method.parameters()),) * case.number(0, 2),
+        explainers=(Choice("suppression"),) * case.number(0, 2),
         delta=case.pick(numbers),
         fills=tuple(case.pick(("inpaint", "mean", "blur", "x", "")) for _ in range(case.number(0, 3))),
     )

@@ -11,10 +11,10 @@ import shutil
 import time
 from pathlib import Path
 
+from core.choice import Choice, default_choices
 from core.demo.data import demo_dataset
-from core.evaluation.run import Contender, EvaluationOptions, Yardstick, evaluate
+from core.evaluation.run import EvaluationOptions, Yardstick, evaluate
 from core.evaluation.store import open_evaluation
-from core.explainer import explainers, get_explainer
 from core.loading import load_classifier
 from core.paths import assets_dir
 from core.sat.report import ReportOptions, build_report
@@ -22,18 +22,15 @@ from core.sat.store import open_report
 
 METRICS = ("insertion-deletion", "certainty", "sparseness", "randomisation", "relevance-mass", "pointing-game")
 MODELS = ("biased", "repaired")
-EXPLAINERS = (("suppression", {"samples": 32}), ("integrated-gradients", {"samples": 32}), ("grad-cam", {}))
+EXPLAINERS = ("suppression:samples=32", "integrated-gradients:samples=32", "grad-cam")
 
 
 def make(model: str, out: Path, pictures: int) -> None:
     """Write one report, saying how far it is."""
-    runs = []
-    for name, options in EXPLAINERS:
-        explainer = get_explainer(name)
-        runs.append((explainer.name, explainer.parameters.parse(options)))
+    options = ReportOptions(tuple(map(Choice.parse, EXPLAINERS)))
     classifier = load_classifier(f"demo:{model}")
     began, said = time.perf_counter(), ""
-    for step in build_report(demo_dataset("birds", pictures), classifier, out, ReportOptions(tuple(runs))):
+    for step in build_report(demo_dataset("birds", pictures), classifier, out, options):
         line = f"{model}: {step.stage} {10 * step.done // max(1, step.total)}0 %"
         if line != said:
             print(f"{line} ({time.perf_counter() - began:.0f} s)", flush=True)
@@ -46,9 +43,8 @@ def make(model: str, out: Path, pictures: int) -> None:
 def make_evaluation(out: Path, pictures: int) -> None:
     """Write the evaluation of the explainers chosen by default on the biased model, saying how far it is."""
     data, classifier = demo_dataset("birds", pictures), load_classifier("demo:biased")
-    able = [e for e in explainers().values() if e.default and e.supports(classifier) is None]
     options = EvaluationOptions(
-        contenders=tuple(Contender.parse(e.name) for e in able),
+        contenders=tuple(default_choices(classifier)),
         yardsticks=tuple(map(Yardstick.parse, METRICS)),
     )
     began, said = time.perf_counter(), -1

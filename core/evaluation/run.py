@@ -10,7 +10,6 @@ manifest.json      last
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,39 +19,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from core.choice import Choice, distinct
 from core.classifier import Classifier
 from core.data import Dataset, Item
 from core.errors import UserError
 from core.evaluation.leaderboard import leaderboard, warnings
 from core.evaluation.store import FORMAT, Evaluation, open_evaluation
-from core.explain import parse_explainer
-from core.explainer import BoundExplainer, Explainer, get_explainer
+from core.explainer import BoundExplainer, controls
 from core.metrics.metric import Case, Metric, parse_metric
 from core.metrics.spectrum import spectrum_distance
 from core.parameters import Parameters
 from core.paths import user_path
 from core.runtime import folders
 from core.runtime.progress import Progress
-from core.runtime.randomness import derived_seed
+from core.runtime.randomness import picture_seeds
+from core.runtime.software import software
 from core.sat.batch import Loaded, load
 
-CONTROLS = ("random", "edges", "centre")
-REFERENCES = 16  # other pictures that expected gradients compare with
 ALIGNED_SAMPLES = 8  # samples a picture whose spectrum is looked at
-
-
-@dataclass(frozen=True)
-class Contender:
-    """An explainer with its parameters; `label` tells two settings of one explainer apart."""
-
-    label: str
-    explainer: Explainer
-    parameters: Parameters
-
-    @classmethod
-    def parse(cls, text: str) -> Contender:
-        """From the text of an option, such as "suppression:samples=64", which becomes the label; errors as there."""
-        return cls(text, *parse_explainer(text))
 
 
 @dataclass(frozen=True)
@@ -74,13 +58,13 @@ class EvaluationOptions:
     """What to do.
 
     Attributes:
-        contenders: who is compared; the controls always run beside them.
+        contenders: who is compared; all controls run beside them.
         yardsticks: by what.
         scorer: the model that scores masked pictures; None for the classifier itself.
         shard: pictures a Parquet file; batch: pictures explained at once.
     """
 
-    contenders: tuple[Contender, ...]
+    contenders: tuple[Choice, ...]
     yardsticks: tuple[Yardstick, ...]
     seed: int = 0
     scorer: Classifier | None = None
@@ -90,11 +74,8 @@ class EvaluationOptions:
     def __post_init__(self) -> None:
         if not self.contenders or not self.yardsticks:
             raise UserError("An evaluation needs at least one explainer and one metric.")
-        for entries in (self.contenders, self.yardsticks):
-            labels = [entry.label for entry in entries]
-            twice = next((label for label in labels if labels.count(label) > 1), None)
-            if twice is not None:
-                raise UserError(f"{twice} is named twice; name each once, or give it other parameters.")
+        distinct(self.contenders)
+        distinct(self.yardsticks, "metric")
 
 
 def evaluate(data: Dataset, classifier: Classifier, out: Path, options: EvaluationOptions) -> Iterator[Progress]:
@@ -117,27 +98,24 @@ class _Run:
 
     def __init__(self, data: Dataset, classifier: Classifier, out: Path, options: EvaluationOptions) -> None:
         self.data, self.classifier, self.out, self.options = data, classifier, out, options
-        given = {contender.explainer.name for contender in options.contenders}
-        controls = [get_explainer(name) for name in CONTROLS if name not in given]
-        self.contenders = (*options.contenders, *(Contender(c.name, c, c.parameters()) for c in controls))
+        given = {contender.explainer for contender in options.contenders}
+        self.contenders = (*options.contenders, *(Choice(name) for name in controls() if name not in given))
 
     def stages(self) -> Iterator[Progress]:
         self.check()  # before the folder is made, which belongs to these settings once anything is in it
-        bound = [contender.explainer.bind(self.classifier) for contender in self.contenders]
+        bound = [contender.bind(self.classifier) for contender in self.contenders]
         if folders.begin(self.out, self.settings(), open_evaluation, "evaluation"):
             yield Progress("finished before", 1, 1)
             return
         started = datetime.now(UTC)
-        others = self.others()
         total, size = len(self.data), self.options.shard
         for start in range(0, total, size):
             items = self.data.items[start : start + size]
             done = self.out / "scores" / f"{start // size:06d}.parquet"
             if not done.is_file():
                 shard: dict[str, list[dict[str, Any]]] = {"problems": [], "costs": [], "scores": []}
-                references = self.references(others, items)
                 for at in range(0, len(items), self.options.batch):
-                    for contender in self.score_batch(items[at : at + self.options.batch], bound, references, shard):
+                    for contender in self.score_batch(items[at : at + self.options.batch], bound, shard):
                         yield Progress(f"scoring {contender}", start + at, total)
                 folders.write_shard(self.out, done.name, shard)
             yield Progress("scoring", start + len(items), total)
@@ -145,8 +123,6 @@ class _Run:
 
     def check(self) -> None:
         """What can be known before anything is computed."""
-        for contender in self.contenders:
-            contender.explainer.check(contender.parameters)
         bare = self.data.first_without_masks
         if self.mask_metrics and bare is not None:
             raise UserError(self.without_masks(bare))
@@ -171,39 +147,16 @@ class _Run:
             "items": self.data.fingerprint(),
             "fingerprint": self.classifier.fingerprint,
             "scorer": (o.scorer or self.classifier).fingerprint,
-            "explainers": [[c.label, c.explainer.name, c.parameters.to_dict()] for c in self.contenders],
+            "explainers": [[c.label, c.key] for c in self.contenders],
             "metrics": [[y.label, y.metric.name, y.parameters.to_dict()] for y in o.yardsticks],
             "seed": o.seed,
             "shard": o.shard,
         }
 
-    def others(self) -> dict[str, Tensor]:
-        """Pictures of the data set by id, drawn once: enough for every shard to have REFERENCES besides its own."""
-        ranked = sorted(self.data.items, key=lambda item: derived_seed(self.options.seed, item.id, "reference"))
-        found: dict[str, Tensor] = {}
-        problem = ""
-        for item in ranked:
-            if len(found) == REFERENCES + self.options.shard:
-                break
-            try:
-                found[item.id] = self.classifier.prepare(item.picture()).tensor
-            except UserError as error:  # said when its turn comes
-                problem = problem or f"{item.id}: {str(error).rstrip('.')}"
-        if not found:
-            raise UserError(f"No picture of {self.data.name} could be read ({problem}).")
-        return found
-
-    def references(self, others: dict[str, Tensor], items: Sequence[Item]) -> Tensor | None:
-        """[R, 3, H, W]: pictures that a shard's own are compared with; None where there are no others."""
-        own = {item.id for item in items}
-        left = [picture for name, picture in others.items() if name not in own][:REFERENCES]
-        return torch.stack(left) if left else None
-
     def score_batch(
         self,
         items: Sequence[Item],
         bound: Sequence[BoundExplainer],
-        references: Tensor | None,
         shard: dict[str, list[dict[str, Any]]],
     ) -> Iterator[str]:
         batch: list[Loaded] = []
@@ -220,18 +173,13 @@ class _Run:
         if not batch:
             return
         images = torch.stack([entry.prepared.tensor for entry in batch])
-        seeds = tuple(derived_seed(self.options.seed, entry.item.id) for entry in batch)
+        seeds = picture_seeds(self.options.seed, images)
         masks = self.object_masks(batch)
         heads = [{"image": e.item.id, "group": e.item.group, "target": t} for e, t in zip(batch, targets)]
         for contender, explainer in zip(self.contenders, bound):
             yield contender.label
-            case = Case.of(
-                explainer, images, targets, contender.parameters,
-                seeds=seeds, masks=masks, scorer=self.options.scorer, references=references,
-            )  # fmt: skip
-            pictures = explainer.visited(
-                images, targets, contender.parameters, ALIGNED_SAMPLES, seeds=seeds, references=references
-            )
+            case = Case.of(explainer, images, targets, seeds=seeds, masks=masks, scorer=self.options.scorer)
+            pictures = explainer.visited(images, targets, count=ALIGNED_SAMPLES, seeds=seeds)
             alignment = None if pictures is None else spectrum_distance(case.images, pictures)
             for b, head in enumerate(heads):
                 made = case.made[b]
@@ -289,8 +237,8 @@ class _Run:
             return None
         yardsticks = {y.label: y.metric for y in self.options.yardsticks}
         higher = {label: metric.higher_is_better for label, metric in yardsticks.items()}
-        controls = [c.label for c in self.contenders if c.explainer.name in CONTROLS]
-        board = leaderboard(scores, costs, higher, controls, self.options.seed)
+        never_look = [c.label for c in self.contenders if c.explainer in controls()]
+        board = leaderboard(scores, costs, higher, never_look, self.options.seed)
         scorer = self.options.scorer or self.classifier
         manifest = {
             "format": FORMAT,
@@ -300,8 +248,7 @@ class _Run:
             "data": self.data.name,
             "pictures": int(scores["image"].nunique()),
             "explainers": [
-                {"label": c.label, "name": c.explainer.name, "title": c.explainer.title,
-                 "control": c.explainer.name in CONTROLS, "parameters": c.parameters.to_dict()}
+                {**c.record(), "title": c.method.title, "control": c.label in never_look}
                 for c in self.contenders
             ],
             "metrics": [
@@ -315,7 +262,7 @@ class _Run:
             "seed": self.options.seed,
             "created": started.isoformat(timespec="seconds"),
             "seconds": (datetime.now(UTC) - started).total_seconds(),
-            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+            "versions": software(),
             "device": str(self.classifier.device),
         }  # fmt: skip
         return Evaluation(self.out, manifest, board)

@@ -26,7 +26,7 @@ from core.runtime.schema import (
     whole,
 )
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = manifest_of(
     {
         "scorer": text(),

@@ -191,6 +191,7 @@ class GradientAttention(AttentionExplainer):
     summary = "Attention followed through all layers, counting only what raises the target's score."
 
     parameters = PresetParameters
+    takes_references = True
 
     def is_random(self, parameters: PresetParameters) -> bool:
         return is_random_preset(parameters.sampler)

@@ -30,6 +30,7 @@ class Cam(Explainer):
 
     family = "cam"
     parameters = CamParameters
+    takes_references = True
 
     def supports(self, classifier: Classifier) -> str | None:
         if last_map(classifier) is None:

@@ -61,6 +61,7 @@ class EdgeControl(Control):
     """Sobel gradient magnitude of the luminance, per pixel. Adebayo et al.: Sanity Checks for Saliency Maps (2018)."""
 
     name = "edges"
+    to_beat = True
     title = "Edges (control)"
     summary = "An edge detector: maps that look like this may show the picture instead of the classifier."
 

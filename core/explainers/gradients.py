@@ -141,6 +141,7 @@ class ExpectedGradients(GradientExplainer):
     parameters = ExpectedGradientsParameters
     signed = True
     random = True
+    takes_references = True
 
     def sampler(self, parameters: ExpectedGradientsParameters, job: Job) -> Sampler:
         return ExpectedPath(parameters.samples, job.references)

@@ -94,12 +94,8 @@ class Case:
         seeds: Sequence[int] = (0,),
         masks: Tensor | None = None,
         scorer: Classifier | None = None,
-        weights: Any = None,
-        references: Tensor | None = None,
     ) -> Case:
         """Explain a batch and make the case of it: arguments as of `BoundExplainer.steps`.
-
-        `weights` are those of a learned explainer, with which it is tied to another classifier.
 
         Raises:
             UserError: something does not fit.
@@ -107,11 +103,11 @@ class Case:
         seeds = tuple(seeds) * len(images) if len(seeds) == 1 else tuple(seeds)
 
         def explain(classifier: Classifier, pictures: Tensor) -> Tensor:
-            tied = bound if classifier is bound.classifier else bound.explainer.bind(classifier, weights)
+            tied = bound if classifier is bound.classifier else bound.on(classifier)
             return torch.stack([one.values for one in maps(tied, pictures)])
 
         def maps(tied: BoundExplainer, pictures: Tensor) -> list[Attribution]:
-            return tied.explain(pictures, targets, parameters, seeds=seeds, references=references)
+            return tied.explain(pictures, targets, parameters, seeds=seeds)
 
         made = tuple(maps(bound, images))
         return cls(
@@ -119,7 +115,7 @@ class Case:
             images=images,
             targets=expand_targets(targets, len(images), bound.classifier.device),
             values=torch.stack([one.values for one in made]),
-            signed=bound.explainer.is_signed(parameters or bound.explainer.parameters()),
+            signed=bound.explainer.is_signed(parameters or bound.parameters),
             seeds=seeds,
             masks=masks,
             explain=explain,

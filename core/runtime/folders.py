@@ -14,6 +14,7 @@ import pandas as pd
 from core.errors import UserError
 from core.paths import existing_folder, kind_at
 from core.runtime.schema import Shape, check_columns
+from core.runtime.software import satchel_version
 from core.runtime.versions import FULL
 
 
@@ -135,7 +136,7 @@ def begin(out: Path, settings: dict[str, Any], opens: Callable[[Path], object], 
             before = json.loads(known.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             before = None
-        if before == settings:
+        if isinstance(before, dict) and {**before, "satchel": None} == {**settings, "satchel": None}:
             with suppress(UserError):
                 opens(out)
                 return True
@@ -148,7 +149,7 @@ def begin(out: Path, settings: dict[str, Any], opens: Callable[[Path], object], 
             raise UserError(f"{out} holds another {what} or one with other settings; give another folder or remove it.")
     elif kind == "folder" and any(out.iterdir()):
         raise UserError(f"{out} is not empty and holds no {what}; give a new folder.")
-    write_json(known, settings)
+    write_json(known, {"satchel": satchel_version(), **settings})
     return False
 
 

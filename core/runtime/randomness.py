@@ -15,6 +15,15 @@ def derived_seed(*parts: object) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
+def picture_seeds(seed: int, images: Tensor) -> tuple[int, ...]:
+    """[B, 3, H, W] in [0, 1] -> one a picture, from its pixels: the same wherever and beside whatever it is explained.
+
+    Pictures of one run thereby draw numbers of their own.
+    """
+    pixels = (images.detach() * 255).round().to("cpu", torch.uint8)
+    return tuple(derived_seed(seed, hashlib.blake2b(one.numpy().tobytes()).hexdigest()) for one in pixels)
+
+
 def _generators(seeds: Sequence[int], indices: Sequence[int], device: torch.device, salt: str) -> list[torch.Generator]:
     return [torch.Generator(device).manual_seed(derived_seed(seed, index, salt)) for seed, index in zip(seeds, indices)]
 

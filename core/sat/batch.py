@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,8 @@ from core.classifier import Classifier
 from core.data import Dataset, Item
 from core.errors import UserError, closest
 from core.explainer import BoundExplainer
-from core.parameters import Parameters
 from core.preprocessing import Prepared
-from core.runtime.randomness import derived_seed
+from core.runtime.randomness import picture_seeds
 from core.sat.interventions import LARGE
 from core.sat.rows import merged_masks, rows_from_masks
 from core.segments import Segments
@@ -135,16 +134,16 @@ def picture_lines(batch: Sequence[Loaded], classifier: Classifier) -> list[dict[
 def attribution_rows(
     batch: Sequence[Loaded],
     lines: Sequence[dict[str, Any]],
-    runs: Sequence[tuple[str, Parameters | None, BoundExplainer]],
+    runs: Mapping[str, BoundExplainer],
     seed: int,
 ) -> list[dict[str, Any]]:
-    """SAT rows of every explainer over a batch; `lines` are the batch's picture lines."""
+    """SAT rows of every explainer over a batch, by its label; `lines` are the batch's picture lines."""
     images = torch.stack([entry.prepared.tensor for entry in batch])
     targets = [line["target"] for line in lines]
-    seeds = [derived_seed(seed, entry.item.id) for entry in batch]
+    seeds = picture_seeds(seed, images)
     rows: list[dict[str, Any]] = []
-    for name, parameters, explainer in runs:
-        for result, entry, line in zip(explainer.explain(images, targets, parameters, seeds=seeds), batch, lines):
+    for name, explainer in runs.items():
+        for result, entry, line in zip(explainer.explain(images, targets, seeds=seeds), batch, lines):
             if entry.segments is None or entry.masks is None:
                 continue
             head = {k: line[k] for k in ("image", "group", "label", "prediction", "probability", "correct", "target")}

@@ -109,8 +109,8 @@ def _written(
         for image in images:
             scene = scene_of(image)
             entry = {"file": picture(image), "target": target, "maps": {}}
-            for name, attribution in explain(scene, target).items():
-                file = f"{stem(image)}-{name}.png"
+            for place, (name, attribution) in enumerate(explain(scene, target).items()):
+                file = f"{stem(image)}-map{place}.png"  # a label may hold anything
                 data, scale = encode_map(attribution.values)
                 pack.add(file, data)
                 entry["maps"][name] = {"file": file, "scale": scale, "signed": attribution.signed}

@@ -7,7 +7,6 @@ then: transplants and context swaps between pictures -> sufficiency; controls; t
 from __future__ import annotations
 
 import json
-import platform
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,17 +19,18 @@ import pandas as pd
 import torch
 
 from core.attribution import Attribution
+from core.choice import Choice, distinct, titled
 from core.classifier import Classifier
 from core.data import Dataset, Item, check_context, no_segments
 from core.errors import UserError
-from core.explainer import BoundExplainer, get_explainer
+from core.explainer import BoundExplainer, explainers
 from core.fills import PLATES
 from core.metrics.sanity import randomised
-from core.parameters import Parameters
 from core.paths import user_path
 from core.runtime import folders
 from core.runtime.progress import Progress
-from core.runtime.randomness import derived_seed
+from core.runtime.randomness import derived_seed, picture_seeds
+from core.runtime.software import software
 from core.sat.batch import Loaded, Scene, attribution_rows, label_warning, load, picture_lines
 from core.sat.effects import necessity_records, pair_records
 from core.sat.examples import choose_examples, write_examples
@@ -41,7 +41,7 @@ from core.sat.tables import attribution_table
 from core.sat.verdicts import VERDICTS, delta_for, findings, flag_by_controls, is_shortcut
 
 SHARD = ("problems", "noticed", "rows", "effects", "pictures")
-Run = tuple[str, Parameters | None, BoundExplainer]  # name in the table, parameters, what makes the maps
+Runs = dict[str, BoundExplainer]  # by label
 
 BLIND_SPOTS = (
     "a colour cast over the whole picture",
@@ -57,7 +57,7 @@ class ReportOptions:
     """What to do.
 
     Attributes:
-        explainers: (name, parameters) each; the first one leads.
+        explainers: whose maps are cut; the first one leads.
         check: run the tests (removals, transplants, swaps); without them nothing is confirmed or cleared.
         delta: smallest effect on the log-odds that matters; None: see `delta_for`.
         fills: what stands where a segment was removed; necessity must hold under each.
@@ -68,7 +68,7 @@ class ReportOptions:
         control_pictures: pictures a target explained again under randomised weights.
     """
 
-    explainers: tuple[tuple[str, Parameters], ...]
+    explainers: tuple[Choice, ...]
     check: bool = True
     seed: int = 0
     delta: float | None = None
@@ -82,8 +82,7 @@ class ReportOptions:
     def __post_init__(self) -> None:
         if not self.explainers:
             raise UserError("A report needs at least one explainer.")
-        if len({name for name, _ in self.explainers}) < len(self.explainers):
-            raise UserError("An explainer is named twice; name each once.")
+        distinct(self.explainers)
         if len(self.fills) < 2 or any(fill not in PLATES for fill in self.fills):
             raise UserError(f"Give at least two fills of {', '.join(PLATES)}.")
         if self.delta is not None and not self.delta > 0:
@@ -110,7 +109,7 @@ class _Run:
         self.scene = lru_cache(maxsize=512)(self._scene)
 
     def stages(self) -> Iterator[Progress]:
-        runs: list[Run] = [(name, p, get_explainer(name).bind(self.classifier)) for name, p in self.options.explainers]
+        runs = {choice.label: choice.bind(self.classifier) for choice in self.options.explainers}
         self.check()  # before the folder is made, which belongs to these settings once anything is in it
         if folders.begin(self.out, self.settings(), open_report):
             yield Progress("finished before", 1, 1)
@@ -129,10 +128,8 @@ class _Run:
         """What can be known before anything is written: masks are read until all names that are asked for were seen.
 
         Raises:
-            UserError: parameters do not go together, no mask can be used, or a name of the context is in none.
+            UserError: no mask can be used, or a name of the context is in none.
         """
-        for name, parameters in self.options.explainers:
-            get_explainer(name).check(parameters)
         read, names, problem = False, set(), ""
         for item in self.data.items:
             if item.segments is no_segments:
@@ -174,7 +171,7 @@ class _Run:
             "data": self.data.source,
             "items": self.data.fingerprint(),
             "fingerprint": self.classifier.fingerprint,
-            "explainers": [[name, p.to_dict()] for name, p in o.explainers],
+            "explainers": [[choice.label, choice.key] for choice in o.explainers],
             **{key: getattr(o, key) for key in ("check", "seed", "delta", "recipients", "control_pictures")},
             "shard": self.shard,
             "fills": list(o.fills),
@@ -183,7 +180,7 @@ class _Run:
 
     # -- stage 1: shards ---------------------------------------------------------------------------------------------
 
-    def explain_all(self, runs: list[Run]) -> Iterator[Progress]:
+    def explain_all(self, runs: Runs) -> Iterator[Progress]:
         total, size = len(self.data), self.shard
         yield Progress("explaining", 0, total)
         for start in range(0, total, size):
@@ -197,7 +194,7 @@ class _Run:
                 folders.write_shard(self.out, done.name, shard)
             yield Progress("explaining", start + len(items), total)
 
-    def explain_batch(self, items: tuple[Item, ...], runs: list[Run], shard: dict[str, list[dict]]) -> None:
+    def explain_batch(self, items: tuple[Item, ...], runs: Runs, shard: dict[str, list[dict]]) -> None:
         batch = []
         for item in items:
             try:
@@ -217,7 +214,7 @@ class _Run:
             for kind, entries in records.items():
                 shard[kind] += entries
 
-    def found_singly(self, batch: Sequence[Loaded], runs: list[Run], problems: list[dict]) -> Iterator[dict]:
+    def found_singly(self, batch: Sequence[Loaded], runs: Runs, problems: list[dict]) -> Iterator[dict]:
         """The same picture by picture, without those on which the model answers with something that is no number."""
         for entry in batch:
             try:
@@ -225,7 +222,7 @@ class _Run:
             except UserError as error:
                 problems.append({"image": entry.item.id, "problem": str(error)})
 
-    def found_in(self, batch: Sequence[Loaded], runs: list[Run]) -> dict[str, list[dict]]:
+    def found_in(self, batch: Sequence[Loaded], runs: Runs) -> dict[str, list[dict]]:
         """What the model and its maps say of these pictures, and the effects of taking their segments away."""
         lines = picture_lines(batch, self.classifier)
         rows = attribution_rows(batch, lines, runs, self.options.seed)
@@ -271,7 +268,7 @@ class _Run:
 
     # -- stage 3: controls -------------------------------------------------------------------------------------------
 
-    def control_rows(self, pictures: pd.DataFrame, runs: list[Run]) -> Iterator[Progress]:
+    def control_rows(self, pictures: pd.DataFrame, runs: Runs) -> Iterator[Progress]:
         """The same rows for a model that knows nothing, and for edges: what a map shows by itself."""
         file = self.out / "controls.parquet"
         if file.is_file():
@@ -284,8 +281,10 @@ class _Run:
             chosen += [p for p in ranked if p["target"] == target and p["segments"]][: self.options.control_pictures]
         first = [self.scene(p["image"]).image for p in chosen[:32]]
         twin = randomised(self.classifier, torch.stack(first), self.options.seed)
-        controls: list[Run] = [(f"{name} (randomised)", p, get_explainer(name).bind(twin)) for name, p, _ in runs]
-        controls.append(("edges", None, get_explainer("edges").bind(self.classifier)))
+        controls = {f"{label} (randomised)": bound.on(twin) for label, bound in runs.items()}
+        for name, method in explainers().items():
+            if method.to_beat:
+                controls[name] = method.bind(self.classifier)
         rows: list[dict] = []
         for at in range(0, len(chosen), self.options.batch):
             lines = chosen[at : at + self.options.batch]
@@ -301,7 +300,7 @@ class _Run:
         pictures: pd.DataFrame,
         rows: pd.DataFrame,
         pairs: list[Pair],
-        runs: list[Run],
+        runs: Runs,
         started: datetime,
     ) -> Iterator[Progress]:
         o = self.options
@@ -318,8 +317,9 @@ class _Run:
         yield Progress("judging", 1, 1)
 
         def explain(scene: Scene, target: int) -> dict[str, Attribution]:
-            seed = derived_seed(o.seed, scene.id)
-            return {n: e.explain(scene.image[None], [target], p, seeds=[seed])[0] for n, p, e in runs}
+            images = scene.image[None]
+            seeds = picture_seeds(o.seed, images)
+            return {label: bound.explain(images, [target], seeds=seeds)[0] for label, bound in runs.items()}
 
         chosen = choose_examples(pictures[pictures["segments"] > 0])
         total, index = sum(map(len, chosen.values())), {"pictures": {}, "removals": [], "pastes": []}
@@ -339,6 +339,7 @@ class _Run:
         pairs = {(e["target"], e["segment"]): e for e in found}.values()
         kinds = table.drop_duplicates("segment")
         problems = folders.read_shards(self.out / "problems")
+        titles = titled(o.explainers)
         return {
             "format": FORMAT,
             "model": self.classifier.name,
@@ -349,10 +350,7 @@ class _Run:
             "pictures": len(pictures),
             "without_masks": int((pictures["segments"] == 0).sum()),
             "accuracy": float(correct.astype(float).mean()) if len(correct) else None,
-            "explainers": [
-                {"name": name, "title": get_explainer(name).title, "parameters": p.to_dict()}
-                for name, p in o.explainers
-            ],
+            "explainers": [{**choice.record(), "title": titles[choice.label]} for choice in o.explainers],
             "segments": kinds[["segment", "kind"]].rename(columns={"segment": "name"}).to_dict("records"),
             "targets": sorted(int(t) for t in table["target"].unique()),
             "verdicts": {verdict: sum(e["verdict"] == verdict for e in pairs) for verdict in VERDICTS},
@@ -374,7 +372,7 @@ class _Run:
             "warnings": [warning for warning in (label_warning(self.data, self.classifier),) if warning],
             "created": started.isoformat(timespec="seconds"),
             "seconds": (datetime.now(UTC) - started).total_seconds(),
-            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+            "versions": software(),
             "device": str(self.classifier.device),
         }
 

@@ -48,7 +48,10 @@ AGAIN = "make it again with `satchel report`, in another folder"
 MANIFEST = manifest_of(
     {
         "labels": listed(text(), least=1), "accuracy": maybe(number(0, 1)),
-        "explainers": listed(record({"name": text(), "title": text(), "parameters": named(anything)}), least=1),
+        "explainers": listed(
+            record({"label": text(), "name": text(), "title": text(), "key": text(), "parameters": named(anything)}),
+            least=1,
+        ),
         "verdicts": named(whole()), "shortcuts": whole(), "checked": truth, "delta": number(1e-300),
         "fills": listed(text()), "blind_spots": listed(text()), "notes": listed(text()),
     },

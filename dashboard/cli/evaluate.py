@@ -82,20 +82,21 @@ def evaluate(
 ) -> None:
     """Compare explainers over a data set by metrics, beside controls that never look at the model."""
     with mistakes_told(f"Run the same command again to go on where it stopped; what is done is kept in {out}."):
+        from core.choice import Choice
         from core.data import open_dataset
-        from core.evaluation.run import Contender, EvaluationOptions, Yardstick
+        from core.evaluation.run import EvaluationOptions, Yardstick
         from core.evaluation.run import evaluate as run
         from core.evaluation.store import open_evaluation
         from core.parameters import separated
         from dashboard.evaluate.data import Standing
 
-        contenders = [Contender.parse(text) for text in separated(explainers or ())]
+        contenders = [Choice.parse(text) for text in separated(explainers or ())]
         yardsticks = [Yardstick.parse(text) for text in separated(metrics or ())]
         opened = open_dataset(data, segments=segments, limit=limit, results=[out])
         asked = stated(mean, std, size, crop, interpolation)
         classifier = open_classifier(model, labels, device, precision, output, asked)
         if not contenders:
-            contenders = [Contender.parse(name) for name in _usual_explainers(classifier)]
+            contenders = [Choice.parse(name) for name in _usual_explainers(classifier)]
         if not yardsticks:
             yardsticks = [Yardstick.parse(name) for name in usual_metrics(opened)]
         options = EvaluationOptions(

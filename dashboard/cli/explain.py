@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from core.attribution import Attribution
+    from core.choice import Choice
     from core.classifier import Classifier
     from core.explainer import BoundExplainer
     from core.export import MapFolder
     from core.images import Picture
-    from core.parameters import Parameters
     from core.preprocessing import Prepared
 
 LONGEST_SIDE = 2048  # of an overlay, in pixels
@@ -69,19 +69,19 @@ def explain(
 ) -> None:
     """Explain pictures: an overlay (PNG), raw values (.npy) a map, and attribution.json with what they are."""
     with mistakes_told(f"Run the same command again for all maps; those made so far, if any, are in {out}."):
-        from core.explain import default_explainers, parse_explainer
+        from core.choice import Choice, default_choices
         from core.export import MapFolder
         from dashboard.words import plural
 
-        chosen = [parse_explainer(text) for text in explainer or ()]
+        chosen = [Choice.parse(text) for text in explainer or ()]
         folder = MapFolder(out)
         asked = stated(mean, std, size, crop, interpolation)
         classifier = open_classifier(model, labels, device, precision, output, asked)
         for note in classifier.notes:
             tell(note)
         if not chosen:
-            chosen = [(method, method.parameters()) for method in default_explainers(classifier)]
-        bound = [(method.bind(classifier), parameters) for method, parameters in chosen]
+            chosen = default_choices(classifier)
+        bound = [(choice, choice.bind(classifier)) for choice in chosen]
         wanted = None if target is None else classifier.class_index(target)
         against = None if contrast is None else classifier.class_index(contrast)
         if wanted is not None and wanted == against:
@@ -114,7 +114,7 @@ def explain(
 def _explain_one(
     path: Path,
     classifier: Classifier,
-    bound: list[tuple[BoundExplainer, Parameters]],
+    bound: list[tuple[Choice, BoundExplainer]],
     wanted: int | None,
     against: int | None,
     seed: int,
@@ -124,6 +124,7 @@ def _explain_one(
     """Write all maps of one picture; returns one line that says what the model sees in it, and what went wrong."""
     from core.images import read_picture
     from core.paths import user_path
+    from core.runtime.randomness import picture_seeds
     from dashboard.explain.convergence import remark
     from dashboard.words import plural
 
@@ -138,16 +139,17 @@ def _explain_one(
     target = predictions[0].index if wanted is None else wanted
     probability = next(p.probability for p in predictions if p.index == target)
     contrasts = None if against is None else [against]
-    for explainer, parameters in bound:
+    seeds = picture_seeds(seed, images)
+    for choice, explainer in bound:
         try:
-            (attribution,) = explainer.explain(images, [target], parameters, contrasts=contrasts, seeds=[seed])
+            (attribution,) = explainer.explain(images, [target], contrasts=contrasts, seeds=seeds)
         except UserError as error:
-            problems.append(f"{explainer.explainer.name}: {error}")
+            problems.append(f"{choice.label}: {error}")
             continue
         drawing = _drawing(picture, attribution, prepared)
-        folder.add(str(path), attribution, classifier, probability, drawing, picture.notes)
+        folder.add(str(path), attribution, classifier, probability, choice, seed, drawing, picture.notes)
         if (words := remark(attribution)) is not None:
-            notes.append(f"; {attribution.method} {words}")
+            notes.append(f"; {choice.label} {words}")
         step()
     top, made = predictions[0], len(bound) - len(problems)
     maps = f"{plural(made, 'map')} of {classifier.labels[target]}"

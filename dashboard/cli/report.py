@@ -77,21 +77,21 @@ def report(
 ) -> None:
     """Report over a data set which named segments the model leans on, with tests and verdicts."""
     with mistakes_told(f"Run the same command again to go on where it stopped; what is done is kept in {out}."):
+        from core.choice import Choice
         from core.data import open_dataset
-        from core.explain import parse_explainer
         from core.sat.batch import label_warning
         from core.sat.report import ReportOptions, build_report
         from core.sat.store import open_report
         from core.sat.verdicts import is_shortcut
 
-        chosen = [parse_explainer(text) for text in explainer or ()]
+        chosen = [Choice.parse(text) for text in explainer or ()]
         opened = open_dataset(data, segments=segments, limit=limit, results=[out])
         asked = stated(mean, std, size, crop, interpolation)
         classifier = open_classifier(model, labels, device, precision, output, asked)
         if not chosen:
-            chosen = [(method, method.parameters()) for method in _usual(classifier)]
+            chosen = [Choice(method.name) for method in _usual(classifier)]
         options = ReportOptions(
-            explainers=tuple((method.name, parameters) for method, parameters in chosen),
+            explainers=tuple(chosen),
             check=check,
             seed=seed,
             delta=delta,

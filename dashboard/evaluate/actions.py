@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import pandas as pd
 
+from core.choice import Choice
 from core.errors import UserError
-from core.evaluation.run import Contender, EvaluationOptions, Yardstick
+from core.evaluation.run import EvaluationOptions, Yardstick
 from core.evaluation.store import open_evaluation
 from core.parameters import separated
 from core.paths import assets_dir
@@ -190,7 +191,7 @@ def _options(
     if not yardsticks:
         raise UserError("No metric is chosen; tick one.")
     return EvaluationOptions(
-        contenders=tuple(map(Contender.parse, contenders)),
+        contenders=tuple(map(Choice.parse, contenders)),
         yardsticks=tuple(map(Yardstick.parse, yardsticks)),
         shard=1,
         batch=1,

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from core.attribution import Attribution
+from core.choice import Choice
 from core.errors import UserError
 from core.explainer import get_explainer
-from core.parameters import Parameters
 from dashboard.explain.findings import densest, finding_html
 from dashboard.explain.panels import map_panel, picture_alone
 from dashboard.overlays import LINKED_TOP, scale_of
@@ -86,15 +86,14 @@ class Drawing:
         self.page, self.w = page, widgets
 
     def key(self, session: Session, settings: Settings, view: View, name: str) -> ResultKey:
-        explainer = get_explainer(name)
-        parameters: Parameters = explainer.parameters.parse(settings.options.get(name, {}))
+        choice = Choice(name, get_explainer(name).parameters.parse(settings.options.get(name, {})))
         target, contrast = self._asked(settings, view)
         if contrast == target:
             raise UserError("Why and and-not name the same class; choose another class to explain against.")
         if settings.seed < 0 or settings.seed != int(settings.seed):
             raise UserError(f"The seed must be a whole number, 0 or above, got {settings.seed:g}.")
-        seed = int(settings.seed) if explainer.random else 0
-        return ResultKey(view.source.id, view.fingerprint, name, parameters, target, contrast, seed)
+        seed = int(settings.seed) if choice.method.is_random(choice.parameters) else 0
+        return ResultKey(view.source.id, view.fingerprint, choice, target, contrast, seed)
 
     def picture(self, session: Session, settings: Settings) -> Updates:
         """All that depends on the picture or the model."""

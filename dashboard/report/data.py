@@ -90,8 +90,8 @@ class Finished:
 
     @cached_property
     def explainers(self) -> dict[str, str]:
-        """Titles by name, in the report's order: the first one leads."""
-        return {entry["name"]: entry["title"] for entry in self.manifest["explainers"]}
+        """Titles by label, in the report's order: the first one leads."""
+        return {entry["label"]: entry["title"] for entry in self.manifest["explainers"]}
 
     @cached_property
     def truths(self) -> dict[str, str]:

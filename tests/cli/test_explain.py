@@ -20,6 +20,11 @@ KEYS = [
     "model",
     "explainer",
     "parameters",
+    "label",
+    "revision",
+    "weights",
+    "references",
+    "key",
     "target",
     "target_label",
     "probability",
@@ -37,6 +42,7 @@ KEYS = [
     "values_file",
     "overlay_file",
     "notes",
+    "satchel",
 ]
 QUICK = ("--explainer", "suppression:samples=2,cell=32", "--explainer", "gradient")
 

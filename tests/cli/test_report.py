@@ -196,7 +196,7 @@ def test_folders_that_are_none(satchel, model, birds, tmp_path):
         (("--explainer", "nothing"), "no explainer"),
         (("--explainer", "gradient", "--context", "stmap"), "did you mean 'stamp'?"),
         (("--explainer", "gradient", "--segments", "nowhere"), "nowhere"),
-        (("--explainer", "gradient", "--explainer", "gradient:reduction=signed"), "twice"),
+        (("--explainer", "gradient", "--explainer", "gradient"), "twice"),
         (("--delta", "0"), "delta"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -13,10 +13,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from core.choice import Choice
 from core.classifier import Classifier
 from core.explainer import Estimate, Explainer, explainers, get_explainer, register, registry
 from core.job import Job
 from core.parameters import Parameters
+from core.runtime.randomness import picture_seeds
 from dashboard.classifiers import Loaded
 from dashboard.runs import FairLock, ResultKey, Results, Run, Runner
 from tests.dashboard.conftest import attribution, tiny_classifier
@@ -33,11 +35,12 @@ def image() -> Tensor:
 
 
 def key(explainer: str, picture: str = "picture", seed: int = 0, **options: Any) -> ResultKey:
-    return ResultKey(picture, "tiny", explainer, get_explainer(explainer).parameters(**options), 1, None, seed)
+    choice = Choice(explainer, get_explainer(explainer).parameters(**options))
+    return ResultKey(picture, "tiny", choice, 1, None, seed)
 
 
 def run_of(*keys: ResultKey) -> Run:
-    return Run({k.explainer: k for k in keys})
+    return Run({k.choice.explainer: k for k in keys})
 
 
 def test_the_lock_serves_in_the_order_of_asking() -> None:
@@ -132,7 +135,7 @@ def test_a_run_makes_what_the_explainer_makes_alone(loaded: Loaded, image: Tenso
     for _ in runner.stream(loaded, image, run_of(k)):
         pass
     made = runner.results.get(k)
-    (alone,) = loaded.bind(get_explainer("smoothgrad")).explain(image[None], [1], k.parameters, seeds=[3])
+    (alone,) = loaded.bind(k.choice).explain(image[None], [1], seeds=picture_seeds(3, image[None]))
     assert made is not None
     assert not made.partial
     torch.testing.assert_close(made.values, alone.values, rtol=1e-4, atol=1e-6)

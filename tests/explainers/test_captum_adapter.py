@@ -12,9 +12,9 @@ from captum.attr import KernelShap, Occlusion, Saliency
 from torch import Tensor, nn
 
 from core.attribution import Attribution
+from core.choice import Choice
 from core.classifier import Classifier
 from core.errors import UserError
-from core.explain import parse_explainer
 from core.explainer import explainers, get_explainer
 from core.explainers import captum_adapter
 from core.explainers.captum_adapter import captum_explainers
@@ -212,8 +212,8 @@ def test_the_list_is_captums_own_and_the_registry_stays_without() -> None:
 
 
 def test_options_are_read_after_the_second_colon() -> None:
-    explainer, parameters = parse_explainer("captum:Occlusion:window=0.3,stride=0.5")
-    assert (explainer.name, parameters.to_dict()) == ("captum:Occlusion", {"window": 0.3, "stride": 0.5})
-    assert parse_explainer("captum:Saliency")[1].to_dict() == {"abs": True}
+    choice = Choice.parse("captum:Occlusion:window=0.3,stride=0.5")
+    assert (choice.explainer, choice.parameters.to_dict()) == ("captum:Occlusion", {"window": 0.3, "stride": 0.5})
+    assert Choice.parse("captum:Saliency").parameters.to_dict() == {"abs": True}
     with pytest.raises(UserError, match="no parameter 'widow'"):
-        parse_explainer("captum:Occlusion:widow=0.3")
+        Choice.parse("captum:Occlusion:widow=0.3")

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from core.choice import default_choices
 from core.classifier import Classifier
 from core.errors import UserError
-from core.explain import default_explainers
 from core.explainer import explainers
 from core.preprocessing import Preprocessing
 
@@ -325,7 +325,7 @@ def test_torchscript_works_where_it_has_weights(make):
     refusing = {name: method.supports(made) for name, method in explainers().items() if "captum" not in name}
     assert refusing["gradient"] is None
     assert "layer" in refusing["grad-cam"]
-    assert default_explainers(made)
+    assert default_choices(made)
     (found,) = explainers()["gradient"].bind(made).explain(IMAGES[:1], [0], seeds=[0])
     assert float(found.values.abs().sum()) > 0
 
