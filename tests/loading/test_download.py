@@ -20,7 +20,6 @@ from core.loading import download as module
 from core.loading.download import download
 
 CONTENT = bytes(range(256)) * 12_000  # 3 MB
-ROOT = Path(__file__).resolve().parents[2]
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 TAG = '"version-1"'
 
@@ -253,16 +252,15 @@ def test_two_at_once_fetch_it_once(server):
 
 def test_who_is_killed_while_fetching_holds_up_nobody(server, cache):
     server.habits = ["honest"]
+    cache.mkdir()
     held = f"""
-from pathlib import Path
-from subprocess import PIPE
-from core.loading.download import _Part
-with _Part(Path({str(cache)!r}) / "{Path(server.url).name}.part").claimed():
+from filelock import FileLock
+with FileLock({str(cache / "model.pth.part.lock")!r}):
     print("held", flush=True)
     input()
 """
     found: list[Path] = []
-    with subprocess.Popen([sys.executable, "-c", held], cwd=ROOT, stdin=PIPE, stdout=PIPE) as other:
+    with subprocess.Popen([sys.executable, "-c", held], stdin=PIPE, stdout=PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
         waiting = threading.Thread(target=lambda: found.append(fetch(server)))
