@@ -62,7 +62,12 @@ def load_classifier(
     if source == "python" and not allow_python:
         raise UserError("python: models run code, so they are loaded from the command line only (--model).")
     request = Request(spec, rest, labels, device, precision, progress, output, dict(preprocessing or {}))
-    return LOADERS[source](request)
+    classifier = LOADERS[source](request)
+    classifier.recipe = {
+        "spec": spec, "labels": labels, "device": str(device), "precision": precision, "output": output,
+        "allow_python": allow_python, "preprocessing": request.preprocessing,
+    }  # fmt: skip
+    return classifier
 
 
 def known_models() -> list[dict[str, str]]:

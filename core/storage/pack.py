@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cached_property
@@ -24,12 +25,22 @@ class Packer:
     def __contains__(self, name: str) -> bool:
         return name in self._names
 
-    def add(self, name: str, data: bytes) -> None:
-        """The same files in the same order give the same bytes."""
+    def add(self, name: str, data: bytes) -> str:
+        """The same files in the same order give the same bytes.
+
+        Returns:
+            The name that the file has there: with a number where another one has it already.
+        """
+        wanted = Path(name)
+        for number in itertools.count(2):
+            if name not in self._names:
+                break
+            name = f"{wanted.stem}-{number}{wanted.suffix}"
         entry = ZipInfo(name)
         entry.external_attr = READABLE
         self._archive.writestr(entry, data)
         self._names.add(name)
+        return name
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from dashboard.cli.common import (
     CropOption,
     DataArgument,
     DeviceOption,
+    EngineOption,
     InterpolationOption,
     LabelsOption,
     LimitOption,
@@ -22,13 +23,13 @@ from dashboard.cli.common import (
     SegmentsOption,
     SizeOption,
     StdOption,
+    WorkersOption,
     mistakes_told,
     open_classifier,
     show_stages,
     show_table,
     stated,
     tell,
-    tell_notes,
 )
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ def evaluate(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the evaluation.")] = Path("evaluation"),
     limit: LimitOption = None,
     seed: SeedOption = 0,
+    workers: WorkersOption = None,
+    engine: EngineOption = "local",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
 ) -> None:
@@ -88,6 +91,7 @@ def evaluate(
         from core.evaluation.run import evaluate as run
         from core.evaluation.store import open_evaluation
         from core.parameters import separated
+        from core.work.engines import engine_named
         from dashboard.evaluate.data import Standing
 
         contenders = [Choice.parse(text) for text in separated(explainers or ())]
@@ -105,9 +109,13 @@ def evaluate(
             seed=seed,
             scorer=None if scorer is None else open_classifier(scorer, labels, device, precision),
         )
-        show_stages(run(opened, classifier, out, options), (*classifier.notes, *opened.notes))
-        tell_notes(opened.noted, opened.masks_name)
-        _summarise(Standing(open_evaluation(out)))
+        notes = (*classifier.notes, *opened.notes)
+        show_stages(run(opened, classifier, out, options, engine_named(engine, workers)), notes)
+        finished = open_evaluation(out)
+        for sentence in finished.manifest.get("noticed", ()):
+            if sentence not in notes:
+                tell(sentence)
+        _summarise(Standing(finished))
 
 
 def usual_metrics(data: Dataset) -> list[str]:

@@ -397,7 +397,7 @@ def test_the_reports_that_come_along_say_what_their_records_give_today(name):
         for f in report.findings
         for test, (_, count) in f["cases"].items()
     }
-    again = findings(report.table, report.effects(), labels, report.manifest["delta"], planned)
+    again = findings(report.table, report.effects().groupby("target"), labels, report.manifest["delta"], planned)
     told = ("target", "segment", "explainer", "verdict", "sentence")
     assert [[f[key] for key in told] for f in again] == [[f[key] for key in told] for f in report.findings]
 

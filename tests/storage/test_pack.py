@@ -45,6 +45,13 @@ def test_the_same_files_give_the_same_bytes(path, tmp_path):
     assert (tmp_path / "b.zip").read_bytes() == path.read_bytes()
 
 
+def test_files_of_one_name_get_a_number(tmp_path):
+    with packing(tmp_path / "b.zip") as pack:
+        names = [pack.add("a.jpg", bytes([number])) for number in range(3)]
+    assert names == ["a.jpg", "a-2.jpg", "a-3.jpg"]
+    assert [Pack(tmp_path / "b.zip").read(name) for name in names] == [b"\0", b"\1", b"\2"]
+
+
 def test_what_is_stopped_half_way_leaves_what_was_there(path):
     before = path.read_bytes()
 
