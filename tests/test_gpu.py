@@ -32,7 +32,7 @@ from tests.toy import toy_classifier, toy_options
 
 __all__ = ["chunk_of"]  # a fixture
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
 TIES = 0.02  # pixels of one value are ordered at random, and each device has random numbers of its own
 PAIRS = [(name, kind) for name in explainers() for kind in kinds_for(name)]
 

@@ -32,8 +32,8 @@ class OnRay:
             UserError: Ray is not installed.
         """
         try:
-            import ray  # ty: ignore[import-not-found]
-            import ray.data  # ty: ignore[import-not-found]
+            import ray
+            import ray.data
         except ImportError as error:
             raise UserError("The engine ray needs the extra satchel[ray]: pip install 'satchel[ray]'.") from error
         self._ray = ray
@@ -56,7 +56,7 @@ class OnRay:
         rows = [{"shard": pickle.dumps(shard), "size": shard.size} for shard in waiting]
         actors = min(self._count, len(rows))
         working = self._ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-            _Actor,
+            _Actor,  # ty: ignore[invalid-argument-type] - a class whose instances take rows
             fn_constructor_args=(pickle.dumps(self._tools), str(self._out)),
             compute=self._ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
             num_gpus=1 if self._gpus else 0,

@@ -148,7 +148,7 @@ def test_every_explainer_gets_a_first_map_before_any_gets_a_third(loaded: Loaded
     stream = runner.stream(loaded, image, run)
     while runner.chunks < 3:
         next(stream)
-    stream.close()
+    stream.close()  # ty: ignore[missing-attribute]
     assert all(runner.results.get(k) is not None for k in run.keys.values())
 
 

@@ -86,7 +86,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same(toy_data: Path, finished: P
     run = evaluate(data, toy_classifier(), out, USUAL)
     while not list((out / "scores").glob("*.parquet")):
         next(run)
-    run.close()
+    run.close()  # ty: ignore[missing-attribute]
     with pytest.raises(UserError, match="half written"):
         open_evaluation(out)
     kept = {path: path.stat().st_mtime_ns for path in (out / "scores").glob("*.parquet")}
@@ -198,7 +198,7 @@ def test_a_folder_in_which_nothing_is_scored_yet_is_taken_over(toy_data: Path, t
     data, quick = open_dataset(toy_data, limit=1), options(["gradient"], ["sparseness"])
     run = evaluate(data, toy_classifier(), tmp_path / "e", quick)
     next(run)
-    run.close()
+    run.close()  # ty: ignore[missing-attribute]
     assert (tmp_path / "e" / "settings.json").is_file()
     corrected = replace(quick, seed=3)
     for _ in evaluate(data, toy_classifier(), tmp_path / "e", corrected):

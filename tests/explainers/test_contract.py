@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import product
 
@@ -211,7 +212,7 @@ def test_closing_after_the_first_step_leaves_nothing(name: str, kind: str, chunk
     before = (flags(classifier.module), modes())
     steps = explainer.bind(classifier).steps(pictures(2, (32, 32)), [1], quick(explainer))
     next(steps)
-    steps.close()
+    steps.close()  # ty: ignore[missing-attribute]
     assert hooks(classifier) == 0
     assert (flags(classifier.module), modes()) == before
     assert next(steps, None) is None
@@ -219,7 +220,7 @@ def test_closing_after_the_first_step_leaves_nothing(name: str, kind: str, chunk
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 @every_explainer
-def test_the_callers_mode_does_not_matter(name: str, mode: Callable[[], object]) -> None:
+def test_the_callers_mode_does_not_matter(name: str, mode: Callable[[], AbstractContextManager[object]]) -> None:
     explainer = explainers()[name]
     bound, parameters = explainer.bind(home_of(name)), quick(explainer)
     expected = bound.explain(pictures(1, (32, 32)), [1], parameters)[0].values
