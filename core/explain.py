@@ -14,6 +14,7 @@ from core.explainer import Explainer, explainers, get_explainer
 from core.images import Picture, read_picture
 from core.parameters import Parameters, parse_named
 from core.preprocessing import Prepared
+from core.segments import Segments, check_size, regions_of
 
 
 def explain(
@@ -24,6 +25,7 @@ def explain(
     contrast: str | int | None = None,
     parameters: Parameters | Mapping[str, Any] | None = None,
     seed: int = 0,
+    segments: Segments | None = None,
 ) -> tuple[Attribution, Prepared]:
     """Explain one picture.
 
@@ -35,6 +37,8 @@ def explain(
         contrast: a class to explain against ("why A and not B"); None for the target on its own.
         parameters: the explainer's own dataclass, or names and values; None for its defaults.
         seed: same seed, same map.
+        segments: of the upright picture, for explainers that are asked to remove them ("occlusion" with
+            {"regions": "segments"}); what each is worth is then in `attribution.players`.
 
     Returns:
         The attribution ([H, W] in the model's frame), and the prepared picture, whose geometry lays the map back over
@@ -54,7 +58,11 @@ def explain(
     images = prepared.tensor.unsqueeze(0)
     chosen = classifier.predict(images, k=1)[0][0].index if target is None else classifier.class_index(target)
     against = None if contrast is None else [classifier.class_index(contrast)]
-    (attribution,) = bound.explain(images, [chosen], parameters, contrasts=against, seeds=[seed])
+    regions = None
+    if segments is not None:
+        check_size(segments, prepared.geometry.picture_size, "the picture")
+        regions = regions_of([(segments, segments.to_model(prepared.geometry))])
+    (attribution,) = bound.explain(images, [chosen], parameters, contrasts=against, seeds=[seed], regions=regions)
     return attribution, prepared
 
 

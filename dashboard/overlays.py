@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from core.attribution import Attribution
+from core.attribution import Attribution, Unit
 from core.preprocessing import Geometry
 
 LONGEST_SIDE = 1024
@@ -79,7 +79,7 @@ def scale_of(attribution: Attribution, linked: bool) -> Scale | None:
     return Scale(1.0, float(np.percentile(magnitude, TOP_PERCENTILE)) or float(magnitude.max()), False)
 
 
-def legend(signed: bool, scale: Scale | None) -> str:
+def legend(signed: bool, scale: Scale | None, unit: Unit = "intensity") -> str:
     """The colours of a scale as they come over a picture, from nothing at zero, with its ends in words."""
     if scale is None:
         return '<div class="scale none"></div>'
@@ -90,6 +90,8 @@ def legend(signed: bool, scale: Scale | None) -> str:
         stops.append("#{:02x}{:02x}{:02x}{:02x}".format(*table[round(at * last)], round(255 * alpha)))
     top = f"{scale.top:g}x average" if scale.linked else f"{scale.top:.2g}"
     half = f"{scale.top / 2:g}x" if scale.linked else f"{scale.top / 2:.2g}"
+    if unit == "density" and not scale.linked:
+        top += " a pixel"
     ends = (f"against, {top}", "0", f"for, {top}") if signed else ("0", half, f"{top} or more")
     words = "".join(f"<span>{text}</span>" for text in ends)
     ramp = f"background:linear-gradient(90deg,{','.join(stops)})"

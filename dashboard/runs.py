@@ -16,6 +16,7 @@ from core.attribution import Attribution
 from core.errors import UserError
 from core.explainer import get_explainer
 from core.parameters import Parameters
+from core.regions import Regions
 from dashboard.classifiers import Loaded
 
 log = logging.getLogger("satchel")
@@ -70,6 +71,7 @@ class ResultKey:
     target: int
     contrast: int | None
     seed: int
+    regions: Regions | None = None
 
 
 class Results:
@@ -108,7 +110,8 @@ class Results:
 
 
 def _size(attribution: Attribution) -> int:
-    tensors = (attribution.values, attribution.standard_error)
+    players = attribution.players
+    tensors = (attribution.values, attribution.standard_error, None if players is None else players.masks)
     return sum(t.numel() * t.element_size() for t in tensors if t is not None)
 
 
@@ -197,8 +200,9 @@ class Runner:
                 bound = loaded.bind(get_explainer(name))
                 contrasts = None if key.contrast is None else [key.contrast]
                 steps[name] = bound.steps(
-                    image[None], [key.target], key.parameters, contrasts=contrasts, seeds=[key.seed]
-                )
+                    image[None], [key.target], key.parameters,
+                    contrasts=contrasts, seeds=[key.seed], regions=key.regions,
+                )  # fmt: skip
             made = next(steps[name], None)
         except UserError as error:
             run.failed[name] = str(error)

@@ -34,7 +34,7 @@ from core.paths import user_path
 from core.runtime import folders
 from core.runtime.progress import Progress
 from core.runtime.randomness import derived_seed
-from core.sat.batch import Loaded, load
+from core.sat.batch import Loaded, asked_regions, load
 
 CONTROLS = ("random", "edges", "centre")
 REFERENCES = 16  # other pictures that expected gradients compare with
@@ -148,7 +148,7 @@ class _Run:
         for contender in self.contenders:
             contender.explainer.check(contender.parameters)
         bare = self.data.first_without_masks
-        if self.mask_metrics and bare is not None:
+        if self.mask_users and bare is not None:
             raise UserError(self.without_masks(bare))
         scorer, classifier = self.options.scorer or self.classifier, self.classifier
         if len(scorer.labels) != len(classifier.labels):
@@ -228,6 +228,7 @@ class _Run:
             case = Case.of(
                 explainer, images, targets, contender.parameters,
                 seeds=seeds, masks=masks, scorer=self.options.scorer, references=references,
+                regions=asked_regions(explainer, contender.parameters, batch),
             )  # fmt: skip
             pictures = explainer.visited(
                 images, targets, contender.parameters, ALIGNED_SAMPLES, seeds=seeds, references=references
@@ -266,9 +267,15 @@ class _Run:
     def mask_metrics(self) -> tuple[str, ...]:
         return tuple(y.label for y in self.options.yardsticks if y.metric.needs_mask)
 
+    @property
+    def mask_users(self) -> tuple[str, ...]:
+        """Metrics that need masks, and explainers that are asked to remove them."""
+        asked = (c.label for c in self.contenders if c.explainer.wants_regions(c.parameters))
+        return (*self.mask_metrics, *asked)
+
     def without_masks(self, item: Item) -> str:
-        needs = "needs" if len(self.mask_metrics) == 1 else "need"
-        return f"{item.id} has no masks, which {', '.join(self.mask_metrics)} {needs}; give masks or leave it out."
+        needs = "needs" if len(self.mask_users) == 1 else "need"
+        return f"{item.id} has no masks, which {', '.join(self.mask_users)} {needs}; give masks or leave it out."
 
     def finish(self, started: datetime) -> Iterator[Progress]:
         found = self.result(started)

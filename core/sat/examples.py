@@ -103,7 +103,9 @@ def write_examples(
             for name, attribution in explain(scene, target).items():
                 file = f"{stem(image)}-{name}.png"
                 scale = save_map(folder / file, attribution.values)
-                entry["maps"][name] = {"file": file, "scale": scale, "signed": attribution.signed}
+                entry["maps"][name] = {
+                    "file": file, "scale": scale, "signed": attribution.signed, "unit": attribution.unit,
+                }  # fmt: skip
             index["pictures"][image] = entry
             own = removals[(removals["image"] == image) & (removals["target"] == target)] if len(removals) else removals
             for record in own.to_dict("records"):

@@ -31,7 +31,7 @@ from core.paths import user_path
 from core.runtime import folders
 from core.runtime.progress import Progress
 from core.runtime.randomness import derived_seed
-from core.sat.batch import Loaded, Scene, attribution_rows, label_warning, load, picture_lines
+from core.sat.batch import Loaded, Scene, asked_regions, attribution_rows, label_warning, load, picture_lines
 from core.sat.effects import necessity_records, pair_records
 from core.sat.examples import choose_examples, write_examples
 from core.sat.noticed import noticed, noticed_in
@@ -318,8 +318,11 @@ class _Run:
         yield Progress("judging", 1, 1)
 
         def explain(scene: Scene, target: int) -> dict[str, Attribution]:
-            seed = derived_seed(o.seed, scene.id)
-            return {n: e.explain(scene.image[None], [target], p, seeds=[seed])[0] for n, p, e in runs}
+            found, seed = {}, derived_seed(o.seed, scene.id)
+            for n, p, e in runs:
+                regions = asked_regions(e, p, (load(self.by_id[image], self.classifier) for image in [scene.id]))
+                (found[n],) = e.explain(scene.image[None], [target], p, seeds=[seed], regions=regions)
+            return found
 
         chosen = choose_examples(pictures[pictures["segments"] > 0])
         total, index = sum(map(len, chosen.values())), {"pictures": {}, "removals": [], "pastes": []}

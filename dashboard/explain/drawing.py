@@ -94,7 +94,8 @@ class Drawing:
         if settings.seed < 0 or settings.seed != int(settings.seed):
             raise UserError(f"The seed must be a whole number, 0 or above, got {settings.seed:g}.")
         seed = int(settings.seed) if explainer.random else 0
-        return ResultKey(view.source.id, view.fingerprint, name, parameters, target, contrast, seed)
+        regions = view.regions if explainer.wants_regions(parameters) else None
+        return ResultKey(view.source.id, view.fingerprint, name, parameters, target, contrast, seed, regions)
 
     def picture(self, session: Session, settings: Settings) -> Updates:
         """All that depends on the picture or the model."""
