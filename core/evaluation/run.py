@@ -119,8 +119,9 @@ class _Run:
     def check(self) -> None:
         """What can be known before anything is computed."""
         bare = self.data.first_without_masks
-        if masked(self.options.yardsticks) and bare is not None:
-            raise UserError(without_masks(bare, self.options.yardsticks))
+        users = masked(self.options.yardsticks, self.contenders)
+        if users and bare is not None:
+            raise UserError(without_masks(bare, users))
         scorer, classifier = self.options.scorer or self.classifier, self.classifier
         if len(scorer.labels) != len(classifier.labels):
             raise UserError(

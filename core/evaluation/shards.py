@@ -19,7 +19,7 @@ from core.metrics.spectrum import spectrum_distance
 from core.parameters import Parameters
 from core.runtime.progress import Progress
 from core.runtime.randomness import picture_seeds
-from core.sat.batch import Loaded, load
+from core.sat.batch import Loaded, asked_regions, load
 from core.sat.noticed import noticed_in
 from core.work.shards import Recipe, Tables
 
@@ -40,14 +40,14 @@ class Yardstick:
         return cls(text, *parse_metric(text))
 
 
-def masked(yardsticks: Sequence[Yardstick]) -> list[str]:
-    """Labels of those that need to know where the object is."""
-    return [y.label for y in yardsticks if y.metric.needs_mask]
+def masked(yardsticks: Sequence[Yardstick], contenders: Sequence[Choice] = ()) -> list[str]:
+    """Labels of metrics that need to know where the object is, and of explainers that are asked to remove segments."""
+    asked = [c.label for c in contenders if c.method.wants_regions(c.parameters)]
+    return [y.label for y in yardsticks if y.metric.needs_mask] + asked
 
 
-def without_masks(item: Item, yardsticks: Sequence[Yardstick]) -> str:
-    """What is told of a picture without masks that some metric needs."""
-    labels = masked(yardsticks)
+def without_masks(item: Item, labels: Sequence[str]) -> str:
+    """What is told of a picture without masks that these need."""
     needs = "needs" if len(labels) == 1 else "need"
     return f"{item.id} has no masks, which {', '.join(labels)} {needs}; give masks or leave it out."
 
@@ -123,7 +123,8 @@ def _score(items: Sequence[Item], tools: Bench, found: Tables) -> Iterator[str]:
     heads = [{"image": e.item.id, "group": e.item.group, "target": t} for e, t in zip(batch, targets)]
     for contender, explainer in tools.contenders.items():
         yield contender
-        case = Case.of(explainer, images, targets, seeds=seeds, masks=masks, scorer=tools.scorer)
+        regions = asked_regions(explainer, batch)
+        case = Case.of(explainer, images, targets, seeds=seeds, masks=masks, scorer=tools.scorer, regions=regions)
         pictures = explainer.visited(images, targets, count=ALIGNED_SAMPLES, seeds=seeds)
         alignment = None if pictures is None else spectrum_distance(case.images, pictures)
         for b, head in enumerate(heads):
@@ -152,6 +153,6 @@ def _object_masks(batch: Sequence[Loaded], yardsticks: Sequence[Yardstick]) -> T
     masks = []
     for entry in batch:
         if entry.segments is None:
-            raise UserError(without_masks(entry.item, yardsticks))
+            raise UserError(without_masks(entry.item, masked(yardsticks)))
         masks.append(entry.scene(torch.device("cpu")).object_mask())
     return torch.stack(masks)

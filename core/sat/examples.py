@@ -112,7 +112,8 @@ def _written(
             for place, (name, attribution) in enumerate(explain(scene, target).items()):
                 file = f"{stem(image)}-map{place}.png"  # a label may hold anything
                 data, scale = encode_map(attribution.values)
-                entry["maps"][name] = {"file": pack.add(file, data), "scale": scale, "signed": attribution.signed}
+                about = {"scale": scale, "signed": attribution.signed, "unit": attribution.unit}
+                entry["maps"][name] = {"file": pack.add(file, data), **about}
             index["pictures"][image] = entry
             for record in removals.get((image, target), ()):
                 file = f"{stem(image)}-without-{_slug(record['segment'])}-{record['fill']}.jpg"

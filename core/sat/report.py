@@ -29,7 +29,7 @@ from core.runtime.progress import Progress
 from core.runtime.randomness import derived_seed, picture_seeds
 from core.runtime.software import software
 from core.runtime.streams import rows_in, streamed
-from core.sat.batch import Scene, label_warning
+from core.sat.batch import Scene, asked_regions, label_warning, load
 from core.sat.examples import choose_examples, write_examples
 from core.sat.noticed import noticed
 from core.sat.pairs import Pair, choose_pairs
@@ -273,8 +273,12 @@ class _Run:
 
         def explain(scene: Scene, target: int) -> dict[str, Attribution]:
             images = scene.image[None]
-            seeds = picture_seeds(o.seed, images)
-            return {label: bound.explain(images, [target], seeds=seeds)[0] for label, bound in self.bench.runs.items()}
+            seeds, found = picture_seeds(o.seed, images), {}
+            for label, bound in self.bench.runs.items():
+                wanted = bound.explainer.wants_regions(bound.parameters)
+                regions = asked_regions(bound, [load(self.by_id[scene.id], self.classifier)]) if wanted else None
+                (found[label],) = bound.explain(images, [target], seeds=seeds, regions=regions)
+            return found
 
         chosen = choose_examples(pictures[pictures["segments"] > 0])
         total, index = sum(map(len, chosen.values())), {"pictures": {}, "removals": [], "pastes": []}

@@ -81,7 +81,8 @@ EXAMPLES = record(
         "pictures": named(
             record(
                 {"file": file_name, "target": whole(),
-                 "maps": named(record({"file": file_name, "scale": number(0), "signed": truth}))}
+                 "maps": named(record({"file": file_name, "scale": number(0), "signed": truth},
+                                      {"unit": text("density", "intensity")}))}
             )
         ),
         "removals": listed(record(_TRIED)),

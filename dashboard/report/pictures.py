@@ -249,8 +249,9 @@ def _attribution(finished: Finished, entry: Record, explainer: str) -> Attributi
     except UserError:
         return None
     return Attribution(
-        values, None, False, stored["signed"], entry["target"], None, explainer, Parameters(), 0, 0, 0, 0.0
-    )
+        values, None, False, stored["signed"], entry["target"], None, explainer, Parameters(), 0, 0, 0, 0.0,
+        unit=stored.get("unit", "intensity"),
+    )  # fmt: skip
 
 
 def _array(finished: Finished, file: str) -> np.ndarray | None:

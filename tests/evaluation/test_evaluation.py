@@ -220,6 +220,21 @@ def test_options_that_do_not_do(explainers: list[str], metrics: list[str], said:
         options(explainers, metrics)
 
 
+def test_an_explainer_that_removes_segments_needs_them(toy_data: Path, tmp_path: Path) -> None:
+    asked = options(["occlusion:regions=segments"], ["insertion:steps=4"])
+    for _ in evaluate(open_dataset(toy_data, limit=2), toy_classifier(), tmp_path / "e", asked):
+        pass
+    costs = open_evaluation(tmp_path / "e").costs.set_index("explainer")
+    # the object, perhaps a mark, a corner and the sky, which leave no rest: and the picture as it is
+    assert set(costs.loc["occlusion:regions=segments", "forward_passes"]) == {4, 5}
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    shutil.copy(toy_data / "images" / "000.png", bare / "0.png")
+    with pytest.raises(UserError, match=r"0\.png has no masks, which occlusion:regions=segments needs"):
+        list(evaluate(open_dataset(bare), toy_classifier(), tmp_path / "f", asked))
+    assert not (tmp_path / "f").exists()
+
+
 def test_what_is_no_evaluation_is_refused(tmp_path: Path, finished: Path) -> None:
     with pytest.raises(UserError, match="holds no evaluation"):
         open_evaluation(tmp_path)

@@ -18,6 +18,7 @@ from toy import ColourMeter, toy_classifier, toy_options, write_toy
 from core.classifier import Classifier
 from core.data import Dataset, Item, open_dataset
 from core.errors import UserError
+from core.explainer import get_explainer
 from core.images import read_picture
 from core.paths import assets_dir
 from core.preprocessing import Preprocessing
@@ -183,6 +184,23 @@ def small_report(toy_data, tmp_path_factory) -> Made:
     made = Made(tmp_path_factory.mktemp("small") / "r", open_dataset(toy_data, limit=12))
     list(made.build(made.path))
     return made
+
+
+def test_a_report_may_remove_the_segments_themselves(toy_data, tmp_path):
+    """All that class "stamped" fires on is the mark, so that all of the map lies on it; examples say their unit."""
+    method = get_explainer("occlusion")
+    explainers = ((method.name, method.parameters(regions="segments", fill="black")),)
+    data = open_dataset(toy_data, limit=6)
+    options = toy_options(explainers=explainers, check=False, control_pictures=2)
+    for _ in build_report(data, toy_classifier(), tmp_path / "r", options):
+        pass
+    report = open_report(tmp_path / "r")
+    rows = report.rows(1)
+    assert set(rows["unit"]) == {"density"}
+    assert (rows.loc[rows["segment"] == "mark", "share"] > 0.9).all()
+    assert rows.loc[rows["segment"] == "mark", "sum"].notna().all()
+    maps = [entry["maps"]["occlusion"] for entry in report.examples["pictures"].values()]
+    assert {entry["unit"] for entry in maps} == {"density"}
 
 
 def test_few_pictures_give_no_verdict(toy_data, tmp_path):

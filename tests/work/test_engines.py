@@ -107,7 +107,7 @@ def test_closing_a_run_ends_its_workers_and_leaves_what_is_written(data: Dataset
     for step in steps:
         if step.done:
             break
-    steps.close()  # ty: ignore[unresolved-attribute]
+    steps.close()  # ty: ignore[missing-attribute]
     assert engines[0].pids == []
     assert list(tmp_path.glob("r/pictures/*.parquet"))
     assert not list(tmp_path.glob("r/**/*.part"))
