@@ -218,7 +218,7 @@ def test_the_registry_names_what_a_person_needs() -> None:
     with pytest.raises(UserError, match="did you mean 'insertion'"):
         get_metric("insertoin")
     with pytest.raises(ValueError, match="two metrics"):
-        register(type("Again", (Metric,), {"name": "insertion"}))
+        register(type("Again", (type(metrics()["insertion"]),), {}))
 
 
 def test_options_are_parsed_as_those_of_explainers() -> None:
