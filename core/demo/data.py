@@ -9,6 +9,7 @@ from PIL import Image
 
 from core.beforehand import DEMO, data_folder
 from core.data import Dataset, Item
+from core.demo import DATA_SETS
 from core.demo.birds import Scene
 from core.demo.folder import scenes
 from core.demo.plants import CLASSES, RECIPES
@@ -30,7 +31,7 @@ def demo_dataset(name: str, count: int = COUNT) -> Dataset:
         UserError: there is no such data set.
     """
     data_folder(DEMO + name)
-    rendered = scenes(RECIPES[name], count, SEED, SIZE)
+    rendered = scenes(RECIPES[DATA_SETS[name]], count, SEED, SIZE)
     # the picture and its mask come from one rendering
     scene_at = lru_cache(maxsize=4)(rendered.__getitem__)
 
