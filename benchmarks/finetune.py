@@ -107,7 +107,7 @@ def finetune(
     kept = torch.from_numpy(np.flatnonzero(~held_out))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = started_from(base.module, name, len(labels)).to(place, memory_format=torch.channels_last)
+        network = started_from(base.module, name, len(labels)).to(place).to(memory_format=torch.channels_last)
         train(network, images[kept], targets[kept], epochs, seed, place, say)
     scored = torch.from_numpy(np.flatnonzero(held_out))
     answers = predictions(network, images[scored], place)

@@ -28,6 +28,8 @@ import pandas as pd
 from core.errors import UserError
 from core.evaluation.store import open_evaluation
 from core.paths import assets_dir
+from core.sat.store import PACK
+from core.storage.pack import Pack, packing
 from dashboard.cli.evaluate import _summarise
 from dashboard.evaluate.data import Standing
 from dashboard.evaluate.drawing import answer_html as evaluation_answer
@@ -167,9 +169,10 @@ def small_report(source: Path, folder: Path, targets: tuple[int, ...] = (0, 1)) 
         ]
         index[kind] = index[kind][:24]
     (folder / "examples.json").write_text(json.dumps(index), encoding="utf-8")
-    (folder / "examples").mkdir()
-    for file in set(re.findall(r'"([^"/]+\.(?:jpg|png))"', json.dumps(index))):
-        shutil.copy(source / "examples" / file, folder / "examples")
+    pack = Pack(source / PACK)
+    with packing(folder / PACK) as own:
+        for file in sorted(set(re.findall(r'"([^"/]+\.(?:jpg|png))"', json.dumps(index))) & set(pack.names)):
+            own.add(file, pack.read(file))
 
 
 def small_evaluation(source: Path, folder: Path) -> None:

@@ -126,7 +126,7 @@ def described(name: str, data: Dataset, encode: Callable[[Picture], Tensor]) -> 
             arrays[f"{how}.names"] = np.array([n for _, names, _ in found for n in names])
             arrays[f"{how}.pictures"] = np.array([number for rows, _, number in found for _ in rows])
         kept.parent.mkdir(exist_ok=True)
-        np.savez(kept, **arrays)
+        np.savez(kept, allow_pickle=False, **arrays)
     with np.load(kept) as arrays:
         return {how: Table(*(arrays[f"{how}.{key}"] for key in ("rows", "names", "pictures"))) for how in KINDS}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ EXPLAINERS = ("Smoothgrad", "Occlusion")
 
 
 @contextmanager
-def served(arguments: argparse.Namespace) -> Iterator[tuple[str, Any]]:
+def served(arguments: argparse.Namespace) -> Generator[tuple[str, Any]]:
     """(address, page)"""
     from dashboard.app import build, launch_options, make_page
 

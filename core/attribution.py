@@ -1,4 +1,4 @@
-"""What explainers make: one map of evidence, with how it was made."""
+"""What explainers make: one map of evidence, with how it was made, and the values of the players of a game."""
 
 from __future__ import annotations
 
@@ -10,8 +10,35 @@ import torch
 from torch import Tensor
 
 from core.parameters import Parameters
+from core.regions import laid_out
 
 Condition = Literal["fine", "flat", "broken"]
+Unit = Literal["density", "intensity"]
+"""What a map's values are. A density is so much of the score a pixel: summed over pixels it is a change of the score.
+An intensity says where there is more and where less; its sum means nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlayerValues:
+    """What each of the P regions of one picture that were taken away is worth, in units of the score.
+
+    Attributes:
+        values: [P] float32, on the CPU, as all here.
+        standard_error: [P] Monte-Carlo error of `values`; None where the method is exact.
+        interactions: [P, P], what two are worth together beyond each alone, symmetric; None where not asked for.
+        masks: [P, H, W] in [0, 1] in the model's frame; they add up to 1 at most.
+        names: one each; None where a region has none.
+    """
+
+    values: Tensor
+    standard_error: Tensor | None
+    interactions: Tensor | None
+    masks: Tensor
+    names: tuple[str | None, ...]
+
+    def over_pixels(self) -> Tensor:
+        """[H, W]: a density that sums to the sum of the values: each is divided by the area of its region."""
+        return laid_out(self.values, self.masks)
 
 
 @dataclass(frozen=True)
@@ -30,6 +57,8 @@ class Attribution:
         saturated: share of the samples, by their weight, where the probability hardly moves with its log-odds.
         converged: whether the error fell below the tolerance, which ended the sampling; None without a tolerance.
         convergence: (samples, relative error) after each chunk, for a plot.
+        unit: what the values are.
+        players: of methods that take regions away, what each of them is worth; None of others.
     """
 
     values: Tensor
@@ -47,6 +76,8 @@ class Attribution:
     saturated: float | None = None
     converged: bool | None = None
     convergence: tuple[tuple[int, float], ...] = ()
+    unit: Unit = "intensity"
+    players: PlayerValues | None = None
 
     @property
     def condition(self) -> Condition:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -53,7 +53,10 @@ class Classifier:
         fingerprint: sha256 over weights, architecture and preprocessing, as the module was given.
         module: the copy, with batch normalisation folded where that changes no answer (`core.runtime.folding`).
         notes: one sentence for each thing that was noticed when it was loaded.
+        recipe: what `load_classifier` was given, with which another process loads the same; None if it was not.
     """
+
+    recipe: Mapping[str, Any] | None = None
 
     def __init__(
         self,

@@ -29,6 +29,8 @@ from core.walking import pictures_in
 class Item:
     """One picture of a data set; nothing is read before it is asked for.
 
+    It can be sent to another process: what reads it names files, or what to render.
+
     Attributes:
         id: unique and steady within the data set (a relative path, or a number of a rendered one).
         label: its class, or None.
@@ -117,20 +119,12 @@ class Dataset:
     def with_context(self, context: Iterable[str]) -> Dataset:
         """The same with these segment names marked as context."""
         marked = tuple(context)
-        if not marked:
-            return self
+        return self._with_masks(lambda item: _Marked(item.segments, marked)) if marked else self
 
-        def wrap(item: Item) -> Item:
-            if item.segments is no_segments:
-                return item
-
-            def read() -> Segments | None:
-                segments = item.segments()
-                return segments.with_context(marked) if segments else segments
-
-            return replace(item, segments=read)
-
-        return replace(self, items=tuple(wrap(item) for item in self.items))
+    def _with_masks(self, read: Callable[[Item], Callable[[], Segments | None]]) -> Dataset:
+        """The same with masks read otherwise, of those that have any."""
+        items = (item if item.segments is no_segments else replace(item, segments=read(item)) for item in self.items)
+        return replace(self, items=tuple(items))
 
 
 def open_dataset(
@@ -168,7 +162,9 @@ def open_dataset(
             data = _from_class_folders(root, map(user_path, results), masks)
     if files is not None:
         data = _with_segments_from(data, files)
-    data = _with_upright_masks(data)
+    data = data._with_masks(
+        lambda item: _Upright(item.id, item.files[0] if item.files else None, item.segments, data.noted)
+    )
     return data if limit is None else limited(data, limit)
 
 
@@ -234,32 +230,42 @@ def _with_segments_from(data: Dataset, files: SegmentFiles) -> Dataset:
             f"{files.path} has no mask for any picture of {data.name}; "
             "masks and entries carry their picture's path or name."
         )
-    items = [
-        replace(item, segments=partial(files.__getitem__, keys[item.id])) if item.id in keys else item
-        for item in data.items
-    ]
+    items = [replace(item, segments=files.reader(keys[item.id])) if item.id in keys else item for item in data.items]
     notes = (*data.notes, *files.notes, *strays(files, len(keys), data))
     return replace(data, items=tuple(items), notes=notes, masks=files, names=files.names)
 
 
-def _with_upright_masks(data: Dataset) -> Dataset:
-    """The same with masks that lie over the upright pictures, and what was noticed of them in `noted`."""
+@dataclass(frozen=True)
+class _Marked:
+    """Segments with these names marked as context."""
 
-    def wrap(item: Item) -> Item:
-        if item.segments is no_segments:
-            return item
+    read: Callable[[], Segments | None]
+    context: tuple[str, ...]
 
-        def read() -> Segments | None:
-            segments = item.segments()
-            if segments is not None and item.files:
-                segments = upright(segments, item.files[0])
-            if segments is not None and segments.notes:
-                data.noted[item.id] = segments.notes
-            return segments
+    def __call__(self) -> Segments | None:
+        segments = self.read()
+        return segments.with_context(self.context) if segments else segments
 
-        return replace(item, segments=read)
 
-    return replace(data, items=tuple(wrap(item) for item in data.items))
+@dataclass(frozen=True)
+class _Upright:
+    """Segments that lie over the upright picture; what was noticed of them goes into `noted`, in this process."""
+
+    image: str
+    picture: Path | None
+    read: Callable[[], Segments | None]
+    noted: dict[str, tuple[str, ...]]
+
+    def __call__(self) -> Segments | None:
+        segments = self.read()
+        if segments is not None and self.picture is not None:
+            segments = upright(segments, self.picture)
+        if segments is not None and segments.notes:
+            self.noted[self.image] = segments.notes
+        return segments
+
+    def __reduce__(self) -> tuple[type, tuple]:
+        return _Upright, (self.image, self.picture, self.read, {})
 
 
 def check_context(context: Iterable[str], names: Iterable[str]) -> None:

@@ -16,6 +16,7 @@ from core.explanation import Explanation
 from core.images import Picture, read_picture
 from core.parameters import Parameters
 from core.runtime.randomness import picture_seeds
+from core.segments import Segments, check_size, regions_of
 
 
 def explain(
@@ -26,6 +27,7 @@ def explain(
     contrast: str | int | None = None,
     parameters: Parameters | Mapping[str, Any] | None = None,
     seed: int = 0,
+    segments: Segments | None = None,
 ) -> Explanation:
     """Explain one picture.
 
@@ -37,6 +39,8 @@ def explain(
         contrast: a class to explain against ("why A and not B"); None for the target on its own.
         parameters: the explainer's own dataclass, or names and values; None for its defaults, or what the choice has.
         seed: same seed, same map.
+        segments: of the upright picture, for explainers that are asked to remove them ("occlusion" with
+            {"regions": "segments"}); what each is worth is then in `attribution.players`.
 
     Returns:
         The map with its picture: see `Explanation`. `attribution, prepared = explain(...)` takes it apart.
@@ -60,6 +64,11 @@ def explain(
     predictions = classifier.predict(images, k=len(classifier.labels))[0]
     chosen = predictions[0].index if target is None else classifier.class_index(target)
     against = None if contrast is None else [classifier.class_index(contrast)]
-    (attribution,) = bound.explain(images, [chosen], contrasts=against, seeds=picture_seeds(seed, images))
+    regions = None
+    if segments is not None:
+        check_size(segments, prepared.geometry.picture_size, "the picture")
+        regions = regions_of([(segments, segments.to_model(prepared.geometry))])
+    seeds = picture_seeds(seed, images)
+    (attribution,) = bound.explain(images, [chosen], contrasts=against, seeds=seeds, regions=regions)
     probability = next(one.probability for one in predictions if one.index == chosen)
     return Explanation(attribution, prepared, picture, classifier, choice, probability, seed)

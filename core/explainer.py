@@ -11,19 +11,31 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from core.attribution import Attribution
+from core.attribution import Attribution, PlayerValues, Unit
 from core.classifier import Classifier
 from core.errors import UserError
 from core.job import Job, checked_job
 from core.parameters import Parameters
+from core.regions import SEGMENTS, Regions, laid_out
 from core.registry import Registry
+
+
+@dataclass(frozen=True)
+class Players:
+    """What is known of the players of all B pictures: [B, P] (interactions: [B, P, P]), anything where one is padding,
+    and 0 where it is still to come."""
+
+    values: Tensor
+    standard_error: Tensor | None = None
+    interactions: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Estimate:
     """What a method knows after a chunk, for all B pictures.
 
-    values, standard_error: [B, H, W]; the others: one number a picture, so far, as in `Attribution`.
+    values, standard_error: [B, H, W]; players: where regions are taken away; the others: one number a picture, so far,
+    as in `Attribution`.
     """
 
     values: Tensor
@@ -33,6 +45,20 @@ class Estimate:
     standard_error: Tensor | None = None
     saturated: Sequence[float] | None = None
     converged: Sequence[bool] | None = None
+    players: Players | None = None
+
+    @classmethod
+    def of_players(cls, players: Players, regions: Regions, passes: Sequence[int], partial: bool) -> Estimate:
+        """Of a game: the players' values and errors, laid over their pixels."""
+        error = players.standard_error
+        return cls(
+            values=laid_out(players.values, regions.masks),
+            forward_passes=passes,
+            backward_passes=[0] * len(passes),
+            partial=partial,
+            standard_error=None if error is None else laid_out(error, regions.masks),
+            players=players,
+        )
 
 
 class Explainer(ABC):
@@ -43,6 +69,7 @@ class Explainer(ABC):
         family: gradient, cam, attention, relevance, removal, learned or control.
         parameters: its frozen dataclass.
         signed: with default parameters, negative values mean evidence against.
+        unit: of its maps with default parameters.
         class_specific: the map depends on the target.
         random: with default parameters, the map depends on the seed.
         revision: of the algorithm; raised when the same parameters and seed give other values than before.
@@ -59,6 +86,7 @@ class Explainer(ABC):
     family: ClassVar[str]
     parameters: ClassVar[type[Parameters]] = Parameters
     signed: ClassVar[bool] = False
+    unit: ClassVar[Unit] = "intensity"
     class_specific: ClassVar[bool] = True
     random: ClassVar[bool] = False
     revision: ClassVar[int] = 1
@@ -75,6 +103,15 @@ class Explainer(ABC):
     def is_signed(self, parameters: Any) -> bool:
         """Whether maps made with these parameters are signed."""
         return self.signed
+
+    def unit_of(self, parameters: Any) -> Unit:
+        """What the values of maps made with these parameters are."""
+        return self.unit
+
+    def wants_regions(self, parameters: Any) -> bool:
+        """Whether these parameters ask for each picture's own regions: they have some called `regions`, and it says so
+        (`core.regions.regions_parameter`)."""
+        return getattr(parameters, "regions", None) == SEGMENTS
 
     def is_random(self, parameters: Any) -> bool:
         """Whether maps made with these parameters depend on the seed."""
@@ -157,7 +194,7 @@ class BoundExplainer:
         *,
         contrasts: Tensor | Sequence[int] | None = None,
         seeds: Sequence[int] = (0,),
-        regions: Tensor | None = None,
+        regions: Tensor | Regions | None = None,
         references: Tensor | None = None,
     ) -> Iterator[list[Attribution]]:
         """Yield running maps of the whole batch after each chunk; the last list has `partial=False`.
@@ -168,7 +205,8 @@ class BoundExplainer:
             parameters: of the explainer's own type; None for those it was bound with.
             contrasts: [B] class indices, or one for all: explain the target against it.
             seeds: [B], or one for all. A map depends on its own seed only, never on its neighbours or the chunk.
-            regions: [P, H, W] in [0, 1], a partition of the frame, for explainers that remove regions.
+            regions: what is removed where the parameters ask for it (`Explainer.wants_regions`): [P, H, W] in [0, 1]
+                for all pictures, [B, P, H, W], or `Regions` with names. They add up to 1 at most, anywhere.
             references: [R, 3, H, W] in [0, 1], other pictures, for explainers that compare with some; None for those
                 it was bound with.
 
@@ -177,6 +215,11 @@ class BoundExplainer:
         """
         with torch.inference_mode(False):
             job = self._job(images, targets, parameters, contrasts, seeds, regions, references)
+        if job.regions is None and self.explainer.wants_regions(job.parameters):
+            raise UserError(
+                f"{self.explainer.name} is asked to remove segments, and none are given here; give the picture's "
+                "segments, or leave regions at its default."
+            )
         return self._timed(job)
 
     def explain(self, *args: Any, **kwargs: Any) -> list[Attribution]:
@@ -205,6 +248,7 @@ class BoundExplainer:
 
     def _timed(self, job: Job) -> Iterator[list[Attribution]]:
         work = self.explainer.run(self.classifier, job, self._state)
+        masks: list[Tensor] = []  # of the players, if there are any
         seconds = 0.0
         history: list[tuple[tuple[int, float], ...]] = [()] * job.size
         try:
@@ -219,6 +263,10 @@ class BoundExplainer:
                 error = error.detach().float().cpu() if error is not None else None
                 seconds += perf_counter() - began
                 made = [self._attribution(job, estimate, values, error, b, seconds) for b in range(job.size)]
+                if estimate.players is not None and job.regions is not None:
+                    masks = masks or _own_masks(job.regions)
+                    played = _player_values(estimate.players, masks, job.regions)
+                    made = [replace(one, players=own) for one, own in zip(made, played)]
                 history = [_longer(before, one) for before, one in zip(history, made)]
                 yield [replace(one, convergence=past) for one, past in zip(made, history)]
         finally:
@@ -233,6 +281,7 @@ class BoundExplainer:
             standard_error=None if error is None else error[b],
             partial=estimate.partial,
             signed=self.explainer.is_signed(job.parameters),
+            unit=self.explainer.unit_of(job.parameters),
             target=int(job.targets[b]),
             contrast=None if job.contrasts is None else int(job.contrasts[b]),
             method=self.explainer.name,
@@ -262,6 +311,28 @@ class BoundExplainer:
         self.explainer.check(parameters)
         references = self.references if references is None else references
         return checked_job(self.classifier, images, targets, parameters, contrasts, seeds, regions, references)
+
+
+def _own_masks(regions: Regions) -> list[Tensor]:
+    """Of each picture [P, H, W] on the CPU, without padding."""
+    return [own[:count].cpu() for own, count in zip(regions.masks, regions.counts)]
+
+
+def _player_values(players: Players, masks: Sequence[Tensor], regions: Regions) -> list[PlayerValues]:
+    """Of each picture, without padding, on the CPU."""
+    values = players.values.detach().float().cpu()
+    error = None if players.standard_error is None else players.standard_error.detach().float().cpu()
+    pairs = None if players.interactions is None else players.interactions.detach().float().cpu()
+    return [
+        PlayerValues(
+            values=values[b, :count],
+            standard_error=None if error is None else error[b, :count],
+            interactions=None if pairs is None else pairs[b, :count, :count],
+            masks=masks[b],
+            names=regions.names[b],
+        )
+        for b, count in enumerate(map(len, masks))
+    ]
 
 
 def _longer(before: tuple[tuple[int, float], ...], one: Attribution) -> tuple[tuple[int, float], ...]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from core.attribution import Attribution
+from core.attribution import Attribution, PlayerValues
 from core.choice import Choice
 from core.classifier import Classifier
 from core.errors import UserError
@@ -88,11 +88,13 @@ class MapFolder:
             "seconds": attribution.seconds,
             "forward_passes": attribution.forward_passes,
             "backward_passes": attribution.backward_passes,
+            "unit": attribution.unit,
             "condition": attribution.condition,
             "relative_error": attribution.relative_error,
             "saturated": attribution.saturated,
             "converged": attribution.converged,
             "convergence": [list(point) for point in attribution.convergence],
+            "players": None if attribution.players is None else _player_list(attribution.players),
             "values_file": values_file.name,
             "overlay_file": None if overlay is None else overlay_file.name,
             "notes": list(notes),
@@ -132,6 +134,16 @@ class MapFolder:
         free = _numbered(name, self._taken)
         self._taken.add(free.casefold())
         return free
+
+
+def _player_list(players: PlayerValues) -> list[dict[str, Any]]:
+    """One entry a player."""
+    errors = [None] * len(players.names) if players.standard_error is None else players.standard_error.tolist()
+    entries = zip(players.names, players.values.tolist(), errors, players.masks.mean((1, 2)).tolist())
+    return [
+        {"name": name, "value": value, "standard_error": error, "coverage": coverage}
+        for name, value, error, coverage in entries
+    ]
 
 
 def _numbered(name: str, taken: set[str]) -> str:

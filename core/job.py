@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, float32
 
 from core.classifier import Classifier, expand_targets
 from core.errors import UserError
+from core.regions import Regions, checked_regions
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Job:
     contrasts: Tensor | None  # [B]
     parameters: Any
     seeds: tuple[int, ...]
-    regions: Tensor | None  # [P, H, W] in [0, 1], a partition
+    regions: Regions | None  # each picture's own
     references: Tensor | None = None  # [R, 3, H, W] in [0, 1]
 
     @property
@@ -40,7 +41,7 @@ def checked_job(
     parameters: Any,
     contrasts: Tensor | Sequence[int] | None,
     seeds: Sequence[int],
-    regions: Tensor | None,
+    regions: Tensor | Regions | None,
     references: Tensor | None,
 ) -> Job:
     """Arguments as of `BoundExplainer.steps`, which fit each other and the classifier.
@@ -66,9 +67,8 @@ def checked_job(
     if contrasts is not None and bool((targets == contrasts).any()):
         raise UserError("Target and contrast are the same class; choose another class to explain against.")
     if regions is not None:
-        if regions.dim() != 3 or regions.shape[-2:] != images.shape[-2:]:
-            raise UserError(f"Expected regions [P, {images.shape[-2]}, {images.shape[-1]}], got {list(regions.shape)}.")
-        regions = _ordinary(regions).to(device, float32)
+        given = checked_regions(regions, count, (images.shape[-2], images.shape[-1]))
+        regions = replace(given, masks=_ordinary(given.masks), present=_ordinary(given.present)).to(device)
     if references is not None:
         if references.dim() != 4 or references.shape[0] == 0 or references.shape[1:] != images.shape[1:]:
             wanted_shape = ", ".join(map(str, images.shape[1:]))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +11,7 @@ from core.choice import Choice, Trained
 from core.classifier import Classifier
 from core.errors import UserError
 from core.explainer import BoundExplainer
+from core.runtime.recent import Recent
 from dashboard.allowed import Allowed
 from dashboard.loads import Loads
 
@@ -55,8 +54,7 @@ class Classifiers:
         self.start, self.labels = start, labels
         self._stated: dict[str, Any] = {"labels": labels, **(stated or {})}
         self.allowed = allowed or Allowed()
-        self._kept: OrderedDict[str, Loaded] = OrderedDict()
-        self._lock = threading.Lock()  # for looking; never held long
+        self._kept: Recent[str, Loaded] = Recent(KEPT)
         self._loads: Loads[str, Loaded] = Loads()
 
     def get(self, spec: str, progress: Callable[[float, str], None] | None = None) -> Loaded:
@@ -69,26 +67,16 @@ class Classifiers:
         spec = (spec or "").strip()
         if not spec:
             raise UserError("No model was named; choose one or type a spec such as torchvision:mobilenet_v2.")
-        found = self._find(spec)
+        found = self._kept.get(spec)
         if found is not None:
             return found
         return self._loads.get(
-            spec, spec, lambda told: self._find(spec) or self.add(spec, self._load(spec, told)), progress
+            spec, spec, lambda told: self._kept.get(spec) or self.add(spec, self._load(spec, told)), progress
         )
 
     def add(self, spec: str, classifier: Classifier) -> Loaded:
         """Put a classifier there that is loaded already."""
-        with self._lock:
-            self._kept[spec] = Loaded(spec, classifier)
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-            return self._kept[spec]
-
-    def _find(self, spec: str) -> Loaded | None:
-        with self._lock:
-            if spec in self._kept:
-                self._kept.move_to_end(spec)
-            return self._kept.get(spec)
+        return self._kept.put(spec, Loaded(spec, classifier))
 
     def choices(self) -> list[tuple[str, str]]:
         """(title, spec) to choose from."""

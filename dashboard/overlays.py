@@ -8,10 +8,11 @@ import io
 import numpy as np
 from PIL import Image
 
+from core.attribution import Unit
 from core.overlays import Scale, colour_table
 
 
-def legend(signed: bool, scale: Scale | None) -> str:
+def legend(signed: bool, scale: Scale | None, unit: Unit = "intensity") -> str:
     """The colours of a scale as they come over a picture, from nothing at zero, with its ends in words."""
     if scale is None:
         return '<div class="scale none"></div>'
@@ -22,6 +23,8 @@ def legend(signed: bool, scale: Scale | None) -> str:
         stops.append("#{:02x}{:02x}{:02x}{:02x}".format(*table[round(at * last)], round(255 * alpha)))
     top = f"{scale.top:g}x average" if scale.linked else f"{scale.top:.2g}"
     half = f"{scale.top / 2:g}x" if scale.linked else f"{scale.top / 2:.2g}"
+    if unit == "density" and not scale.linked:
+        top += " a pixel"
     ends = (f"against, {top}", "0", f"for, {top}") if signed else ("0", half, f"{top} or more")
     words = "".join(f"<span>{text}</span>" for text in ends)
     ramp = f"background:linear-gradient(90deg,{','.join(stops)})"

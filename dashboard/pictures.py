@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -18,8 +19,9 @@ from core.errors import UserError
 from core.images import Picture, read_picture
 from core.overlays import display_size, shrunk
 from core.preprocessing import Geometry
+from core.regions import Regions
 from core.runtime.recent import Recent
-from core.segments import Segments, segments_from_label_map, superpixels
+from core.segments import Segments, regions_of, segments_from_label_map, superpixels
 from core.segments.files import read_label_map
 from dashboard.classifiers import Loaded
 from dashboard.overlays import jpeg
@@ -81,6 +83,11 @@ class View:
     labels: tuple[str, ...]
     fingerprint: str
     truth: int | None = None
+
+    @cached_property
+    def regions(self) -> Regions:
+        """The segments as what can be taken away, one at a time."""
+        return regions_of([(self.segments, self.masks)])
 
     @property
     def instead(self) -> str | None:
@@ -193,7 +200,7 @@ def _copy_bytes(copy: tuple[Picture, Segments]) -> int:
 
 
 def _view_bytes(view: View) -> int:
-    return view.shown.nbytes + 4 * (view.image.numel() + view.masks.numel())
+    return view.shown.nbytes + 4 * (view.image.numel() + 2 * view.masks.numel())  # masks, and regions made of them
 
 
 def _smaller(picture: Picture, size: tuple[int, int]) -> Picture:

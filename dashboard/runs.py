@@ -15,6 +15,7 @@ from torch import Tensor
 from core.attribution import Attribution
 from core.choice import Choice
 from core.errors import UserError
+from core.regions import Regions
 from core.runtime.randomness import picture_seeds
 from dashboard.classifiers import Loaded
 
@@ -69,6 +70,7 @@ class ResultKey:
     target: int
     contrast: int | None
     seed: int
+    regions: Regions | None = None
 
 
 class Results:
@@ -107,7 +109,8 @@ class Results:
 
 
 def _size(attribution: Attribution) -> int:
-    tensors = (attribution.values, attribution.standard_error)
+    players = attribution.players
+    tensors = (attribution.values, attribution.standard_error, None if players is None else players.masks)
     return sum(t.numel() * t.element_size() for t in tensors if t is not None)
 
 
@@ -196,8 +199,9 @@ class Runner:
                 bound = loaded.bind(key.choice)
                 contrasts = None if key.contrast is None else [key.contrast]
                 steps[name] = bound.steps(
-                    image[None], [key.target], contrasts=contrasts, seeds=picture_seeds(key.seed, image[None])
-                )
+                    image[None], [key.target], contrasts=contrasts,
+                    seeds=picture_seeds(key.seed, image[None]), regions=key.regions,
+                )  # fmt: skip
             made = next(steps[name], None)
         except UserError as error:
             run.failed[name] = str(error)

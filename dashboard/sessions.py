@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cachetools import LRUCache
+
 from core.errors import UserError
 from dashboard.evaluate.data import Standing
 from dashboard.evaluate.run import LiveEvaluation
@@ -107,24 +109,30 @@ class Session:
         return any(run.wants(explainer) and run.keys[explainer] == key for run in self.runs())
 
 
+class Visitors(LRUCache[str, Session]):
+    """Whoever is forgotten leaves nothing running."""
+
+    def popitem(self) -> tuple[str, Session]:
+        key, forgotten = super().popitem()
+        forgotten.stop()
+        if forgotten.evaluation is not None:
+            forgotten.evaluation.stop()
+        for bench in forgotten.benches.values():
+            bench.stop()
+        return key, forgotten
+
+
 class Sessions:
     """All visitors, the one seen longest ago forgotten first."""
 
     def __init__(self, spec: str) -> None:
         self.spec = spec
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, Session] = OrderedDict()
+        self._kept = Visitors(KEPT_SESSIONS)
 
     def get(self, key: str) -> Session:
         """The visitor's session, a new one if the server does not know the key (it was restarted)."""
         with self._lock:
-            session = self._kept.setdefault(key, Session(self.spec))
-            self._kept.move_to_end(key)
-            while len(self._kept) > KEPT_SESSIONS:
-                forgotten = self._kept.popitem(last=False)[1]
-                forgotten.stop()
-                if forgotten.evaluation is not None:
-                    forgotten.evaluation.stop()
-                for bench in forgotten.benches.values():
-                    bench.stop()
-            return session
+            if key not in self._kept:
+                self._kept[key] = Session(self.spec)
+            return self._kept[key]

@@ -14,7 +14,8 @@ COUNTS = {"pictures": 60, "masks": 90, "annotations": 50, "manifests": 40, "stor
 
 
 @pytest.mark.parametrize("family", families(), ids=lambda family: family.name)
-def test_inputs_are_read_as_they_are_or_refused_in_a_sentence(family, tmp_path):
+def test_inputs_are_read_as_they_are_or_refused_in_a_sentence(family, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where what is written to a path as given goes
     outcomes = [attempt(family, SEED, index, tmp_path) for index in range(COUNTS[family.name])]
     failed = [f"{one.family} --seed {SEED} --index {one.index}: {one.outcome}, {one.kind}: {one.text}"
               for one in outcomes if one.outcome in ("raw", "wrong")]  # fmt: skip

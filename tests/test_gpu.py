@@ -20,6 +20,7 @@ from core.evaluation.store import open_evaluation
 from core.explainer import explainers, get_explainer
 from core.images import Picture
 from core.metrics.metric import Case, metrics
+from core.regions import Regions
 from core.runtime import chunks
 from core.sat.report import build_report
 from core.sat.store import open_report
@@ -32,7 +33,7 @@ from tests.toy import toy_classifier, toy_options
 
 __all__ = ["chunk_of"]  # a fixture
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
 TIES = 0.02  # pixels of one value are ordered at random, and each device has random numbers of its own
 PAIRS = [(name, kind) for name in explainers() for kind in kinds_for(name)]
 
@@ -66,6 +67,22 @@ def test_maps_agree_or_where_drawn_at_random_depend_on_the_seed_alone(
         assert agree(few.values, many.values, 1e-4)
         if not method.random:
             assert agree(many.values, there.values, 1e-3)
+
+
+def test_segments_that_differ_from_picture_to_picture_are_worth_the_same() -> None:
+    method, images, left = get_explainer("occlusion"), pictures(2, FRAMES["square"]), torch.zeros(32, 32)
+    left[:, :9] = 1
+    regions = Regions.of([torch.stack([left, 1 - left]), torch.ones(1, 32, 32)], [["left", None], ["all"]])
+    asked = method.parameters(regions="segments")
+    maps = [
+        method.bind(one).explain(images, [1, 0], asked, regions=regions)
+        for one in (on_gpu("cnn"), classifier_of("cnn"))
+    ]
+    for there, here in zip(*maps):
+        assert there.players.names == here.players.names
+        assert there.players.values.device.type == there.players.masks.device.type == "cpu"
+        assert torch.allclose(there.players.values, here.players.values, rtol=1e-3, atol=1e-4)
+        assert agree(there.values, here.values, 1e-3)
 
 
 @pytest.mark.parametrize("name", ["gradient", "integrated-gradients", "grad-cam", "occlusion"])

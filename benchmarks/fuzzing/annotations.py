@@ -93,8 +93,9 @@ def coco(case: Case) -> tuple[str, Any, Truth]:
                 entry["segmentation"] = outlines
                 mask = np.logical_or.reduce([rasterised(outline, size) for outline in outlines])
             elif form == "box":
-                entry["bbox"] = list(box_of(case, size))
-                mask = filled(tuple(entry["bbox"]), size)
+                box = box_of(case, size)
+                entry["bbox"] = list(box)
+                mask = filled(box, size)
             else:
                 mask = case.rng.random(size) < case.rng.random()
                 packed = coco_masks.encode(np.asfortranarray(mask.astype(np.uint8)))

@@ -16,7 +16,7 @@ from core.segments.files.label_maps import VOC_CLASSES
 
 from .damage import png_chunk
 from .harness import Case
-from .pictures import ORIENTATION, saved, turned
+from .pictures import ORIENTATION, decoded, saved, turned
 
 INSIDE = "lesion"
 
@@ -309,7 +309,7 @@ def soft_edges(case: Case) -> Written:
 
 def once_jpeg(case: Case) -> Written:
     first = saved(Image.fromarray(_values(case, scene(case)[0])), "JPEG", quality=case.pick((60, 75, 90, 95)))
-    soft = cv2.imdecode(np.frombuffer(first, np.uint8), cv2.IMREAD_GRAYSCALE)
+    soft = decoded(first, cv2.IMREAD_GRAYSCALE)
     names = _named(case, 0, 255)
     return _softened(case, names, soft, saved(Image.fromarray(soft), "PNG"), "once a JPEG", ".png")
 
@@ -317,10 +317,12 @@ def once_jpeg(case: Case) -> Written:
 def jpeg(case: Case) -> Written:
     """The mask itself a JPEG: read as one that once was, refused, or named as passed over."""
     data = saved(Image.fromarray(_values(case, scene(case)[0])), "JPEG", quality=95)
-    soft = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    soft = decoded(data, cv2.IMREAD_GRAYSCALE)
     names = _named(case, 0, 255)
     inside = soft >= 128
-    truth = {INSIDE: [inside, soft == 255], **({"skin": [~inside, soft == 0]} if len(names) > 1 else {})}
+    truth = {INSIDE: [inside, soft == 255]}
+    if len(names) > 1:
+        truth["skin"] = [~inside, soft == 0]
     return Written("a JPEG", ".jpg", data, names, truth, may_miss=True, may_refuse=True)
 
 

@@ -54,6 +54,13 @@ def saved(image: Image.Image, form: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
+def decoded(data: bytes, flags: int) -> np.ndarray:
+    """What another reader makes of the same file; colours as BGR."""
+    array = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    assert array is not None
+    return array
+
+
 def over_white(array: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     part = alpha.astype(float) / 255
     return np.round(array * part + 255 * (1 - part)).astype(np.uint8)
@@ -136,9 +143,7 @@ def _jpeg(case: Case) -> Made:
         case.kind, options = "lossy WEBP", {"quality": 80}
     image = Image.fromarray(array if case.chance(0.8) or form != "JPEG" else array[..., 0])
     data = saved(image, form, **options)
-    # another reader of the same file
-    shown = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    return data, shown[..., ::-1], 4
+    return data, decoded(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)[..., ::-1], 4
 
 
 def _print_colours(case: Case) -> Made:
@@ -196,9 +201,7 @@ def _turned(case: Case) -> Made:
         options |= {"lossless": True, "exact": True}
     data = saved(Image.fromarray(stored), form, **options)
     if form == "JPEG":
-        stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)[
-            ..., ::-1
-        ]
+        stored = decoded(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)[..., ::-1]
     return data, turned(stored, orientation), 4 if form == "JPEG" else 0
 
 

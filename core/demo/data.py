@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from PIL import Image
 
@@ -11,7 +11,7 @@ from core.beforehand import DEMO, data_folder
 from core.data import Dataset, Item
 from core.demo import DATA_SETS
 from core.demo.birds import Scene
-from core.demo.folder import scenes
+from core.demo.folder import Scenes, scenes
 from core.demo.plants import CLASSES, RECIPES
 from core.demo.segments import SEGMENTS
 from core.images import Picture
@@ -31,9 +31,7 @@ def demo_dataset(name: str, count: int = COUNT) -> Dataset:
         UserError: there is no such data set.
     """
     data_folder(DEMO + name)
-    rendered = scenes(RECIPES[DATA_SETS[name]], count, SEED, SIZE)
-    # the picture and its mask come from one rendering
-    scene_at = lru_cache(maxsize=4)(rendered.__getitem__)
+    rendered = _rendered(name, count)
 
     def item(index: int) -> Item:
         label, seed, plants = rendered.plan(index)
@@ -41,17 +39,27 @@ def demo_dataset(name: str, count: int = COUNT) -> Dataset:
         return Item(
             id=f"{index:05d}_{CLASSES[label]}",
             label=CLASSES[label],
-            picture=lambda: _picture(scene_at(index), f"{CLASSES[label]} {index}"),
-            segments=lambda: _segments(scene_at(index)),
+            picture=partial(_picture, name, count, index, f"{CLASSES[label]} {index}"),
+            segments=partial(_segments, name, count, index),
             columns={"seed": str(seed), **columns},
         )
 
     return Dataset(f"demo {name}", f"demo:{name}", tuple(item(i) for i in range(count)))
 
 
-def _picture(scene: Scene, name: str) -> Picture:
-    return Picture(Image.fromarray(scene.image), name)
+@lru_cache(maxsize=4)
+def _rendered(name: str, count: int) -> Scenes:
+    return scenes(RECIPES[DATA_SETS[name]], count, SEED, SIZE)
 
 
-def _segments(scene: Scene) -> Segments:
-    return segments_from_label_map(scene.mask, dict(SEGMENTS), source="demo")
+@lru_cache(maxsize=4)  # the picture and its mask come from one rendering
+def _scene(name: str, count: int, index: int) -> Scene:
+    return _rendered(name, count)[index]
+
+
+def _picture(name: str, count: int, index: int, called: str) -> Picture:
+    return Picture(Image.fromarray(_scene(name, count, index).image), called)
+
+
+def _segments(name: str, count: int, index: int) -> Segments:
+    return segments_from_label_map(_scene(name, count, index).mask, dict(SEGMENTS), source="demo")

@@ -27,7 +27,7 @@ EXPLAINERS = ("suppression:samples=32", "integrated-gradients:samples=32", "grad
 
 def make(model: str, out: Path, pictures: int) -> None:
     """Write one report, saying how far it is."""
-    options = ReportOptions(tuple(map(Choice.parse, EXPLAINERS)))
+    options = ReportOptions(tuple(map(Choice.parse, EXPLAINERS)), shard=100)  # few files
     classifier = load_classifier(f"demo:{model}")
     began, said = time.perf_counter(), ""
     for step in build_report(demo_dataset("birds", pictures), classifier, out, options):

@@ -43,7 +43,7 @@ MANIFEST = manifest_of(
         ),
         "warnings": listed(text()),
     },
-    {"seed": whole()},
+    {"seed": whole(), "noticed": listed(text())},
 )  # fmt: skip
 ENTRY = bounded(
     record(

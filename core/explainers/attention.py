@@ -135,7 +135,8 @@ token_map = FoundOnce(find_token_map)
 
 
 class AttentionExplainer(Explainer):
-    """Shared by the family: coarse maps over the patches, laid over the frame."""
+    """Shared by the family: coarse maps over the patches, laid over the frame; shares of attention, not of a score, and
+    so an intensity."""
 
     family = "attention"
 

@@ -26,7 +26,10 @@ class CamParameters(PresetParameters):
 
 
 class Cam(Explainer):
-    """Shared by the family: a coarse map from one layer's activation and gradient, alone or averaged over samples."""
+    """Shared by the family: a coarse map from one layer's activation and gradient, alone or averaged over samples.
+
+    An intensity: it is of features, some of them dropped, and enlarged.
+    """
 
     family = "cam"
     parameters = CamParameters

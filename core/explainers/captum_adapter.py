@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from core.attribution import Unit
 from core.classifier import Classifier
 from core.errors import UserError, closest
 from core.explainer import Estimate, Explainer
@@ -32,6 +33,7 @@ from core.explainers.removal import OcclusionParameters
 from core.fills import PLATES, fill_plate
 from core.job import Job
 from core.parameters import Parameters, parameter
+from core.regions import regions_parameter
 from core.runtime.capture import tensors_in
 from core.runtime.chunks import START
 from core.runtime.folding import unfolded
@@ -64,6 +66,8 @@ KNOWN: dict[str, tuple[str, float | None, float | None, float | None]] = {
     "relu_attributions": ("Keep evidence for the target only", None, None, None),
     "stdevs": ("Noise, as a part of the full brightness range", 0, 1, 0.01),
 }
+# their values sum to the change of the score on the way from the baseline (those of layers are enlarged, and do not)
+COMPLETE = {"DeepLift", "DeepLiftShap", "GradientShap", "IntegratedGradients"}
 # these say how captum works, not what it answers
 NOT_OFFERED = {
     *("show_progress", "verbose", "return_convergence_delta", "return_input_shape", "memory_efficient", "eps"),
@@ -127,6 +131,11 @@ class CaptumExplainer(Explainer):
     def is_signed(self, parameters: Any) -> bool:
         return not (getattr(parameters, "abs", False) or getattr(parameters, "relu_attributions", False))
 
+    def unit_of(self, parameters: Any) -> Unit:
+        """Regions and patches are divided by their area; windows overlap, as those of `Occlusion` do."""
+        complete = self.described.name in COMPLETE and getattr(parameters, "multiply_by_inputs", True)
+        return "density" if complete or "feature_mask" in self.described.asked else "intensity"
+
     def prepare(self, classifier: Classifier, weights: Any) -> SpatialLayer | None:
         return last_map(classifier) if "layer" in self.described.made_with else None
 
@@ -157,8 +166,8 @@ class CaptumExplainer(Explainer):
         from captum.attr._utils.attribution import PerturbationAttribution
 
         image = job.images[b : b + 1].clone().requires_grad_(True)
-        made = self.method(**self._given(self.described.made_with, score, job, image, layer))
-        options = self._given(self.described.asked, score, job, image, layer)
+        made = self.method(**self._given(self.described.made_with, score, job, b, image, layer))
+        options = self._given(self.described.asked, score, job, b, image, layer)
         answer = made.attribute(image, **options)
         # what is removed is removed from all colours or features at once, and each of them is given the whole effect
         over_channels = torch.mean if issubclass(self.method, PerturbationAttribution) else torch.sum
@@ -166,10 +175,20 @@ class CaptumExplainer(Explainer):
             coarse = layer.as_channels_first(layer.map_of(answer).detach()).float()
             summed = over_channels(coarse, 1, keepdim=True)
             return F.interpolate(summed, job.frame, mode="bilinear", align_corners=False)[0, 0]
-        return over_channels(tensors_in(answer)[0].detach().float(), 1)[0]
+        values = over_channels(tensors_in(answer)[0].detach().float(), 1)[0]
+        if "feature_mask" in options:
+            features = options["feature_mask"][0, 0]
+            values = values / features.flatten().bincount()[features]
+        return values
 
     def _given(
-        self, asked: dict[str, inspect.Parameter], score: Score, job: Job, image: Tensor, layer: SpatialLayer | None
+        self,
+        asked: dict[str, inspect.Parameter],
+        score: Score,
+        job: Job,
+        b: int,
+        image: Tensor,
+        layer: SpatialLayer | None,
     ) -> dict[str, Any]:
         """What a constructor or `attribute` is called with: everything it asks for that there is an answer to."""
         known = {field.name: getattr(job.parameters, field.name) for field in dataclasses.fields(job.parameters)}
@@ -183,7 +202,8 @@ class CaptumExplainer(Explainer):
                 plates = ("mean",) if one.default is None else PLATES  # methods that insist want several
                 given[name] = torch.cat([fill_plate(image.detach(), kind) for kind in plates])
             elif name == "feature_mask":
-                given[name] = _features(job, known["patches"]).expand_as(image).contiguous()
+                features = _segments(job, b) if self.wants_regions(job.parameters) else _patches(job, known["patches"])
+                given[name] = features.expand_as(image).contiguous()
             elif name == "layer_mask" and layer is not None:
                 given[name] = _positions(layer).to(image.device)
             elif name == "sliding_window_shapes":
@@ -194,17 +214,23 @@ class CaptumExplainer(Explainer):
         return given
 
 
-def _features(job: Job, patches: int) -> Tensor:
-    """[1, 1, H, W] long: the number of the region that each pixel belongs to, or of its cell in a grid."""
+def _segments(job: Job, b: int) -> Tensor:
+    """[1, 1, H, W] long: the number of the region that has most of each pixel of picture b."""
+    assert job.regions is not None  # `BoundExplainer.steps` has seen to it
+    return _numbered(job.regions.masks[b].argmax(0))
+
+
+def _patches(job: Job, patches: int) -> Tensor:
+    """[1, 1, H, W] long: the number of each pixel's cell in a grid."""
     height, width = job.frame
-    if job.regions is not None:
-        numbers = job.regions.argmax(0)
-    else:
-        side = max(1, round(min(job.frame) / patches))
-        rows, columns = (torch.arange(n, device=job.images.device) // side for n in (height, width))
-        numbers = rows[:, None] * (int(columns[-1]) + 1) + columns[None, :]
-    # captum counts from 0 to the largest number, so that none may be missing
-    return numbers.unique(return_inverse=True)[1].view(1, 1, height, width)
+    side = max(1, round(min(job.frame) / patches))
+    rows, columns = (torch.arange(n, device=job.images.device) // side for n in (height, width))
+    return _numbered(rows[:, None] * (int(columns[-1]) + 1) + columns[None, :])
+
+
+def _numbered(features: Tensor) -> Tensor:
+    """[H, W] -> [1, 1, H, W]: captum counts from 0 to the largest number, so that none may be missing."""
+    return features.unique(return_inverse=True)[1].view(1, 1, *features.shape)
 
 
 def _positions(layer: SpatialLayer) -> Tensor:
@@ -244,10 +270,12 @@ def _parameters(described: CaptumClass) -> Any:
         text, low, high, step = KNOWN.get(name, (*fallback, {int: 1, float: 0.01}.get(kind)))
         fields.append((name, kind, parameter(one.default, text, low=low, high=high, step=step)))
     if "feature_mask" in asked:
-        text = "Cells along the shorter side of the picture, where no regions are given"
+        text = "Cells along the shorter side of the picture, where patches are removed"
         fields.append(("patches", int, parameter(8, text, low=2, high=32, step=1)))
+        text = "What is removed: patches of a grid, or each of the picture's segments"
+        fields.append(("regions", str, regions_parameter("patches", text)))
     if "sliding_window_shapes" in asked:
-        window, stride, _ = dataclasses.fields(OcclusionParameters)
+        window, stride, *_ = dataclasses.fields(OcclusionParameters)
         fields += [
             (one.name, float, dataclasses.field(default=one.default, metadata=one.metadata)) for one in (window, stride)
         ]
@@ -271,6 +299,7 @@ def _explainer(one: CaptumClass) -> Explainer:
         "family": family,
         "parameters": _parameters(one),
         "signed": not ("abs" in asked and asked["abs"].default),
+        "unit": "density" if name in COMPLETE or "feature_mask" in asked else "intensity",
         "random": "n_samples" in asked,
         "described": one,
     }

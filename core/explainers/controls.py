@@ -25,7 +25,7 @@ def luminance(images: Tensor) -> Tensor:
 
 
 class Control(Explainer):
-    """Shared by the controls: one map, no passes, the same for every target."""
+    """Shared by the controls: one map, no passes, the same for every target; an intensity, as no score was asked."""
 
     family = "control"
     class_specific = False

@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
+from core.attribution import Unit
 from core.classifier import Classifier
 from core.errors import UserError
 from core.explainer import Estimate, Explainer, register
@@ -36,15 +37,25 @@ def _scale() -> Any:
 
 
 class GradientExplainer(Explainer):
-    """Shared by the family: a sampler made from the parameters, then `integrate`."""
+    """Shared by the family: a sampler made from the parameters, then `integrate`.
+
+    Class attributes:
+        whole_way: its samples lie along whole ways from a start to the picture, so that "times input" is a density: it
+            sums to the change of the score on the way. Gradients that are only averaged around the picture add up to
+            nothing, and magnitudes never do.
+    """
 
     family = "gradient"
+    whole_way: ClassVar[bool] = False
 
     @abstractmethod
     def sampler(self, parameters: Any, job: Job) -> Sampler: ...
 
     def is_signed(self, parameters: Any) -> bool:
         return parameters.reduction in SIGNED_REDUCTIONS
+
+    def unit_of(self, parameters: Any) -> Unit:
+        return "density" if self.whole_way and parameters.reduction == "times input" else "intensity"
 
     def check(self, parameters: Any) -> None:
         if parameters.reduction != "variance":
@@ -114,6 +125,8 @@ class IntegratedGradients(GradientExplainer):
     summary = "Gradients added up on the way from a featureless picture to this one; says for and against."
     parameters = IntegratedGradientsParameters
     signed = True
+    unit = "density"
+    whole_way = True
     default = True
 
     def sampler(self, parameters: IntegratedGradientsParameters, job: Job) -> Sampler:
@@ -140,6 +153,8 @@ class ExpectedGradients(GradientExplainer):
     summary = "Integrated gradients from many random baselines instead of one."
     parameters = ExpectedGradientsParameters
     signed = True
+    unit = "density"
+    whole_way = True
     random = True
     takes_references = True
 

@@ -7,7 +7,7 @@ The gradient family reads input gradients; Grad-CAM and gradient-weighted attent
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +20,7 @@ from core.explainer import Estimate
 from core.explainers.samplers import Draw, Identity, Sampler
 from core.fills import fill_plate
 from core.job import Job
-from core.runtime.chunks import in_chunks
+from core.passes import Turns, in_turns
 
 REDUCTIONS = ("absolute", "signed", "squared", "variance", "times input")
 SIGNED_REDUCTIONS = ("signed", "times input")
@@ -153,17 +153,14 @@ def integrate(
     saturated = torch.zeros(count, device=device)
     active, done = torch.arange(count, device=device), 0
 
-    def run(start: int, end: int) -> None:
+    def look(picture: Tensor, indices: Sequence[int]) -> None:
         nonlocal sums, squares
-        rows = [done * len(active) + i for i in range(start, end)]
-        picture = active[[i % len(active) for i in rows]]
-        indices = [i // len(active) for i in rows]
         samples = drawn(sampler, job, plates, picture, indices)
         values, logits = reading.read(samples)
         if not len(sums):
             sums = torch.zeros(count, *values.shape[1:], device=device)
             squares = torch.zeros_like(sums) if with_error or reading.squares else squares
-        share = weights[indices].view(-1, 1, 1, 1)
+        share = weights[list(indices)].view(-1, 1, 1, 1)
         sums.index_add_(0, picture, values * share)
         weight.index_add_(0, picture, share)
         if len(squares):
@@ -200,9 +197,9 @@ def integrate(
         upto = sampler.samples
         if adaptive:
             upto = min(upto, CHECK_FIRST if done == 0 else done + CHECK_EVERY)
-        block = (upto - done) * len(active)
-        for part in in_chunks(classifier, block, shape, reading.kind, run):
-            if part < block:
+        turns = Turns.of(active, range(done, upto))
+        for part in in_turns(classifier, shape, turns, look, reading.kind):
+            if part < len(turns):
                 yield estimate(partial=True)
         done = upto
         if adaptive:
@@ -214,7 +211,7 @@ def integrate(
         yield estimate(partial=done < sampler.samples and len(active) > 0)
 
 
-def drawn(sampler: Sampler, job: Job, plates: Tensor, picture: Tensor, indices: list[int]) -> Samples:
+def drawn(sampler: Sampler, job: Job, plates: Tensor, picture: Tensor, indices: Sequence[int]) -> Samples:
     """Sample `indices[k]` of the job's picture `picture[k]`."""
     seeds = [job.seeds[b] for b in picture.tolist()]
     images = job.images[picture]

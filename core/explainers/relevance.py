@@ -93,7 +93,7 @@ class Lrp(Explainer):
     picture, summed over colours, in float32: normalisation is a change of units, not a layer with relevance of its own.
     The network is rewritten first (`canonical`), so that a residual sum shares relevance instead of doubling it and
     batch normalisation has the convolution's rule; where it has none before it, it follows the epsilon rule. Biases
-    keep their share, so the map sums to the score only where there are none.
+    keep their share, so the map sums to the score only where there are none, and is an intensity.
     """
 
     name = "lrp"

@@ -9,40 +9,56 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from core.attribution import Unit
 from core.classifier import Classifier
-from core.explainer import Estimate, Explainer, register
+from core.explainer import Estimate, Explainer, Players, register
 from core.fills import PLATES, fill_plate
 from core.job import Job
 from core.parameters import Parameters, parameter
-from core.runtime.chunks import in_chunks
+from core.passes import Turns, scored
+from core.regions import regions_parameter
 from core.runtime.randomness import spread_order
+
+Masks = Callable[[Tensor, Sequence[int]], Tensor]  # (pictures [K], numbers, K of them) -> [K, H, W] in [0, 1]
 
 
 @dataclass(frozen=True)
-class Cover:
-    """What is covered, one mask after the other.
+class Windows:
+    """Squares that slide over the frame, coarse grid first.
 
     Attributes:
-        count: how many masks.
-        masks: indices, K of them -> [K, H, W] in [0, 1]; made when asked for, never all held at once.
-        average: overlapping effects are averaged (windows) rather than added up (regions).
+        rows, columns: [R, H], [C, W] of 0 and 1: where windows lie along each side.
+        order: (row, column) of each window.
     """
 
-    count: int
-    masks: Callable[[Sequence[int]], Tensor]
-    average: bool
+    rows: Tensor
+    columns: Tensor
+    order: Sequence[tuple[int, int]]
+
+    @property
+    def count(self) -> int:
+        return len(self.order)
+
+    def masks(self, numbers: Sequence[int]) -> Tensor:
+        """[K, H, W]: made when asked for, never all held at once."""
+        chosen = torch.tensor([self.order[n] for n in numbers], device=self.rows.device)
+        return self.rows[chosen[:, 0]][:, :, None] * self.columns[chosen[:, 1]][:, None, :]
+
+    def mean_over(self, effects: Tensor, known: Tensor) -> Tensor:
+        """[B, N] twice, 0 what is not known -> [B, H, W]: the mean effect of the known windows that cover a pixel."""
+        return self._laid(effects) / self._laid(known.to(effects.dtype)).clamp(min=1)
+
+    def _laid(self, values: Tensor) -> Tensor:
+        grid = values.new_zeros(len(values), len(self.rows), len(self.columns))
+        down, along = zip(*self.order)
+        grid[:, list(down), list(along)] = values
+        return self.rows.T @ grid @ self.columns
 
 
-def windows(frame: tuple[int, int], window: int, stride: int, device: torch.device) -> Cover:
-    """Squares of `window` pixels every `stride` pixels, coarse grid first, the last ones shifted in to the border."""
+def windows(frame: tuple[int, int], window: int, stride: int, device: torch.device) -> Windows:
+    """Squares of `window` pixels every `stride` pixels, the last ones shifted in to the border."""
     rows, columns = (_bands(side, window, stride, device) for side in frame)
-    order = _coarse_to_fine(len(rows), len(columns))
-
-    def masks(indices: Sequence[int]) -> Tensor:
-        chosen = torch.tensor([order[i] for i in indices], device=device)
-        return rows[chosen[:, 0]][:, :, None] * columns[chosen[:, 1]][:, None, :]
-
-    return Cover(len(order), masks, average=True)
+    return Windows(rows, columns, _coarse_to_fine(len(rows), len(columns)))
 
 
 def _bands(side: int, window: int, stride: int, device: torch.device) -> Tensor:
@@ -65,40 +81,46 @@ def _coarse_to_fine(rows: int, columns: int) -> list[tuple[int, int]]:
     return sorted(((row, column) for row in range(rows) for column in range(columns)), key=refinement)
 
 
-def remove(classifier: Classifier, job: Job, cover: Cover, fill: str) -> Iterator[Estimate]:
-    """score(picture) - score(picture with a mask covered), laid over the mask's pixels.
+@dataclass(frozen=True)
+class Losses:
+    """What is known after a chunk.
 
-    Pass 0 of a picture is the picture itself, pass n covers mask n - 1. Pass-major: every picture gets its n-th pass
-    before any gets its next, so all maps sharpen together.
+    Attributes:
+        effects: [B, N], score(picture) - score(picture with mask n covered); 0 where it is still to come.
+        known: [B, N] of booleans.
+        passes: pictures sent through for each picture. partial: more will come.
     """
-    count, total = job.size, (1 + cover.count) * job.size
+
+    effects: Tensor
+    known: Tensor
+    passes: list[int]
+    partial: bool
+
+
+def remove(classifier: Classifier, job: Job, counts: Sequence[int], masks: Masks, fill: str) -> Iterator[Losses]:
+    """Cover the first `counts[b]` masks of each picture b, one at a time.
+
+    Copy 0 of a picture is the picture itself, copy n has mask n - 1 covered.
+    """
+    device, most = job.images.device, max(counts)
     plates = fill_plate(job.images, fill)
-    sums = torch.zeros(count, *job.frame, device=job.images.device)
-    covered = torch.zeros_like(sums)
-    whole = torch.zeros(count, device=job.images.device)
+    turns = Turns.up_to([1 + count for count in counts], device)
+    found = torch.zeros(job.size, 1 + most, device=device)
 
-    def run(start: int, end: int) -> None:
-        picture = torch.arange(start, end, device=job.images.device) % count
-        masks = torch.zeros(end - start, *job.frame, device=job.images.device)
-        first = min(max(count - start, 0), end - start)  # rows before it show whole pictures
-        if first < end - start:
-            masks[first:] = cover.masks([n // count - 1 for n in range(start + first, end)])
-        contrasts = None if job.contrasts is None else job.contrasts[picture]
-        with torch.no_grad():
-            shown = torch.lerp(job.images[picture], plates[picture], masks.unsqueeze(1))
-            scores = classifier.score(classifier.logits(shown), job.targets[picture], contrasts)
-        whole[picture[:first]] = scores[:first]
-        effects = whole[picture] - scores
-        sums.index_add_(0, picture, effects.view(-1, 1, 1) * masks)
-        covered.index_add_(0, picture, masks)
+    def make(pictures: Tensor, numbers: Sequence[int]) -> Tensor:
+        covered = masks(pictures, [max(n - 1, 0) for n in numbers])
+        covered[[n == 0 for n in numbers]] = 0
+        return torch.lerp(job.images[pictures], plates[pictures], covered.unsqueeze(1))
 
-    for done in in_chunks(classifier, total, tuple(job.images.shape[1:]), "forward", run):
-        yield Estimate(
-            values=sums / covered.clamp(min=1) if cover.average else sums.clone(),
-            forward_passes=[done // count + (b < done % count) for b in range(count)],
-            backward_passes=[0] * count,
-            partial=done < total,
-        )
+    def score(logits: Tensor, pictures: Tensor) -> Tensor:
+        contrasts = None if job.contrasts is None else job.contrasts[pictures]
+        return classifier.score(logits, job.targets[pictures], contrasts)
+
+    for done in scored(classifier, tuple(job.images.shape[1:]), turns, make, score, found):
+        passes = turns.passed(done, job.size)
+        known = torch.arange(most, device=device) < torch.tensor(passes, device=device)[:, None] - 1
+        effects = torch.where(known, found[:, :1] - found[:, 1:], 0.0)
+        yield Losses(effects, known, passes, done < len(turns))
 
 
 @dataclass(frozen=True)
@@ -110,7 +132,8 @@ class OcclusionParameters(Parameters):
     stride: float = parameter(
         0.35, "Step from square to square, as a part of the square's side", low=0.25, high=1.0, step=0.05
     )
-    fill: str = parameter("mean", "What the square is filled with", choices=PLATES)
+    fill: str = parameter("mean", "What is put in place of what is covered", choices=PLATES)
+    regions: str = regions_parameter("windows", "What is covered: a sliding square, or each of the picture's segments")
 
     def pixels(self, frame: tuple[int, int]) -> tuple[int, int]:
         """(window, stride) in pixels of a model's frame."""
@@ -122,8 +145,10 @@ class OcclusionParameters(Parameters):
 class Occlusion(Explainer):
     """Zeiler, Fergus: Visualizing and Understanding Convolutional Networks (ECCV 2014).
 
-    A pixel's value is the mean loss of score over the windows that cover it. Given regions, each is removed as a whole
-    instead, and its effect is laid over its own pixels: value(pixel) = sum over regions of region(pixel) * effect.
+    With windows a pixel's value is the mean loss of score over those that cover it, an intensity: windows overlap, so
+    a piece of evidence is counted as often as it is covered, which is less at the border, and no weights of the windows
+    would make the map sum to anything. Segments are removed as wholes and do not overlap: each one's loss is its value
+    as a player, laid over its own pixels and divided by their area.
     """
 
     name = "occlusion"
@@ -134,11 +159,33 @@ class Occlusion(Explainer):
     signed = True
     default = True
 
+    def unit_of(self, parameters: OcclusionParameters) -> Unit:
+        return "density" if self.wants_regions(parameters) else "intensity"
+
     def run(self, classifier: Classifier, job: Job, state: Any) -> Iterator[Estimate]:
         parameters: OcclusionParameters = job.parameters
-        regions = job.regions
-        if regions is not None:
-            cover = Cover(len(regions), lambda indices: regions[list(indices)], average=False)
+        if self.wants_regions(parameters):
+            yield from remove_regions(classifier, job, parameters.fill)
         else:
-            cover = windows(job.frame, *parameters.pixels(job.frame), job.images.device)
-        yield from remove(classifier, job, cover, parameters.fill)
+            sliding = windows(job.frame, *parameters.pixels(job.frame), job.images.device)
+            yield from remove_windows(classifier, job, sliding, parameters.fill)
+
+
+def remove_windows(classifier: Classifier, job: Job, sliding: Windows, fill: str) -> Iterator[Estimate]:
+    """A pixel's value: the mean loss of score over the windows that cover it."""
+    counts = [sliding.count] * job.size
+    for found in remove(classifier, job, counts, lambda pictures, numbers: sliding.masks(numbers), fill):
+        values = sliding.mean_over(found.effects, found.known)
+        yield Estimate(values, found.passes, [0] * job.size, partial=found.partial)
+
+
+def remove_regions(classifier: Classifier, job: Job, fill: str) -> Iterator[Estimate]:
+    """Each of a picture's own regions as a player, worth what the score loses without it."""
+    regions = job.regions
+    assert regions is not None  # `BoundExplainer.steps` has seen to it
+
+    def masks(pictures: Tensor, numbers: Sequence[int]) -> Tensor:
+        return regions.masks[pictures, list(numbers)]
+
+    for found in remove(classifier, job, regions.counts, masks, fill):
+        yield Estimate.of_players(Players(found.effects), regions, found.passes, found.partial)

@@ -57,10 +57,16 @@ def load_classifier(
 
     request = Request(spec, rest, labels, device, precision, progress, output, dict(preprocessing or {}))
     if source in SOURCES:
-        return SOURCES[source].imported().load(request)
-    from core.loading.python_factory import load_added
+        classifier = SOURCES[source].imported().load(request)
+    else:
+        from core.loading.python_factory import load_added
 
-    return load_added(request, added_sources()[source])
+        classifier = load_added(request, added_sources()[source])
+    classifier.recipe = {
+        "spec": spec, "labels": labels, "device": str(device), "precision": precision, "output": output,
+        "allow_python": allow_python, "preprocessing": request.preprocessing,
+    }  # fmt: skip
+    return classifier
 
 
 def known_models() -> list[dict[str, str]]:

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 from urllib.parse import urlparse
 
 import torch
+from filelock import FileLock
 
 from core.errors import UserError
 from core.runtime.fingerprints import file_state
@@ -141,27 +142,23 @@ class _Part:
 
     @contextmanager
     def claimed(self) -> Generator[None]:
-        """Have the file to oneself; waits while another process is fetching it."""
-        while True:
-            self.file = self.path.open("a+b")
-            _lock(self.file)
-            if self._is_in_place():
-                break
-            self.file.close()  # the one before finished it, so that this is no longer the part
-        try:
-            yield
-        finally:
-            if not self.size():
-                self.path.unlink(missing_ok=True)
-            if not self.path.exists():
-                self.note.unlink(missing_ok=True)
-            self.file.close()
+        """Have the file to oneself; waits while another process is fetching it.
 
-    def _is_in_place(self) -> bool:
-        try:
-            return os.path.samestat(os.fstat(self.file.fileno()), self.path.stat())
-        except FileNotFoundError:
-            return False
+        The system frees the lock of a process that was killed, so that none is ever stale.
+        """
+        lock = self.path.with_name(self.path.name + ".lock")
+        with FileLock(lock):
+            self.file = self.path.open("a+b")
+            try:
+                yield
+            finally:
+                if not self.size():
+                    self.path.unlink(missing_ok=True)
+                if not self.path.exists():
+                    self.note.unlink(missing_ok=True)
+                self.file.close()
+                with suppress(OSError):  # Windows keeps what is open; who waits elsewhere takes a new one
+                    lock.unlink()
 
     def size(self) -> int:
         return self.file.seek(0, os.SEEK_END)
@@ -267,12 +264,3 @@ def _version(headers: Any) -> str | None:
     """A validator that `If-Range` takes: a strong ETag, else the date of the last change."""
     tag = headers.get("ETag")
     return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified")
-
-
-def _lock(file: BinaryIO) -> None:
-    """Wait until no other process holds the file; it is freed when it is closed, however that happens."""
-    try:
-        import fcntl
-    except ImportError:  # not a Unix: two processes at once would fetch it twice and disturb each other
-        return
-    fcntl.flock(file, fcntl.LOCK_EX)

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from core.fills import PLATES, fill_plate
 from core.metrics.metric import Case, Metric, register
-from core.metrics.passes import probability, read_copies
 from core.metrics.ranking import descending, positions
 from core.parameters import Parameters, parameter
+from core.passes import probability, scores
 
 
 def curve(case: Case, *, inserted: bool, steps: int, fill: str, patch: int) -> Tensor:
@@ -45,7 +45,7 @@ def curve(case: Case, *, inserted: bool, steps: int, fill: str, patch: int) -> T
         first = (places[picture] < taken[list(copy)].view(-1, 1, 1)).unsqueeze(1)
         return torch.where(first if inserted else ~first, case.images[picture], plates[picture])
 
-    return read_copies(case.scored_by, case.images, case.targets, steps + 1, show, probability(case.scored_by))
+    return scores(case.scored_by, case.images, steps + 1, show, probability(case.scored_by, case.targets))
 
 
 def _steps() -> Any:
@@ -156,7 +156,7 @@ def _confidence(case: Case, fill: str) -> tuple[Tensor, Tensor]:
         blended = torch.lerp(plates[picture], case.images[picture], strength[picture])
         return torch.where(masked, blended, case.images[picture])
 
-    both = read_copies(case.scored_by, case.images, case.targets, 2, show, probability(case.scored_by))
+    both = scores(case.scored_by, case.images, 2, show, probability(case.scored_by, case.targets))
     undefined = (high <= low).flatten()
     return both[:, 0], torch.where(undefined, float("nan"), both[:, 1])
 

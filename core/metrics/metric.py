@@ -15,6 +15,7 @@ from core.classifier import Classifier, expand_targets
 from core.errors import UserError
 from core.explainer import BoundExplainer
 from core.parameters import Parameters, parse_named
+from core.regions import Regions
 from core.registry import Registry
 
 
@@ -94,6 +95,7 @@ class Case:
         seeds: Sequence[int] = (0,),
         masks: Tensor | None = None,
         scorer: Classifier | None = None,
+        regions: Tensor | Regions | None = None,
     ) -> Case:
         """Explain a batch and make the case of it: arguments as of `BoundExplainer.steps`.
 
@@ -107,7 +109,7 @@ class Case:
             return torch.stack([one.values for one in maps(tied, pictures)])
 
         def maps(tied: BoundExplainer, pictures: Tensor) -> list[Attribution]:
-            return tied.explain(pictures, targets, parameters, seeds=seeds)
+            return tied.explain(pictures, targets, parameters, seeds=seeds, regions=regions)
 
         made = tuple(maps(bound, images))
         return cls(

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from core.fills import PLATES, fill_plate
 from core.metrics.metric import Case, Metric, register
-from core.metrics.passes import read_copies
 from core.parameters import Parameters, parameter
+from core.passes import scores
 from core.runtime.randomness import uniform
 
 
@@ -72,8 +72,11 @@ class Infidelity(Metric):
             foretold[picture, list(copy)] = (masks * case.values[picture]).sum((1, 2))
             return torch.lerp(case.images[picture], plates[picture], masks.unsqueeze(1))
 
-        scores = read_copies(classifier, case.images, case.targets, p.samples + 1, show, classifier.score)
-        lost, foretold = scores[:, :1] - scores[:, 1:], foretold[:, 1:]
+        def score(logits: Tensor, picture: Tensor) -> Tensor:
+            return classifier.score(logits, case.targets[picture])
+
+        found = scores(classifier, case.images, p.samples + 1, show, score)
+        lost, foretold = found[:, :1] - found[:, 1:], foretold[:, 1:]
         if p.scaled:
             best = (foretold * lost).sum(1, keepdim=True) / foretold.square().sum(1, keepdim=True)
             foretold = foretold * best.nan_to_num(0.0, 0.0, 0.0).clamp(min=0)

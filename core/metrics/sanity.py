@@ -6,8 +6,6 @@ Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim: Sanity Checks for Saliency Maps
 from __future__ import annotations
 
 import copy
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +18,7 @@ from core.metrics.ranking import spearman
 from core.parameters import Parameters, parameter
 from core.runtime.folding import fold_norms, unfolded
 from core.runtime.randomness import derived_seed, normal
+from core.runtime.recent import Recent
 
 
 def cascade(module: nn.Module) -> list[str]:
@@ -102,8 +101,7 @@ CALIBRATION = 16  # pictures on which batch statistics are measured
 KEPT = 4  # randomised classifiers, each as large as the model
 GRID = 28
 
-_twins: OrderedDict[tuple, Classifier] = OrderedDict()
-_lock = threading.Lock()
+_twins: Recent[tuple, Classifier] = Recent(KEPT)
 
 
 def pink_pictures(frame: tuple[int, int], seed: int, device: torch.device) -> Tensor:
@@ -123,14 +121,12 @@ def kept_twin(classifier: Classifier, modules: int, seed: int) -> Classifier:
     Batch statistics are measured on pink noise, so that no picture's score depends on its neighbours.
     """
     key = (classifier.fingerprint, str(classifier.device), classifier.precision, modules, seed)
-    with _lock:
-        if key not in _twins:
-            pictures = pink_pictures(classifier.input_size, seed, classifier.device)
-            _twins[key] = randomised(classifier, pictures, seed, modules)
-        _twins.move_to_end(key)
-        while len(_twins) > KEPT:
-            _twins.popitem(last=False)
-        return _twins[key]
+
+    def make() -> Classifier:
+        pictures = pink_pictures(classifier.input_size, seed, classifier.device)
+        return randomised(classifier, pictures, seed, modules)
+
+    return _twins.get_or_make(key, make)
 
 
 def stages(total: int, count: int) -> list[int]:

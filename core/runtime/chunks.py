@@ -7,14 +7,16 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from statistics import median
 from time import perf_counter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from core.classifier import Classifier
 from core.runtime.device import synchronise
 from core.runtime.recent import Recent
 from core.runtime.threads import on_threads, usual_threads
+
+if TYPE_CHECKING:
+    from core.classifier import Classifier
 
 START = {"cpu": 4, "cuda": 32}
 # on a CPU larger ones are hardly faster, and memory grows with them

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from threading import Condition
 from typing import TYPE_CHECKING, Generic, TypeVar
 from weakref import WeakKeyDictionary
+
+from cachetools import cached
 
 if TYPE_CHECKING:
     from core.classifier import Classifier
@@ -15,22 +17,14 @@ T = TypeVar("T")
 
 
 class FoundOnce(Generic[T]):
-    """`find`, called at the first question about each classifier; threads that ask meanwhile wait for the answer."""
+    """`find`, called at the first question about each classifier.
+
+    Threads that ask about the same one meanwhile wait for the answer; those that ask about another one do not.
+    """
 
     def __init__(self, find: Callable[[Classifier], T]) -> None:
-        self._find = find
-        self._found: WeakKeyDictionary[Classifier, T] = WeakKeyDictionary()
-        self._lock = threading.Lock()  # for looking; never held long
-        self._finding: WeakKeyDictionary[Classifier, threading.Lock] = WeakKeyDictionary()
+        found: WeakKeyDictionary[Classifier, T] = WeakKeyDictionary()
+        self._find = cached(found, key=lambda classifier: classifier, condition=Condition())(find)
 
     def __call__(self, classifier: Classifier) -> T:
-        with self._lock:
-            finding = self._finding.setdefault(classifier, threading.Lock())
-        with finding:  # who asks about another classifier does not wait
-            with self._lock:
-                if classifier in self._found:
-                    return self._found[classifier]
-            found = self._find(classifier)
-            with self._lock:
-                self._found[classifier] = found
-            return found
+        return self._find(classifier)

@@ -15,10 +15,11 @@ from core.data import Dataset, Item
 from core.errors import UserError, closest
 from core.explainer import BoundExplainer
 from core.preprocessing import Prepared
+from core.regions import Regions
 from core.runtime.randomness import picture_seeds
 from core.sat.interventions import LARGE
 from core.sat.rows import merged_masks, rows_from_masks
-from core.segments import Segments
+from core.segments import Segments, regions_of
 
 
 @dataclass(frozen=True)
@@ -138,18 +139,41 @@ def attribution_rows(
     seed: int,
 ) -> list[dict[str, Any]]:
     """SAT rows of every explainer over a batch, by its label; `lines` are the batch's picture lines."""
-    images = torch.stack([entry.prepared.tensor for entry in batch])
-    targets = [line["target"] for line in lines]
+    cut_up = [(entry, line) for entry, line in zip(batch, lines) if entry.masks is not None and len(entry.masks)]
+    if not cut_up:
+        return []
+    images = torch.stack([entry.prepared.tensor for entry, _ in cut_up])
+    targets = [line["target"] for _, line in cut_up]
     seeds = picture_seeds(seed, images)
     rows: list[dict[str, Any]] = []
     for name, explainer in runs.items():
-        for result, entry, line in zip(explainer.explain(images, targets, seeds=seeds), batch, lines):
-            if entry.segments is None or entry.masks is None:
-                continue
+        regions = asked_regions(explainer, [entry for entry, _ in cut_up])
+        made = explainer.explain(images, targets, seeds=seeds, regions=regions)
+        for result, (entry, line) in zip(made, cut_up):
+            assert entry.segments is not None
+            assert entry.masks is not None
             head = {k: line[k] for k in ("image", "group", "label", "prediction", "probability", "correct", "target")}
-            cut = rows_from_masks(result.values, entry.masks, entry.segments, entry.prepared.geometry)
+            cut = rows_from_masks(result.values, entry.masks, entry.segments, entry.prepared.geometry, result.unit)
             rows += [{**head, "explainer": name, **row} for row in cut]
     return rows
+
+
+def asked_regions(explainer: BoundExplainer, batch: Iterable[Loaded]) -> Regions | None:
+    """The named segments of these pictures and the rest of each, where the explainer is asked to remove them; None
+    where it is not.
+
+    Raises:
+        UserError: a picture has no segments.
+    """
+    method = explainer.explainer
+    if not method.wants_regions(explainer.parameters):
+        return None
+    known = []
+    for entry in batch:
+        if entry.segments is None or entry.masks is None:
+            raise UserError(f"{entry.item.id} has no masks, which {method.name} is asked to remove; give masks.")
+        known.append((entry.segments, entry.masks))
+    return regions_of(known)
 
 
 def label_warning(data: Dataset, classifier: Classifier) -> str | None:

@@ -46,9 +46,9 @@ def removal(scene: Scene, name: str, seed: int) -> Removal | None:
     return Removal(gone, placebos) if placebos else None
 
 
-def joint_versions(scene: Scene, name: str, masks: Removal, fill: str) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Of a picture whose other context is gone: (so, without the segment too, without a placebo too); None where
-    there is no other context."""
+def joint_removal(scene: Scene, name: str, masks: Removal) -> tuple[Tensor, Tensor, Tensor] | None:
+    """What is removed, [H, W] each: the other context, with the segment, with a placebo; None where there is no other
+    context."""
     beside = [n for n in scene.masks if n != name and scene.kinds[n] != "object" and scene.coverage(n) <= LARGE]
     if not beside:
         return None
@@ -56,9 +56,7 @@ def joint_versions(scene: Scene, name: str, masks: Removal, fill: str) -> tuple[
     others = torch.zeros_like(masks.gone)
     for other in beside:
         others = torch.maximum(others, removal_mask(scene.masks[other], keep))
-    together = (others, torch.maximum(others, masks.gone), torch.maximum(others, masks.placebos[0]))
-    bare, without, placebo = (removed(scene.image, mask, fill) for mask in together)
-    return bare, without, placebo
+    return others, torch.maximum(others, masks.gone), torch.maximum(others, masks.placebos[0])
 
 
 def necessity_records(
@@ -66,19 +64,24 @@ def necessity_records(
 ) -> list[dict[str, Any]]:
     """Remove every segment of at most a quarter of the picture, under every fill; and once, under the first fill, after
     the picture's other context."""
-    images, plan = [scene.image], []
+    removals: list[tuple[Tensor, str]] = []  # masks and fills; picture 0 is as it is, the others are without these
+    plan = []
     for name in scene.masks:
         masks = removal(scene, name, seed) if scene.coverage(name) <= LARGE else None
         if masks is None:
             continue
         for fill in fills:
-            plan.append((name, "necessity", fill, 0, len(images), len(masks.placebos)))
-            images += [removed(scene.image, mask, fill) for mask in (masks.gone, *masks.placebos)]
-        together = joint_versions(scene, name, masks, fills[0])
+            plan.append((name, "necessity", fill, 0, 1 + len(removals), len(masks.placebos)))
+            removals += [(mask, fill) for mask in (masks.gone, *masks.placebos)]
+        together = joint_removal(scene, name, masks)
         if together is not None:
-            plan.append((name, "joint", fills[0], len(images), len(images) + 1, 1))
-            images += together
-    margin, probability = margins(classifier, images, [target] * len(images))
+            plan.append((name, "joint", fills[0], 1 + len(removals), 2 + len(removals), 1))
+            removals += [(mask, fills[0]) for mask in together]
+
+    def make(number: int) -> Tensor:
+        return removed(scene.image, *removals[number - 1]) if number else scene.image
+
+    margin, probability = margins(classifier, make, [target] * (1 + len(removals)))
     records = []
     for name, test, fill, before, at, count in plan:
         placebo = slice(at + 1, at + 1 + count)
@@ -104,7 +107,8 @@ def pair_records(
             if versions is not None:
                 images += versions[:3]
                 done.append((pair, versions.other))
-        margin, probability = margins(classifier, images, [pair.target for pair, _ in done for _ in range(3)])
+        targets = [pair.target for pair, _ in done for _ in range(3)]
+        margin, probability = margins(classifier, images.__getitem__, targets)
         records = []
         for i, (pair, other) in enumerate(done):
             before, after, placebo = margin[3 * i : 3 * i + 3]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,42 +15,42 @@ from torch import Tensor
 
 from core.attribution import Attribution
 from core.images import read_picture
-from core.runtime.folders import whole_file, writing
+from core.runtime.streams import streamed
 from core.sat.batch import Scene
-from core.sat.effects import SWAP, TRANSPLANT, removal
+from core.sat.effects import removal
 from core.sat.interventions import removed
 from core.sat.pairs import Pair, pair_versions
+from core.sat.store import PACK
+from core.storage.pack import Packer, packing
 
 PICTURES_A_TARGET = 6
 PASTES_A_CELL = 3
 
 
-def save_picture(path: Path, image: Tensor) -> None:
+def encode_picture(image: Tensor) -> bytes:
     """[3, H, W] in [0, 1] -> JPEG."""
     array = (image.clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).cpu().numpy()
-    # in memory first: on a full disk Pillow's encoder ends in half a file without a word
     encoded = io.BytesIO()
     Image.fromarray(array).save(encoded, format="JPEG", quality=70, optimize=True)  # a report has over a thousand
-    with whole_file(path) as part:
-        part.write_bytes(encoded.getvalue())
+    return encoded.getvalue()
 
 
-def save_map(path: Path, values: Tensor) -> float:
-    """[H, W] -> 8-bit grey PNG, zero at 128; returns the value that 255 stands for."""
+def encode_map(values: Tensor) -> tuple[bytes, float]:
+    """[H, W] -> 8-bit grey PNG, zero at 128, and the value that 255 stands for."""
     scale = float(values.abs().max())
     levels = values / scale * 127 if scale > 0 else torch.zeros_like(values)
-    with whole_file(path) as part:
-        Image.fromarray((levels + 128).round().byte().numpy()).save(part, format="PNG")
-    return scale
+    encoded = io.BytesIO()
+    Image.fromarray((levels + 128).round().byte().numpy()).save(encoded, format="PNG")
+    return encoded.getvalue(), scale
 
 
-def load_map(path: Path, scale: float) -> np.ndarray:
-    """[H, W] float32, undoing `save_map` (to within a 127th of the largest value).
+def decode_map(data: bytes, scale: float) -> np.ndarray:
+    """[H, W] float32, undoing `encode_map` (to within a 127th of the largest value).
 
     Raises:
         UserError: it is no picture.
     """
-    return (read_picture(path).array()[..., 0].astype(np.float32) - 128) / 127 * scale
+    return (read_picture(data).array()[..., 0].astype(np.float32) - 128) / 127 * scale
 
 
 def choose_examples(pictures: pd.DataFrame) -> dict[int, list[str]]:
@@ -65,35 +65,44 @@ def choose_examples(pictures: pd.DataFrame) -> dict[int, list[str]]:
 
 
 def write_examples(
-    folder: Path,
+    out: Path,
     chosen: dict[int, list[str]],
-    effects: pd.DataFrame,
     pairs: Sequence[Pair],
     scene_of: Callable[[str], Scene],
     explain: Callable[[Scene, int], dict[str, Attribution]],
     seed: int,
 ) -> Iterator[dict[str, Any]]:
-    """Write pictures under `folder` and yield the running index (see `store`: examples.json) after each picture.
+    """Write pictures into one pack in `out` and yield the running index (see `store`: examples.json) after each one.
 
     Numbers beside the pictures are those of the effect records, not computed again.
 
     Raises:
-        UserError: the disk is full, or the folder cannot be written to.
+        UserError: the disk is full, or the place cannot be written to.
     """
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    with packing(out / PACK) as pack:
+        yield from _written(out, pack, chosen, pairs, scene_of, explain, seed)
+
+
+def _written(
+    out: Path,
+    pack: Packer,
+    chosen: dict[int, list[str]],
+    pairs: Sequence[Pair],
+    scene_of: Callable[[str], Scene],
+    explain: Callable[[Scene, int], dict[str, Attribution]],
+    seed: int,
+) -> Iterator[dict[str, Any]]:
     index: dict[str, Any] = {"pictures": {}, "removals": [], "pastes": []}
     names: dict[str, str] = {}
-    alone = (effects["test"] == "necessity") & ~effects["fill"].isin([SWAP, TRANSPLANT]) if len(effects) else []
-    removals = effects[alone] if len(effects) else effects
+    removals, pasted = _records(out, {image for images in chosen.values() for image in images})
 
     def stem(image: str) -> str:
         return names.setdefault(image, f"{len(names):04d}")
 
     def picture(image: str) -> str:
         name = f"{stem(image)}.jpg"
-        if not (folder / name).exists():
-            save_picture(folder / name, scene_of(image).image)
+        if name not in pack:
+            pack.add(name, encode_picture(scene_of(image).image))
         return name
 
     for target, images in chosen.items():
@@ -102,33 +111,44 @@ def write_examples(
             entry = {"file": picture(image), "target": target, "maps": {}}
             for place, (name, attribution) in enumerate(explain(scene, target).items()):
                 file = f"{stem(image)}-map{place}.png"  # a label may hold anything
-                scale = save_map(folder / file, attribution.values)
-                entry["maps"][name] = {"file": file, "scale": scale, "signed": attribution.signed}
+                data, scale = encode_map(attribution.values)
+                about = {"scale": scale, "signed": attribution.signed, "unit": attribution.unit}
+                entry["maps"][name] = {"file": pack.add(file, data), **about}
             index["pictures"][image] = entry
-            own = removals[(removals["image"] == image) & (removals["target"] == target)] if len(removals) else removals
-            for record in own.to_dict("records"):
+            for record in removals.get((image, target), ()):
                 file = f"{stem(image)}-without-{_slug(record['segment'])}-{record['fill']}.jpg"
                 masks = removal(scene, record["segment"], seed)
                 if masks is not None:
-                    save_picture(folder / file, removed(scene.image, masks.gone, record["fill"]))
+                    file = pack.add(file, encode_picture(removed(scene.image, masks.gone, record["fill"])))
                     index["removals"].append({"file": file, **_numbers(record)})
             yield index
-    records = {_key(r): r for r in effects.to_dict("records")} if len(effects) else {}
     count: dict[tuple, int] = {}
     for pair in pairs:
         cell = (pair.target, pair.segment, pair.test)
         if count.get(cell, 0) >= PASTES_A_CELL:
             continue
-        record = records.get((pair.recipient, pair.target, pair.segment, pair.test, pair.donor))
+        record = pasted.get((pair.recipient, pair.target, pair.segment, pair.test, pair.donor))
         versions = pair_versions(pair, scene_of, seed) if record else None
         if versions is None or record is None:
             continue
         count[cell] = count.get(cell, 0) + 1
         file = f"{stem(pair.recipient)}-{pair.target}-{_slug(pair.segment)}-{pair.test}.jpg"
         # for necessity the donor shares the target, so what is shown is the stranger's context
-        save_picture(folder / file, versions.placebo if pair.test == "necessity" else versions.changed)
+        shown = versions.placebo if pair.test == "necessity" else versions.changed
+        file = pack.add(file, encode_picture(shown))
         index["pastes"].append({"file": file, "picture": picture(pair.recipient), **_numbers(record)})
         yield index
+
+
+def _records(out: Path, images: Collection[str]) -> tuple[dict[tuple, list[dict]], dict[tuple, dict]]:
+    """What was measured: removals in these pictures by (image, target); pastes and swaps by `_key`."""
+    removals: dict[tuple, list[dict]] = {}
+    for target, part in streamed([out / "effects"], "target"):
+        shown = part[part["image"].isin(images) & (part["test"] == "necessity")]
+        for record in shown.to_dict("records"):
+            removals.setdefault((record["image"], target), []).append(record)
+    pasted = {_key(r): r for _, part in streamed([out / "pairs"], "target") for r in part.to_dict("records")}
+    return removals, pasted
 
 
 def _slug(name: str) -> str:

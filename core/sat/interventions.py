@@ -6,7 +6,7 @@ All of this happens in the model's frame, on the classifier's device: pictures [
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from core.classifier import Classifier
 from core.fills import fill_plate, inpaint
-from core.runtime.chunks import in_chunks
+from core.passes import Turns, scored
 
 DILATION = 0.02  # of the longer side: removes what shines over a mask's edge
 LARGE = 0.25  # above this coverage removal leaves no natural picture; only a context swap counts
@@ -108,21 +108,29 @@ def context_swapped(recipient: Tensor, own: Tensor, donor: Tensor, donors: Tenso
     return torch.lerp(recipient, inpaint(donor[None], 1 - donors[None])[0], own)
 
 
-def margins(classifier: Classifier, images: list[Tensor], targets: list[int]) -> tuple[list[float], list[float]]:
-    """Margin (log-odds) and probability of each picture's target, in chunks."""
-    if not images:
+def margins(
+    classifier: Classifier, make: Callable[[int], Tensor], targets: Sequence[int]
+) -> tuple[list[float], list[float]]:
+    """Margin (log-odds) and probability of the targets of some pictures, one each, in chunks.
+
+    Args:
+        make: number -> [3, H, W], the picture of that target; made when its turn comes.
+    """
+    if not targets:
         return [], []
     index = torch.tensor(targets, device=classifier.device)
-    margin = torch.empty(len(images), device=classifier.device)
-    probability = torch.empty_like(margin)
+    found = torch.empty(len(targets), 1, 2, device=classifier.device)
 
-    def run(start: int, end: int) -> None:
-        with torch.inference_mode():
-            logits = classifier.logits(torch.stack(images[start:end]))
-            chosen = index[start:end]
-            probability[start:end] = classifier.probabilities(logits).gather(1, chosen[:, None])[:, 0]
-            margin[start:end] = classifier.margin(logits, chosen)
+    def copies(pictures: Tensor, numbers: Sequence[int]) -> Tensor:
+        return torch.stack([make(i) for i in pictures.tolist()])
 
-    for _ in in_chunks(classifier, len(images), tuple(images[0].shape), "forward", run):
+    def score(logits: Tensor, pictures: Tensor) -> Tensor:
+        chosen = index[pictures]
+        probability = classifier.probabilities(logits).gather(1, chosen[:, None])[:, 0]
+        return torch.stack([classifier.margin(logits, chosen), probability], 1)
+
+    turns = Turns.up_to([1] * len(targets), classifier.device)
+    for _ in scored(classifier, (3, *classifier.input_size), turns, copies, score, found):
         pass
-    return margin.tolist(), probability.tolist()
+    margin, probability = found[:, 0].T.tolist()
+    return margin, probability

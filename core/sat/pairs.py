@@ -16,6 +16,7 @@ from core.sat.interventions import LARGE, context_swapped, placement, transplant
 # Placebo donors on which a test should rest; below that, pictures of other classes lend placebos too.
 ENOUGH_PLACEBOS = 10
 CANDIDATES = 8  # placebo donors tried a pair
+LEAST_BARE = 20  # recipients without the segment, below which those that have it serve too
 TOUCHING = 0.1  # part of a placebo's region that may show other named segments
 
 
@@ -91,45 +92,54 @@ def choose_pairs(
     A recipient neither shows nor is taken for the target. Donors, and those who lend placebos, are used evenly, so that
     their numbers, which are what counts as independent, are as large as they can be.
     """
+    # put in order once: every (target, segment) begins at a place of its own in it, and takes what it needs
+    ranked = sorted(pictures, key=lambda p: (derived_seed(seed, p["id"], "pairs"), p["id"]))
+    shows: dict[int, list[dict]] = {target: [] for target in targets}
+    for p in ranked:
+        if p["prediction"] in shows and p["label_index"] in (None, p["prediction"]):
+            shows[p["prediction"]].append(p)
+    having = {name: [p for p in ranked if name in p["coverage"]] for name in names}
+    bare = {name: [p for p in ranked if name not in p["coverage"]] for name in names}
     pairs = []
     for target in targets:
-        shows = [p for p in pictures if p["prediction"] == target and p["label_index"] in (None, target)]
-        others = [p for p in pictures if p["prediction"] != target and p["label_index"] != target]
         for name in names:
-            donors = _shuffled([p for p in shows if name in p["coverage"]], seed, target, name, "donor")
-            if not donors or not others:
+            donors = [p for p in shows[target] if name in p["coverage"]]
+            if not donors:
                 continue
-            large = float(np.median([p["coverage"][name] for p in donors])) > LARGE
-            make = _swap_pairs if large else _transplant_pairs
-            pairs += make(target, name, shows, donors, others, most, seed)
+            start = derived_seed(seed, target, name, "start")
+            if float(np.median([p["coverage"][name] for p in donors])) > LARGE:
+                strangers = _others(having[name], target, start, most)
+                pairs += _swap_pairs(target, name, donors, strangers, most)
+                continue
+            # a recipient that has the segment already would show less of a rise than there is
+            without = _others(bare[name], target, start, most)
+            recipients = without if len(without) >= LEAST_BARE else _others(ranked, target, start, most)
+            lenders = [p for p in shows[target] if name not in p["coverage"]]
+            if len(lenders) < ENOUGH_PLACEBOS:
+                lenders += _others(bare[name], target, start + len(without), most)
+            for i, recipient in enumerate(recipients):
+                donor, others = donors[i % len(donors)], _from(lenders, i, recipient["id"])
+                pairs.append(Pair("sufficiency", target, name, recipient["id"], donor["id"], others, False))
     return pairs
 
 
-def _transplant_pairs(
-    target: int, name: str, shows: list[dict], donors: list[dict], others: list[dict], most: int, seed: int
-) -> list[Pair]:
-    # a recipient that has the segment already would show less of a rise than there is
-    bare = [p for p in others if name not in p["coverage"]]
-    recipients = _shuffled(bare if len(bare) >= 20 else others, seed, target, name, "recipient")[:most]
-    without = _shuffled([p for p in shows if name not in p["coverage"]], seed, target, name, "without")
-    if len(without) < ENOUGH_PLACEBOS:
-        without += _shuffled(bare, seed, target, name, "without")
-    pairs = []
-    for i, recipient in enumerate(recipients):
-        donor = donors[i % len(donors)]
-        lenders = _from(without, i, recipient["id"])
-        pairs.append(Pair("sufficiency", target, name, recipient["id"], donor["id"], lenders, False))
-    return pairs
+def _others(pictures: list[dict], target: int, start: int, most: int) -> list[dict]:
+    """Of those that neither show nor are taken for the target so many, from a place of the list on, round its end."""
+    found = []
+    for step in range(len(pictures)):
+        p = pictures[(start + step) % len(pictures)]
+        if p["prediction"] != target and p["label_index"] != target:
+            found.append(p)
+            if len(found) == most:
+                break
+    return found
 
 
-def _swap_pairs(
-    target: int, name: str, shows: list[dict], donors: list[dict], others: list[dict], most: int, seed: int
-) -> list[Pair]:
-    strangers = _shuffled([p for p in others if name in p["coverage"]], seed, target, name, "stranger")
+def _swap_pairs(target: int, name: str, donors: list[dict], strangers: list[dict], most: int) -> list[Pair]:
     if len(strangers) < 2 or len(donors) < 2:
         return []
     pairs = []
-    for i, recipient in enumerate(strangers[:most]):
+    for i, recipient in enumerate(strangers):
         donor = donors[i % len(donors)]
         # the placebo's context comes from a third class where there is one
         third = [p for p in strangers if p["prediction"] != recipient["prediction"]] or strangers
@@ -147,7 +157,3 @@ def _from(pictures: list[dict], start: int, but: str) -> tuple[str, ...]:
     count = len(pictures)
     turned = (pictures[(start + k) % count]["id"] for k in range(min(count, CANDIDATES + 1)))
     return tuple(name for name in turned if name != but)[:CANDIDATES]
-
-
-def _shuffled(pictures: list[dict], seed: int, *salt: object) -> list[dict]:
-    return sorted(pictures, key=lambda p: derived_seed(seed, p["id"], *salt))

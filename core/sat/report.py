@@ -1,7 +1,8 @@
 """A data set and a classifier -> a report on disk: explain, cut by segment, test, judge.
 
-for each shard: pictures -> predictions -> attributions -> rows; segments removed -> necessity
-then: transplants and context swaps between pictures -> sufficiency; controls; table; verdicts; examples; manifest
+for each shard (`core.sat.shards`): pictures -> predictions -> attributions -> rows; segments removed -> necessity
+then: transplants and context swaps between pictures -> sufficiency; controls
+in the end, from the tables: table; verdicts; examples; manifest
 """
 
 from __future__ import annotations
@@ -11,37 +12,36 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
 from core.attribution import Attribution
 from core.choice import Choice, distinct, titled
 from core.classifier import Classifier
-from core.data import Dataset, Item, check_context, no_segments
+from core.data import Dataset, check_context, no_segments
 from core.errors import UserError
-from core.explainer import BoundExplainer, explainers
 from core.fills import PLATES
-from core.metrics.sanity import randomised
 from core.paths import user_path
 from core.runtime import folders
 from core.runtime.progress import Progress
 from core.runtime.randomness import derived_seed, picture_seeds
 from core.runtime.software import software
-from core.sat.batch import Loaded, Scene, attribution_rows, label_warning, load, picture_lines
-from core.sat.effects import necessity_records, pair_records
+from core.runtime.streams import rows_in, streamed
+from core.sat.batch import Scene, asked_regions, label_warning, load
 from core.sat.examples import choose_examples, write_examples
-from core.sat.noticed import noticed, noticed_in
+from core.sat.noticed import noticed
 from core.sat.pairs import Pair, choose_pairs
+from core.sat.shards import Bench, BenchMaker, ControlShard, PairShard, PictureShard
 from core.sat.store import FORMAT, open_report
-from core.sat.tables import attribution_table
+from core.sat.tables import table_of
 from core.sat.verdicts import VERDICTS, delta_for, findings, flag_by_controls, is_shortcut
+from core.work.shards import Engine, Here, MakeEngine, Recipe
 
-SHARD = ("problems", "noticed", "rows", "effects", "pictures")
-Runs = dict[str, BoundExplainer]  # by label
+PAIRS = 512  # a shard
+STATISTICS = 32  # pictures by which a model that knows nothing is made
+HOPELESS = 3  # shards without a picture that is understood, after which none will come
 
 BLIND_SPOTS = (
     "a colour cast over the whole picture",
@@ -89,40 +89,56 @@ class ReportOptions:
             raise UserError(f"delta must be above 0, got {self.delta}.")
 
 
-def build_report(data: Dataset, classifier: Classifier, out: Path, options: ReportOptions) -> Iterator[Progress]:
+def build_report(
+    data: Dataset, classifier: Classifier, out: Path, options: ReportOptions, engine: MakeEngine | None = None
+) -> Iterator[Progress]:
     """Write a report into `out`, yielding progress; close the iterator to stop, run it again to go on.
+
+    Args:
+        engine: what computes the shards (`core.work.engines`); None for this process.
 
     Raises:
         UserError: the data, the options or the folder do not do.
     """
-    run = _Run(data.with_context(options.context), classifier, user_path(out), options)
-    return run.stages()
+    return _Run(data.with_context(options.context), classifier, user_path(out), options, engine).stages()
 
 
 class _Run:
-    """One report being written."""
+    """One report being written: what is planned here, computed by an engine, and judged at the end."""
 
-    def __init__(self, data: Dataset, classifier: Classifier, out: Path, options: ReportOptions) -> None:
+    def __init__(
+        self, data: Dataset, classifier: Classifier, out: Path, options: ReportOptions, engine: MakeEngine | None
+    ) -> None:
         self.data, self.classifier, self.out, self.options = data, classifier, out, options
         self.by_id = {item.id: item for item in data.items}
         self.shard = options.shard or folders.shard_size(len(data))
-        self.scene = lru_cache(maxsize=512)(self._scene)
+        self.make_engine = engine
 
     def stages(self) -> Iterator[Progress]:
-        runs = {choice.label: choice.bind(self.classifier) for choice in self.options.explainers}
+        o = self.options
+        given = (o.fills, o.seed, o.check, o.batch)
+        self.bench = Bench(self.classifier, {c.label: c.bind(self.classifier) for c in o.explainers}, *given)
         self.check()  # before the folder is made, which belongs to these settings once anything is in it
         if folders.begin(self.out, self.settings(), open_report):
             yield Progress("finished before", 1, 1)
             return
         started = datetime.now(UTC)
-        yield from self.explain_all(runs)
-        pictures, rows = folders.read_shards(self.out / "pictures"), folders.read_shards(self.out / "rows")
-        if rows.empty:
-            raise self.nothing_to_report()
-        pairs = self.pairs(pictures) if self.options.check else []
-        yield from self.run_pairs(pairs)
-        yield from self.control_rows(pictures, runs)
-        yield from self.finish(pictures, rows, pairs, runs, started)
+        engine: Engine = Here(self.bench, self.out)
+        if self.make_engine is not None:
+            engine = self.make_engine(BenchMaker(Recipe.of(self.classifier), o.explainers, *given), self.out)
+        try:
+            for step in engine.run("explaining", self.picture_shards()):
+                yield step
+                self.stop_if_hopeless(step)
+            pictures = folders.read_shards(self.out / "pictures")
+            if not any(map(rows_in, (self.out / "rows").glob("*.parquet"))):
+                raise self.nothing_to_report()
+            pairs = self.pairs(pictures) if o.check else []
+            yield from engine.run("transplanting", self.pair_shards(pairs))
+            yield from engine.run("controls", self.control_shards(pictures))
+        finally:
+            engine.close()
+        yield from self.finish(pictures, pairs, started)
 
     def check(self) -> None:
         """What can be known before anything is written: masks are read until all names that are asked for were seen.
@@ -178,67 +194,24 @@ class _Run:
             "context": sorted(o.context),
         }
 
-    # -- stage 1: shards ---------------------------------------------------------------------------------------------
+    # -- the plan ----------------------------------------------------------------------------------------------------
 
-    def explain_all(self, runs: Runs) -> Iterator[Progress]:
-        total, size = len(self.data), self.shard
-        yield Progress("explaining", 0, total)
-        for start in range(0, total, size):
-            items = self.data.items[start : start + size]
-            done = self.out / "pictures" / f"{start // size:06d}.parquet"
-            if not done.is_file():
-                shard: dict[str, list[dict]] = {k: [] for k in SHARD}
-                for at in range(0, len(items), self.options.batch):
-                    self.explain_batch(items[at : at + self.options.batch], runs, shard)
-                    yield Progress("explaining", start + min(at + self.options.batch, len(items)), total)
-                folders.write_shard(self.out, done.name, shard)
-            yield Progress("explaining", start + len(items), total)
+    def picture_shards(self) -> list[PictureShard]:
+        starts = range(0, len(self.data), self.shard)
+        return [
+            PictureShard(_file(number), self.data.items[start : start + self.shard])
+            for number, start in enumerate(starts)
+        ]
 
-    def explain_batch(self, items: tuple[Item, ...], runs: Runs, shard: dict[str, list[dict]]) -> None:
-        batch = []
-        for item in items:
-            try:
-                batch.append(load(item, self.classifier))
-            except UserError as error:
-                # one bad picture among a million is noted and left out; it does not stop the run
-                shard["problems"].append({"image": item.id, "problem": str(error)})
-        if not batch:
-            return
-        try:
-            found = [self.found_in(batch, runs)]
-        except UserError as error:
-            found = list(self.found_singly(batch, runs, shard["problems"]))
-            if not (found or shard["pictures"] or any((self.out / "pictures").glob("*.parquet"))):
-                raise error  # it is the model, not a picture
-        for records in found:
-            for kind, entries in records.items():
-                shard[kind] += entries
+    def stop_if_hopeless(self, step: Progress) -> None:
+        """A model that answers with no number on a whole first shard does so on a million pictures.
 
-    def found_singly(self, batch: Sequence[Loaded], runs: Runs, problems: list[dict]) -> Iterator[dict]:
-        """The same picture by picture, without those on which the model answers with something that is no number."""
-        for entry in batch:
-            try:
-                yield self.found_in([entry], runs)
-            except UserError as error:
-                problems.append({"image": entry.item.id, "problem": str(error)})
-
-    def found_in(self, batch: Sequence[Loaded], runs: Runs) -> dict[str, list[dict]]:
-        """What the model and its maps say of these pictures, and the effects of taking their segments away."""
-        lines = picture_lines(batch, self.classifier)
-        rows = attribution_rows(batch, lines, runs, self.options.seed)
-        effects: list[dict] = []
-        if self.options.check:
-            for entry, line in zip(batch, lines):
-                scene = entry.scene(self.classifier.device)
-                effects += necessity_records(
-                    scene, line["target"], self.classifier, self.options.fills, self.options.seed
-                )
-        return {"pictures": lines, "rows": rows, "effects": effects, "noticed": noticed_in(batch)}
-
-    def _scene(self, image: str) -> Scene:
-        return load(self.by_id[image], self.classifier).scene(self.classifier.device)
-
-    # -- stage 2: pairs ----------------------------------------------------------------------------------------------
+        Raises:
+            UserError: as of `nothing_to_report`.
+        """
+        done = sorted((self.out / "pictures").glob("*.parquet"))
+        if len(done) == HOPELESS and step.done < step.total and not any(map(rows_in, done)):
+            raise self.nothing_to_report()
 
     def pairs(self, pictures: pd.DataFrame) -> list[Pair]:
         shown: list[dict[str, Any]] = [
@@ -254,77 +227,63 @@ class _Run:
         targets = sorted({picture["prediction"] for picture in shown})
         return choose_pairs(shown, targets, self.options.recipients, self.options.seed, names)
 
-    def run_pairs(self, pairs: list[Pair], block: int = 512) -> Iterator[Progress]:
-        for start in range(0, len(pairs), block):
-            file = self.out / "pairs" / f"{start // block:06d}.parquet"
-            part = pairs[start : start + block]
-            if not file.is_file():
-                records: list[dict] = []
-                for i, batch in enumerate(pair_records(part, self.scene, self.classifier, self.options.seed)):
-                    records += batch
-                    yield Progress("transplanting", start + min(32 * (i + 1), len(part)), len(pairs))
-                folders.write_table(file, records)
-            yield Progress("transplanting", start + len(part), len(pairs))
+    def pair_shards(self, pairs: list[Pair]) -> list[PairShard]:
+        shards = []
+        for number, start in enumerate(range(0, len(pairs), PAIRS)):
+            part = tuple(pairs[start : start + PAIRS])
+            images = dict.fromkeys(image for pair in part for image in (pair.recipient, pair.donor, *pair.others))
+            shards.append(PairShard(_file(number), part, tuple(self.by_id[image] for image in images)))
+        return shards
 
-    # -- stage 3: controls -------------------------------------------------------------------------------------------
-
-    def control_rows(self, pictures: pd.DataFrame, runs: Runs) -> Iterator[Progress]:
+    def control_shards(self, pictures: pd.DataFrame) -> list[ControlShard]:
         """The same rows for a model that knows nothing, and for edges: what a map shows by itself."""
-        file = self.out / "controls.parquet"
-        if file.is_file():
-            return
-        ranked = sorted(
-            pictures.to_dict("records"), key=lambda p: derived_seed(self.options.seed, p["image"], "control")
-        )
-        chosen: list[dict] = []
-        for target in sorted(pictures["target"].unique()):
-            chosen += [p for p in ranked if p["target"] == target and p["segments"]][: self.options.control_pictures]
-        first = [self.scene(p["image"]).image for p in chosen[:32]]
-        twin = randomised(self.classifier, torch.stack(first), self.options.seed)
-        controls = {f"{label} (randomised)": bound.on(twin) for label, bound in runs.items()}
-        for name, method in explainers().items():
-            if method.to_beat:
-                controls[name] = method.bind(self.classifier)
-        rows: list[dict] = []
-        for at in range(0, len(chosen), self.options.batch):
-            lines = chosen[at : at + self.options.batch]
-            batch = [load(self.by_id[line["image"]], self.classifier) for line in lines]
-            rows += attribution_rows(batch, lines, controls, self.options.seed)
-            yield Progress("controls", at + len(batch), len(chosen))
-        folders.write_table(file, rows)
-
-    # -- stage 4: table, verdicts, examples, manifest ----------------------------------------------------------------
-
-    def finish(
-        self,
-        pictures: pd.DataFrame,
-        rows: pd.DataFrame,
-        pairs: list[Pair],
-        runs: Runs,
-        started: datetime,
-    ) -> Iterator[Progress]:
         o = self.options
-        table = attribution_table(rows, pictures, o.seed)
-        controls = attribution_table(folders.read_table(self.out / "controls.parquet"), pictures, o.seed)
+        ranked = sorted(pictures.to_dict("records"), key=lambda p: derived_seed(o.seed, p["image"], "control"))
+        by_target: dict[int, list[dict[str, Any]]] = {}
+        for line in ranked:
+            part = by_target.setdefault(line["target"], [])
+            if line["segments"] and len(part) < o.control_pictures:
+                part.append(line)
+        chosen = [line for target in sorted(by_target) for line in by_target[target]]
+        first = tuple(self.by_id[line["image"]] for line in chosen[:STATISTICS])
+        shards = []
+        for number, at in enumerate(range(0, len(chosen), o.batch)):
+            lines = tuple(chosen[at : at + o.batch])
+            items = tuple(self.by_id[line["image"]] for line in lines)
+            shards.append(ControlShard(_file(number), items, lines, first))
+        return shards
+
+    def scene(self, image: str) -> Scene:
+        return self.bench.scene(self.by_id[image])
+
+    # -- table, verdicts, examples, manifest -------------------------------------------------------------------------
+
+    def finish(self, pictures: pd.DataFrame, pairs: list[Pair], started: datetime) -> Iterator[Progress]:
+        o = self.options
+        table = table_of(self.out / "rows", pictures, o.seed)
+        controls = table_of(self.out / "controls", pictures, o.seed)
         table["flagged"] = flag_by_controls(table, controls)
         folders.write_table(self.out / "table.parquet", table)
-        removals, pasted = folders.read_shards(self.out / "effects"), folders.read_shards(self.out / "pairs")
-        effects = pd.concat([part for part in (removals, pasted) if len(part)] or [removals], ignore_index=True)
         delta = o.delta or delta_for(pictures["margin"].tolist())
         planned = Counter((pair.target, pair.segment, pair.test) for pair in pairs)
+        effects = streamed([self.out / "effects", self.out / "pairs"], "target")
         found = findings(table, effects, self.classifier.labels, delta, planned)
         folders.write_json(self.out / "findings.json", found)
         yield Progress("judging", 1, 1)
 
         def explain(scene: Scene, target: int) -> dict[str, Attribution]:
             images = scene.image[None]
-            seeds = picture_seeds(o.seed, images)
-            return {label: bound.explain(images, [target], seeds=seeds)[0] for label, bound in runs.items()}
+            seeds, found = picture_seeds(o.seed, images), {}
+            for label, bound in self.bench.runs.items():
+                wanted = bound.explainer.wants_regions(bound.parameters)
+                regions = asked_regions(bound, [load(self.by_id[scene.id], self.classifier)]) if wanted else None
+                (found[label],) = bound.explain(images, [target], seeds=seeds, regions=regions)
+            return found
 
         chosen = choose_examples(pictures[pictures["segments"] > 0])
         total, index = sum(map(len, chosen.values())), {"pictures": {}, "removals": [], "pastes": []}
         for done, index in enumerate(  # noqa: B007 - the last one is written
-            write_examples(self.out / "examples", chosen, effects, pairs, self.scene, explain, o.seed), 1
+            write_examples(self.out, chosen, pairs, self.scene, explain, o.seed), 1
         ):
             yield Progress("examples", min(done, total), total)
         folders.write_json(self.out / "examples.json", index)
@@ -375,6 +334,10 @@ class _Run:
             "versions": software(),
             "device": str(self.classifier.device),
         }
+
+
+def _file(number: int) -> str:
+    return f"{number:06d}.parquet"
 
 
 def disagreements(table: pd.DataFrame, labels: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.attribution import Attribution
+from core.attribution import Attribution, Unit
 from core.preprocessing import Geometry
 from core.segments import Segments
 
@@ -24,15 +24,18 @@ def segment_rows(attribution: Attribution, segments: Segments, geometry: Geometr
 
     Returns:
         Rows of: segment, instance, kind; pixels (of the upright picture); visible (part of them inside the crop);
-        coverage (part of the model's frame); mean (the paper's value); sum; scaled_mean (mean over the map's mean
-        absolute value, which makes pictures comparable); share (part of the absolute attribution); positive_share;
+        coverage (part of the model's frame); unit (of the map); mean (the paper's value); sum (the segment's part of
+        the score's change; None of an intensity, which has no sum); scaled_mean (mean over the map's mean absolute
+        value, which makes pictures and units comparable); share (part of the absolute attribution); positive_share;
         density (share / coverage; 1 = no more than its size); rank (1 = densest in this picture).
         On a flat map share, density and their kin are None: there is no evidence to share.
     """
-    return rows_from_masks(attribution.values, segments.to_model(geometry), segments, geometry)
+    return rows_from_masks(attribution.values, segments.to_model(geometry), segments, geometry, attribution.unit)
 
 
-def rows_from_masks(values: Tensor, masks: Tensor, segments: Segments, geometry: Geometry) -> list[dict[str, Any]]:
+def rows_from_masks(
+    values: Tensor, masks: Tensor, segments: Segments, geometry: Geometry, unit: Unit = "intensity"
+) -> list[dict[str, Any]]:
     """As `segment_rows`, for masks that are in the model's frame already ([P, H, W])."""
     flat = values.double().flatten()
     weights = masks.double().flatten(1)
@@ -58,8 +61,9 @@ def rows_from_masks(values: Tensor, masks: Tensor, segments: Segments, geometry:
                 "pixels": segment.mask.area,
                 "visible": geometry.visible(segment.mask.decode()),
                 "coverage": coverage,
+                "unit": unit,
                 "mean": mean,
-                "sum": sums[i],
+                "sum": sums[i] if unit == "density" else None,
                 "scaled_mean": mean / scale if scale > 0 else None,
                 "share": share,
                 "positive_share": ups[i] / float(positive) if positive > 0 else None,

@@ -5,7 +5,7 @@ pictures/ rows/ effects/ pairs/ noticed/   one Parquet file a shard
 controls.parquet        rows under randomised weights and of the control explainers
 table.parquet           the Segment Attribution Table
 findings.json           verdicts with their numbers
-examples.json, examples/   pictures behind the cells
+examples.json, examples.zip   pictures behind the cells, all in one file
 manifest.json           last: a folder without it is half written
 """
 
@@ -38,8 +38,10 @@ from core.runtime.schema import (
     whole,
 )  # fmt: skip
 from core.sat.verdicts import VERDICTS
+from core.storage.pack import Pack
 
 FORMAT = 3
+PACK = "examples.zip"
 KINDS = ("context", "object", "unset")
 AGAIN = "make it again with `satchel report`, in another folder"
 
@@ -79,7 +81,8 @@ EXAMPLES = record(
         "pictures": named(
             record(
                 {"file": file_name, "target": whole(),
-                 "maps": named(record({"file": file_name, "scale": number(0), "signed": truth}))}
+                 "maps": named(record({"file": file_name, "scale": number(0), "signed": truth},
+                                      {"unit": text("density", "intensity")}))}
             )
         ),
         "removals": listed(record(_TRIED)),
@@ -121,6 +124,18 @@ class Report:
     @cached_property
     def pictures(self) -> pd.DataFrame:
         return read_shards(self.path / "pictures", PICTURES)
+
+    def example(self, name: str) -> bytes:
+        """A picture or map behind the cells, encoded, by its name in `examples`.
+
+        Raises:
+            UserError: it is missing or damaged.
+        """
+        return self._pack.read(name)
+
+    @cached_property
+    def _pack(self) -> Pack:
+        return Pack(self.path / PACK)
 
     def rows(self, target: int | None = None, segment: str | None = None) -> pd.DataFrame:
         """SAT rows, all or of one target and segment, straight from the Parquet shards."""

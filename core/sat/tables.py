@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import cast
 
 import pandas as pd
 
+from core.runtime.streams import streamed
 from core.sat.statistics import bootstrap_interval
 
 KEYS = ["target", "segment", "explainer"]
@@ -33,6 +35,12 @@ def by_picture(rows: pd.DataFrame) -> pd.DataFrame:
     joined["scaled_mean"] = joined.pop("_weighted") / joined["coverage"]
     joined["mean"] = joined.pop("_raw") / joined["coverage"]
     return joined
+
+
+def table_of(folder: Path, pictures: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """As `attribution_table`, from the shards of rows in a folder, one target in memory at a time."""
+    parts = [attribution_table(rows, pictures, seed) for _, rows in streamed([folder], "target")]
+    return pd.concat(parts, ignore_index=True) if parts else attribution_table(pd.DataFrame(), pictures)
 
 
 def attribution_table(rows: pd.DataFrame, pictures: pd.DataFrame, seed: int = 0) -> pd.DataFrame:

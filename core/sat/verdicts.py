@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -123,7 +123,7 @@ def flag_by_controls(table: pd.DataFrame, controls: pd.DataFrame) -> pd.Series:
 
 def findings(
     table: pd.DataFrame,
-    effects: pd.DataFrame,
+    effects: Iterable[tuple[int, pd.DataFrame]],
     labels: Sequence[str],
     delta: float,
     planned: Mapping[tuple[int, str, str], int] | None = None,
@@ -132,20 +132,20 @@ def findings(
 
     Args:
         table: attribution table with a `flagged` column.
-        effects: records of `core.sat.effects`; may be empty.
+        effects: (target, records of `core.sat.effects`), one target at a time.
         planned: pairs that were to be made per (target, segment, test).
     """
     cells = table.groupby(["target", "segment"]).agg(
         coverage=("coverage", "first"), groups=("groups", "max"), pictures=("pictures", "max")
     )
-    by_pair = dict(list(effects.groupby(["target", "segment"]))) if len(effects) else {}
-    tests: dict[Pair, Evidence] = {}
-    for pair, cell in cells.to_dict("index").items():
-        pairs = {test: n for test in ("necessity", "sufficiency") if (n := (planned or {}).get((*pair, test)))}
-        records = by_pair.get(pair)
-        tests[pair] = (
-            Evidence() if records is None else gather(records, cell["coverage"], delta, cell["pictures"], pairs)
-        )
+    about = cells.to_dict("index")
+    tests = dict.fromkeys(about, Evidence())
+    for target, records in effects:
+        for segment, part in records.groupby("segment"):
+            pair = (target, str(segment))
+            if pair in about:
+                pairs = {test: n for test in ("necessity", "sufficiency") if (n := (planned or {}).get((*pair, test)))}
+                tests[pair] = gather(part, about[pair]["coverage"], delta, about[pair]["pictures"], pairs)
     p = {(pair, side): combined_p(test, side) for pair, test in tests.items() for side in SIDES}
     asked = [key for key in p if cells.loc[key[0], "groups"] >= LEAST_PICTURES]
     q = dict(zip(asked, benjamini_hochberg([p[key] for key in asked])))

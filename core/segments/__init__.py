@@ -1,6 +1,7 @@
 """Named masks: what they are and where they come from."""
 
 from core.segments.mask import Mask, covered
+from core.segments.partition import regions_of
 from core.segments.segments import (
     KINDS,
     MIN_AREA,
@@ -23,6 +24,7 @@ __all__ = [
     "covered",
     "default_kind",
     "legal_name",
+    "regions_of",
     "segments_from_label_map",
     "superpixels",
 ]

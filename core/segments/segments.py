@@ -218,12 +218,6 @@ class Segments:
             item.mask.decode(into)
         return dense
 
-    def regions(self, geometry: Geometry) -> Tensor:
-        """[P + 1, H, W]: a partition for games: where masks overlap they share equally; the last is what is left."""
-        masks = self.to_model(geometry)
-        total = masks.sum(0, keepdim=True)
-        return torch.cat([masks / total.clamp(min=1), (1 - total).clamp(min=0)])
-
 
 def segments_from_label_map(
     label_map: np.ndarray, names: Mapping[int, tuple[str, str]], source: str = "files"

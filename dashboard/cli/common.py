@@ -80,6 +80,16 @@ ExplainerOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option(min=0, help="Same seed, same maps.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="N", help="Processes that share the work; with --engine ray actors, without it one a device."
+    ),
+]
+EngineOption = Annotated[
+    Literal["local", "ray"],
+    typer.Option(help="Where the work is done: on this machine, or on a Ray cluster (extra satchel[ray])."),
+]
 PrecisionOption = Annotated[str, typer.Option(help="Of the passes: auto, float32 or bfloat16.")]
 
 

@@ -11,6 +11,7 @@ from dashboard.cli.common import (
     CropOption,
     DataArgument,
     DeviceOption,
+    EngineOption,
     InterpolationOption,
     LabelsOption,
     LimitOption,
@@ -22,6 +23,7 @@ from dashboard.cli.common import (
     SegmentsOption,
     SizeOption,
     StdOption,
+    WorkersOption,
     check_asked,
     mistakes_told,
     open_classifier,
@@ -29,7 +31,6 @@ from dashboard.cli.common import (
     show_table,
     stated,
     tell,
-    tell_notes,
 )
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ def evaluate(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the evaluation.")] = Path("evaluation"),
     limit: LimitOption = None,
     seed: SeedOption = 0,
+    workers: WorkersOption = None,
+    engine: EngineOption = "local",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
 ) -> None:
@@ -92,6 +95,7 @@ def evaluate(
         from core.evaluation.run import evaluate as run
         from core.evaluation.store import open_evaluation
         from core.metrics.metric import usual_metrics
+        from core.work.engines import engine_named
         from dashboard.evaluate.data import Standing
 
         contenders = [Choice.parse(text) for text in named]
@@ -109,9 +113,13 @@ def evaluate(
             seed=seed,
             scorer=None if scorer is None else open_classifier(scorer, labels, device, precision),
         )
-        show_stages(run(opened, classifier, out, options), (*classifier.notes, *opened.notes))
-        tell_notes(opened.noted, opened.masks_name)
-        _summarise(Standing(open_evaluation(out)))
+        notes = (*classifier.notes, *opened.notes)
+        show_stages(run(opened, classifier, out, options, engine_named(engine, workers)), notes)
+        finished = open_evaluation(out)
+        for sentence in finished.manifest.get("noticed", ()):
+            if sentence not in notes:
+                tell(sentence)
+        _summarise(Standing(finished))
 
 
 def _usual_explainers(classifier: Classifier) -> list[str]:

@@ -215,6 +215,7 @@ def explainer_entries() -> list[dict[str, Any]]:
             "summary": method.summary,
             "family": method.family,
             "signed": method.signed,
+            "unit": method.unit,
             "class_specific": method.class_specific,
             "needs_weights": method.needs_weights,
             "default": method.default,

@@ -14,6 +14,7 @@ from dashboard.cli.common import (
     CropOption,
     DataArgument,
     DeviceOption,
+    EngineOption,
     ExplainerOption,
     InterpolationOption,
     LabelsOption,
@@ -26,6 +27,7 @@ from dashboard.cli.common import (
     SegmentsOption,
     SizeOption,
     StdOption,
+    WorkersOption,
     check_asked,
     mistakes_told,
     open_classifier,
@@ -68,6 +70,8 @@ def report(
     fail_on: Annotated[
         Literal["confirmed"] | None, typer.Option(help="Exit with code 1 if a shortcut is confirmed, for pipelines.")
     ] = None,
+    workers: WorkersOption = None,
+    engine: EngineOption = "local",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
 ) -> None:
@@ -81,6 +85,7 @@ def report(
         from core.sat.report import ReportOptions, build_report
         from core.sat.store import open_report
         from core.sat.verdicts import is_shortcut
+        from core.work.engines import engine_named
 
         chosen = [Choice.parse(text) for text in explainer or ()]
         opened = open_dataset(data, segments=segments, limit=limit, results=[out])
@@ -95,7 +100,7 @@ def report(
             context=tuple(name.strip() for name in context.split(",") if name.strip()),
         )
         notes = tuple(filter(None, (*classifier.notes, *opened.notes, label_warning(opened, classifier))))
-        show_stages(build_report(opened, classifier, out, options), notes)
+        show_stages(build_report(opened, classifier, out, options, engine_named(engine, workers)), notes)
         finished = open_report(out)
     _summarise(finished, notes)
     if fail_on == "confirmed" and any(is_shortcut(finding) for finding in finished.findings):

@@ -93,7 +93,8 @@ class Drawing:
         if settings.seed < 0 or settings.seed != int(settings.seed):
             raise UserError(f"The seed must be a whole number, 0 or above, got {settings.seed:g}.")
         seed = int(settings.seed) if choice.method.is_random(choice.parameters) else 0
-        return ResultKey(view.source.id, view.fingerprint, choice, target, contrast, seed)
+        regions = view.regions if choice.method.wants_regions(choice.parameters) else None
+        return ResultKey(view.source.id, view.fingerprint, choice, target, contrast, seed, regions)
 
     def picture(self, session: Session, settings: Settings) -> Updates:
         """All that depends on the picture or the model."""

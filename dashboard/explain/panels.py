@@ -44,8 +44,12 @@ def map_panel(
         f'<figcaption><i class="mark {marker(explainer.name)}"></i>'
         f'<b title="{escape(explainer.summary)}">{escape(explainer.title)}</b></figcaption>'
         f'<div class="canvas">{picture}{over}</div>'
-        f"{legend(attribution is not None and attribution.signed, scale)}{_figures(attribution, running)}</figure>"
+        f"{_legend(attribution, scale)}{_figures(attribution, running)}</figure>"
     )
+
+
+def _legend(attribution: Attribution | None, scale: Scale | None) -> str:
+    return legend(False, scale) if attribution is None else legend(attribution.signed, scale, attribution.unit)
 
 
 def picture_alone(view: View, svg: str, maps: int) -> str:
@@ -109,12 +113,15 @@ def _figures(attribution: Attribution | None, running: bool) -> str:
     # of a single look at the picture itself it would say nothing of a sampler
     sampled = attribution.saturated is not None and attribution.forward_passes > 1
     saturated = f"{percent(attribution.saturated or 0)} saturated" if sampled else ""
-    parts = [first, f"{attribution.seconds:.1f} s", error, saturated, seed]
+    summed = attribution.unit == "density" and not attribution.partial and attribution.condition == "fine"
+    change = f"{float(attribution.values.sum()):+.2g} in all".replace("-", "−") if summed else ""
+    parts = [first, f"{attribution.seconds:.1f} s", error, saturated, change, seed]
     titles = [
         f"{attribution.forward_passes} forward, {attribution.backward_passes} backward",
         "computing time of this map",
         "mean standard error over mean absolute value" if error.startswith("±") else "another seed gives the same map",
         "share of the samples where the probability no longer moves",
+        "values are per pixel, and sum to this change of the score",
         "same seed, same map",
     ]
     spans = "".join(f'<span title="{title}">{escape(text)}</span>' for text, title in zip(parts, titles) if text)

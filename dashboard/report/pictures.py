@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from core.overlays import Scale, overlay, scale_of
 from core.parameters import Parameters
 from core.preprocessing import Geometry
 from core.runtime.recent import Recent
-from core.sat.examples import load_map
+from core.sat.examples import decode_map
 from core.sat.sentences import in_words
 from core.sat.statistics import Interval
 from dashboard.overlays import jpeg, legend
@@ -246,28 +245,18 @@ def _attribution(finished: Finished, entry: Record, explainer: str) -> Attributi
     if stored is None:
         return None
     try:
-        values = torch.from_numpy(load_map(_file(finished, stored["file"]), stored["scale"]))
-    except (OSError, ValueError):
+        values = torch.from_numpy(decode_map(finished.report.example(stored["file"]), stored["scale"]))
+    except UserError:
         return None
     return Attribution(
-        values, None, False, stored["signed"], entry["target"], None, explainer, Parameters(), 0, 0, 0, 0.0
-    )
-
-
-def _file(finished: Finished, name: str) -> Path:
-    """A file of the examples folder, and of no other: the index is only a text file that anyone may have written."""
-    folder = (finished.report.path / "examples").resolve()
-    path = (folder / name).resolve()
-    if path.parent != folder:
-        raise UserError(f"{name} lies outside the report.")
-    if path.exists() and not path.is_file():  # reading a pipe or a device might never end
-        raise UserError(f"{name} is no regular file.")
-    return path
+        values, None, False, stored["signed"], entry["target"], None, explainer, Parameters(), 0, 0, 0, 0.0,
+        unit=stored.get("unit", "intensity"),
+    )  # fmt: skip
 
 
 def _array(finished: Finished, file: str) -> np.ndarray | None:
     try:
-        return read_picture(_file(finished, file)).array()
+        return read_picture(finished.report.example(file)).array()
     except UserError:
         return None
 

@@ -13,7 +13,10 @@ from PIL import Image
 from core.demo.birds import CLASSES as BIRDS
 from core.demo.birds import render
 from core.explain import explain
+from core.export import MapFolder
+from core.images import read_picture
 from core.loading import load_classifier
+from core.segments import Segments
 
 KEYS = [
     "picture",
@@ -34,11 +37,13 @@ KEYS = [
     "seconds",
     "forward_passes",
     "backward_passes",
+    "unit",
     "condition",
     "relative_error",
     "saturated",
     "converged",
     "convergence",
+    "players",
     "values_file",
     "overlay_file",
     "notes",
@@ -115,6 +120,30 @@ def test_the_command_line_and_python_make_the_same_map(satchel, model, picture, 
     )
     np.testing.assert_allclose(np.load(tmp_path / "out" / entry["values_file"]), attribution.values, atol=1e-5)
     assert (entry["target"], entry["target_label"]) == (attribution.target, "kingfisher") == (1, "kingfisher")
+
+
+def test_segments_that_nobody_gave_are_told(satchel, model, picture, tmp_path):
+    done = satchel("explain", picture, *model, "--explainer", "occlusion:regions=segments", "--out", tmp_path / "out")
+    assert done.code == 2
+    assert "occlusion is asked to remove segments, and none are given here" in done.err
+
+
+def test_what_each_segment_is_worth_is_written(model, picture, tmp_path):
+    classifier = load_classifier(model[1], labels=Path(model[3]))
+    height, width = read_picture(picture).size
+    masks = np.zeros((1, height, width), bool)
+    masks[:, :, : width // 2] = True
+    segments = Segments.from_masks(masks, ("left",), ("object",))
+    one, _ = explain(classifier, picture, "occlusion", 1, parameters={"regions": "segments"}, segments=segments)
+    folder = MapFolder(tmp_path / "out")
+    folder.add("picture.png", one, classifier, 0.5, Choice.parse("occlusion:regions=segments"), 0)
+    folder.finish()
+    (entry,) = listed(tmp_path / "out")
+    assert entry["unit"] == "density"
+    assert [player["name"] for player in entry["players"]] == ["left", None]
+    assert [player["value"] for player in entry["players"]] == one.players.values.tolist()
+    assert sum(player["coverage"] for player in entry["players"]) == pytest.approx(1.0)
+    assert [player["standard_error"] for player in entry["players"]] == [None, None]
 
 
 def test_without_a_target_the_predicted_class_is_explained(satchel, model, picture, tmp_path):

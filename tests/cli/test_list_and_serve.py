@@ -48,7 +48,7 @@ def test_explainers_as_json_are_the_registry_and_captums(satchel):
     for entry in listed:
         method = known[entry["name"]]
         assert (entry["title"], entry["summary"], entry["family"]) == (method.title, method.summary, method.family)
-        assert (entry["signed"], entry["default"]) == (method.signed, method.default)
+        assert (entry["signed"], entry["unit"], entry["default"]) == (method.signed, method.unit, method.default)
         defaults = {parameter["name"]: parameter["default"] for parameter in entry["parameters"]}
         assert method.parameters.parse(defaults) == method.parameters()
 

@@ -71,7 +71,7 @@ def test_a_run_that_a_reload_cut_goes_on_whoever_is_told_first(back_first) -> No
     assert not session.resume
     if back_first:
         actions.open("visitor")
-    stream.close()
+    stream.close()  # ty: ignore[missing-attribute]
     if not back_first:
         actions.open("visitor")
     assert session.resume

@@ -16,7 +16,7 @@ HERE, EVIL = "127.0.0.1:7860", "evil.example"
 
 def asked(names: Names, host: str | None, method: str = "GET", kind: str = "http", path: str = "/", **headers: str):
     """The status a request is refused with, or None."""
-    guard = Guard(None, names)  # ty: ignore[invalid-argument-type]
+    guard = Guard(None, names)
     found = {name.replace("_", "-"): [value] for name, value in headers.items()}
     if host is not None:
         found["host"] = [host]
@@ -56,7 +56,7 @@ def test_a_loopback_page_answers_to_no_other(host):
 
 def test_a_request_without_a_host_or_with_two_is_refused():
     assert asked(Names("127.0.0.1"), None) == 400
-    guard = Guard(None, Names("127.0.0.1"))  # ty: ignore[invalid-argument-type]
+    guard = Guard(None, Names("127.0.0.1"))
     both = guard.refusal({"type": "http", "method": "GET", "path": "/"}, {"host": [HERE, EVIL]})
     assert both is not None
     assert both[0] == 400

@@ -106,6 +106,8 @@ def test_the_legend_states_zero_top_and_unit() -> None:
     assert "#6a176e00" in linked  # nothing at zero, as over the picture
     assert "00," in own
     assert 'class="scale none"' in legend(False, None)
+    assert "for, 0.031 a pixel" in legend(True, Scale(1.0, 0.031, False), "density")
+    assert "a pixel" not in legend(False, Scale(0.2, 4.0, True), "density")
 
 
 def test_linked_maps_are_in_multiples_of_their_own_average_with_one_top() -> None:

@@ -7,14 +7,13 @@ import os
 from dataclasses import replace
 from html.parser import HTMLParser
 
-import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from core.errors import UserError
 from core.sat.statistics import Interval
-from core.sat.store import Report
+from core.sat.store import PACK, Report
+from core.storage.pack import Pack, packing
 from dashboard.report import words
 from dashboard.report.data import Finished, accuracy_interval, open_finished
 from dashboard.report.grid import grid_html, heat_map
@@ -251,8 +250,11 @@ def test_a_large_segment_is_swapped_and_said_so(finished):
 
 
 def test_missing_pictures_leave_a_box_and_the_rest(finished, copied):
-    for file in (copied / "examples").glob("*-without-*"):
-        file.unlink()
+    whole = Pack(copied / PACK)
+    with packing(copied / PACK) as pack:
+        for name in whole.names:
+            if "-without-" not in name:
+                pack.add(name, whole.read(name))
     report = open_finished(copied)
     report.manifest["created"] = "another time"
     text = pictures_html(report, report.cells[1, "mark"], explainer(report))
@@ -269,18 +271,15 @@ def test_files_outside_the_report_are_refused_when_it_is_opened(copied, name):
         open_finished(copied)
 
 
-def test_links_out_of_the_report_and_pipes_in_it_are_never_read(copied):
-    secret = copied.parent / "secret.png"
-    Image.fromarray(np.zeros((48, 48, 3), np.uint8)).save(secret)
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_links_out_of_the_report_and_pipes_in_it_are_never_read(copied, kind):
     report = open_finished(copied)
     report.manifest["created"] = "yet another time"
-    for place, entry in enumerate(report.report.examples["pictures"].values()):
-        file = copied / "examples" / entry["file"]
-        file.unlink()
-        if place % 2:
-            file.symlink_to(secret)
-        else:
-            os.mkfifo(file)
+    (copied / PACK).rename(copied.parent / "elsewhere.zip")
+    if kind == "link":
+        (copied / PACK).symlink_to(copied.parent / "elsewhere.zip")
+    else:
+        os.mkfifo(copied / PACK)
     text = pictures_html(report, report.cells[1, "mark"], explainer(report))
     assert text.count("picture missing") == 2 * len(behind(report, report.cells[1, "mark"]).images)  # and their maps
 

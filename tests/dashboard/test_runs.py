@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import sleep
 from typing import Any
 
@@ -18,6 +18,7 @@ from core.classifier import Classifier
 from core.explainer import Estimate, Explainer, explainers, get_explainer, register, registry
 from core.job import Job
 from core.parameters import Parameters
+from core.regions import Regions
 from core.runtime.randomness import picture_seeds
 from dashboard.classifiers import Loaded
 from dashboard.runs import FairLock, ResultKey, Results, Run, Runner
@@ -141,6 +142,24 @@ def test_a_run_makes_what_the_explainer_makes_alone(loaded: Loaded, image: Tenso
     torch.testing.assert_close(made.values, alone.values, rtol=1e-4, atol=1e-6)
 
 
+def test_regions_are_part_of_what_a_map_depends_on(loaded: Loaded, image: Tensor) -> None:
+    runner, left = Runner(), torch.zeros(32, 32)
+    left[:, :10] = 1
+    asked = key("occlusion", regions="segments")
+    halves, whole = (
+        replace(asked, regions=Regions.of([masks])) for masks in (torch.stack([left, 1 - left]), torch.ones(1, 32, 32))
+    )
+    for k in (halves, whole):
+        list(runner.stream(loaded, image, run_of(k)))
+    one = runner.results.get(replace(asked, regions=Regions.of([torch.stack([left, 1 - left])])))
+    assert one is not None
+    assert one.players is not None
+    assert (one.unit, len(one.players.values), one.forward_passes) == ("density", 2, 3)
+    run = run_of(asked)
+    list(runner.stream(loaded, image, run))
+    assert "none are given" in run.failed["occlusion"]
+
+
 def test_every_explainer_gets_a_first_map_before_any_gets_a_third(loaded: Loaded, image: Tensor) -> None:
     runner = Runner()
     names = ("smoothgrad", "suppression", "integrated-gradients")
@@ -148,7 +167,7 @@ def test_every_explainer_gets_a_first_map_before_any_gets_a_third(loaded: Loaded
     stream = runner.stream(loaded, image, run)
     while runner.chunks < 3:
         next(stream)
-    stream.close()
+    stream.close()  # ty: ignore[missing-attribute]
     assert all(runner.results.get(k) is not None for k in run.keys.values())
 
 

@@ -86,7 +86,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same(toy_data: Path, finished: P
     run = evaluate(data, toy_classifier(), out, USUAL)
     while not list((out / "scores").glob("*.parquet")):
         next(run)
-    run.close()
+    run.close()  # ty: ignore[missing-attribute]
     with pytest.raises(UserError, match="half written"):
         open_evaluation(out)
     kept = {path: path.stat().st_mtime_ns for path in (out / "scores").glob("*.parquet")}
@@ -198,7 +198,7 @@ def test_a_folder_in_which_nothing_is_scored_yet_is_taken_over(toy_data: Path, t
     data, quick = open_dataset(toy_data, limit=1), options(["gradient"], ["sparseness"])
     run = evaluate(data, toy_classifier(), tmp_path / "e", quick)
     next(run)
-    run.close()
+    run.close()  # ty: ignore[missing-attribute]
     assert (tmp_path / "e" / "settings.json").is_file()
     corrected = replace(quick, seed=3)
     for _ in evaluate(data, toy_classifier(), tmp_path / "e", corrected):
@@ -218,6 +218,21 @@ def test_a_folder_in_which_nothing_is_scored_yet_is_taken_over(toy_data: Path, t
 def test_options_that_do_not_do(explainers: list[str], metrics: list[str], said: str) -> None:
     with pytest.raises(UserError, match=said):
         options(explainers, metrics)
+
+
+def test_an_explainer_that_removes_segments_needs_them(toy_data: Path, tmp_path: Path) -> None:
+    asked = options(["occlusion:regions=segments"], ["insertion:steps=4"])
+    for _ in evaluate(open_dataset(toy_data, limit=2), toy_classifier(), tmp_path / "e", asked):
+        pass
+    costs = open_evaluation(tmp_path / "e").costs.set_index("explainer")
+    # the object, perhaps a mark, a corner and the sky, which leave no rest: and the picture as it is
+    assert set(costs.loc["occlusion:regions=segments", "forward_passes"]) == {4, 5}
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    shutil.copy(toy_data / "images" / "000.png", bare / "0.png")
+    with pytest.raises(UserError, match=r"0\.png has no masks, which occlusion:regions=segments needs"):
+        list(evaluate(open_dataset(bare), toy_classifier(), tmp_path / "f", asked))
+    assert not (tmp_path / "f").exists()
 
 
 def test_what_is_no_evaluation_is_refused(tmp_path: Path, finished: Path) -> None:

@@ -52,6 +52,16 @@ def pictures(count: int, frame: tuple[int, int], seed: int = 0) -> Tensor:
     return (smooth + 0.05 * torch.randn(count, 3, *frame, generator=generator)).clamp(0, 1)
 
 
+def thirds(frame: tuple[int, int]) -> Tensor:
+    """[3, H, W]: a partition into an upright strip, what is right of it at the top, and the rest."""
+    height, width = frame
+    regions = torch.zeros(3, *frame)
+    regions[0, :, : width // 4] = 1
+    regions[1, : height // 2, width // 4 :] = 1
+    regions[2, height // 2 :, width // 4 :] = 1
+    return regions
+
+
 QUICK = {"samples": 4, "window": 0.4, "stride": 0.75}
 
 

@@ -21,10 +21,10 @@ from core.explainer import explainers, get_explainer
 from core.explainers import captum_adapter
 from core.explainers.captum_adapter import captum_explainers
 from core.explainers.captum_source import NO_LITERAL, captum_classes
-from core.fills import fill_plate
+from core.fills import PLATES, fill_plate
 from core.preprocessing import Preprocessing
-from tests.explainers.conftest import agree, classifier_of, pictures
-from tests.explainers.test_contract import flags, hooks, modes
+from tests.explainers.conftest import agree, classifier_of, pictures, thirds
+from tests.explainers.test_contract import additive, flags, hooks, modes
 
 FRAME = (32, 32)
 QUICK = {"n_steps": 4, "n_samples": 6, "patches": 3, "window": 0.5, "stride": 0.75}
@@ -58,7 +58,7 @@ def explain(
     name: str, classifier: Classifier, images: Tensor, targets: list[int], **options: object
 ) -> list[Attribution]:
     explainer = get_explainer(name)
-    seeds, contrasts, regions = options.pop("seeds", (0,)), options.pop("contrasts", None), options.pop("regions", None)
+    seeds, contrasts, regions = options.pop("seeds", (0,)), options.pop("contrasts", None), options.pop("given", None)
     known = {field.name for field in fields(explainer.parameters)}
     quick = {key: value for key, value in QUICK.items() if key in known}
     parameters = explainer.parameters.parse({**quick, **options})
@@ -110,7 +110,10 @@ def test_parameters_describe_themselves(name: str) -> None:
     assert explainer.is_signed(explainer.parameters()) == explainer.signed
     for spec in explainer.parameters.specs():
         assert spec.help
-        assert spec.kind == "bool" or spec.low <= spec.default <= spec.high
+        if spec.kind == "choice":
+            assert spec.default in spec.choices
+        else:
+            assert spec.kind == "bool" or spec.low <= spec.default <= spec.high
     texts = {key: str(value) for key, value in explainer.parameters().to_dict().items()}
     assert explainer.parameters.parse(texts) == explainer.parameters()
 
@@ -152,27 +155,56 @@ def test_occlusion_is_captums_with_the_shares_in_pixels(plain_cnn: Classifier) -
 
 
 def test_removing_regions_takes_the_jobs_regions(plain_cnn: Classifier) -> None:
-    """Each half of the picture has one value: what the score loses when that half has the mean colour."""
+    """Each part has one value: what the score loses when that part has the mean colour, divided by its area."""
     image, left = pictures(1, FRAME), torch.zeros(FRAME)
-    left[:, :16] = 1
+    left[:, :8] = 1
     regions = torch.stack([left, 1 - left])
-    (one,) = explain("captum:FeatureAblation", plain_cnn, image, [1], regions=regions)
+    (one,) = explain("captum:FeatureAblation", plain_cnn, image, [1], given=regions, regions="segments")
     with torch.no_grad():
         for region in regions:
             covered = torch.lerp(image, fill_plate(image, "mean"), region)
             effect = plain_cnn.logits(image)[0, 1] - plain_cnn.logits(covered)[0, 1]
-            assert torch.allclose(one.values[region > 0], effect, atol=1e-5)
+            assert torch.allclose(one.values[region > 0], effect / region.sum(), atol=1e-6)
+    with pytest.raises(UserError, match="asked to remove segments"):
+        explain("captum:FeatureAblation", plain_cnn, image, [1], regions="segments")
 
 
 @pytest.mark.parametrize("name", ["captum:ShapleyValueSampling", "captum:DeepLift"])
 def test_what_is_complete_sums_to_the_difference_of_scores(name: str, plain_cnn: Classifier) -> None:
-    image = pictures(1, FRAME)
-    one = explain(name, plain_cnn, image, [1], contrasts=[2], regions=torch.eye(4).repeat(1, 256).view(4, *FRAME))[0]
+    image, options = pictures(1, FRAME), {"regions": "segments"} if "Shapley" in name else {}
+    given = torch.eye(4).repeat(1, 256).view(4, *FRAME)
+    one = explain(name, plain_cnn, image, [1], contrasts=[2], given=given, **options)[0]
     with torch.no_grad():
         logits = plain_cnn.logits(image) - plain_cnn.logits(fill_plate(image, "mean"))
-    wanted = float(logits[0, 1] - logits[0, 2])
-    total = float(one.values.sum()) / (256 if "Shapley" in name else 1)
-    assert total == pytest.approx(wanted, abs=1e-4)
+    assert float(one.values.sum()) == pytest.approx(float(logits[0, 1] - logits[0, 2]), abs=1e-4)
+
+
+DENSE = {"DeepLift", "DeepLiftShap", "FeatureAblation", "GradientShap", "IntegratedGradients", "KernelShap", "Lime",
+         "ShapleyValueSampling"}  # fmt: skip
+
+
+def test_the_units_are_declared() -> None:
+    assert {name.removeprefix("captum:") for name in NAMES if get_explainer(name).unit == "density"} == DENSE
+    path = get_explainer("captum:IntegratedGradients")
+    assert path.unit_of(path.parameters.parse({"multiply_by_inputs": False})) == "intensity"
+    for explainer in map(get_explainer, NAMES):
+        assert explainer.unit_of(explainer.parameters()) == explainer.unit
+
+
+@pytest.mark.parametrize("name", sorted(DENSE - {"Lime"}))
+def test_a_density_sums_to_the_change_of_the_score(name: str) -> None:
+    """Where the score is a sum over pixels; those that insist on several baselines have the mean over all of them.
+    Lime shrinks what it finds, and so its sum."""
+    classifier, image = additive(), pictures(1, (16, 16))
+    options = {key: value for key, value in (("n_samples", 300), ("regions", "segments"))
+               if key in {field.name for field in fields(get_explainer(f"captum:{name}").parameters)}}  # fmt: skip
+    (one,) = explain(f"captum:{name}", classifier, image, [1], given=thirds((16, 16)), **options)
+    plates = PLATES if name in ("DeepLiftShap", "GradientShap") else ("mean",)
+    with torch.no_grad():
+        bare = torch.stack([classifier.logits(fill_plate(image, kind))[0, 1] for kind in plates])
+        change = classifier.logits(image)[0, 1] - bare
+    drawn = 4 * float(change.std()) / 300**0.5 if name == "GradientShap" else 0.0
+    assert float(one.values.sum()) == pytest.approx(float(change.mean()), abs=1e-3 + drawn)
 
 
 def test_what_captum_cannot_do_is_one_sentence(small_cnn: Classifier) -> None:

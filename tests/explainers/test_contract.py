@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import product
 
@@ -17,6 +18,7 @@ from core.attribution import Attribution
 from core.classifier import Classifier
 from core.errors import UserError
 from core.explainer import Explainer, explainers
+from core.fills import fill_plate
 from core.parameters import Parameters
 from core.preprocessing import Preprocessing
 from tests.conftest import small_module
@@ -29,7 +31,9 @@ from tests.explainers.conftest import (
     home_of,
     kinds_for,
     pictures,
+    plain,
     quick,
+    thirds,
     variants,
 )
 
@@ -211,7 +215,7 @@ def test_closing_after_the_first_step_leaves_nothing(name: str, kind: str, chunk
     before = (flags(classifier.module), modes())
     steps = explainer.bind(classifier).steps(pictures(2, (32, 32)), [1], quick(explainer))
     next(steps)
-    steps.close()
+    steps.close()  # ty: ignore[missing-attribute]
     assert hooks(classifier) == 0
     assert (flags(classifier.module), modes()) == before
     assert next(steps, None) is None
@@ -219,7 +223,7 @@ def test_closing_after_the_first_step_leaves_nothing(name: str, kind: str, chunk
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 @every_explainer
-def test_the_callers_mode_does_not_matter(name: str, mode: Callable[[], object]) -> None:
+def test_the_callers_mode_does_not_matter(name: str, mode: Callable[[], AbstractContextManager[object]]) -> None:
     explainer = explainers()[name]
     bound, parameters = explainer.bind(home_of(name)), quick(explainer)
     expected = bound.explain(pictures(1, (32, 32)), [1], parameters)[0].values
@@ -247,10 +251,39 @@ def test_every_choice_works(name: str) -> None:
     explainer = explainers()[name]
     bound, image = explainer.bind(home_of(name)), pictures(1, (32, 32))
     for parameters in variants(explainer):
-        (one,) = bound.explain(image, [1], parameters)
+        (one,) = bound.explain(image, [1], parameters, regions=thirds((32, 32)))
         assert torch.isfinite(one.values).all()
-        assert one.signed == explainer.is_signed(parameters)
+        assert (one.signed, one.unit) == (explainer.is_signed(parameters), explainer.unit_of(parameters))
+        assert (one.players is not None) == explainer.wants_regions(parameters)
         assert one.signed or (one.values >= 0).all()
+
+
+def additive() -> Classifier:
+    """A model of which the score is a sum over pixels, each with a weight of its own."""
+    module = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 3))
+    with torch.no_grad():
+        module[1].weight.copy_(torch.randn(3, 768, generator=torch.Generator().manual_seed(5)) / 8)
+    return plain(module, 16)
+
+
+@every_explainer
+def test_a_density_sums_to_the_change_of_the_score(name: str) -> None:
+    """Where the score is a sum over pixels there is one thing that it can sum to: the change from the plate."""
+    explainer, classifier, image = explainers()[name], additive(), pictures(1, (16, 16))
+    claiming = [p for p in (explainer.parameters(), *variants(explainer)) if explainer.unit_of(p) == "density"]
+    for parameters in claiming:
+        plate = fill_plate(image, getattr(parameters, "fill", "mean"))
+        arguments = {"contrasts": [2], "regions": thirds((16, 16)), "references": plate}
+        (one,) = explainer.bind(classifier).explain(image, [1], parameters, **arguments)
+        scale = getattr(parameters, "scale", "logit")
+        with torch.no_grad():
+            logits = classifier.logits(torch.cat([image, plate]))
+            whole, bare = classifier.score(logits, torch.tensor([1, 1]), torch.tensor([2, 2]), scale).tolist()
+        assert abs(whole - bare) > 0.01
+        error = 0.0 if one.standard_error is None else 4 * float(one.standard_error.sum())
+        assert float(one.values.sum()) == pytest.approx(whole - bare, abs=1e-3 * abs(whole - bare) + error)
+    known = {"integrated-gradients", "expected-gradients", "occlusion"}
+    assert bool(claiming) == (name in known)
 
 
 @every_explainer
@@ -334,6 +367,7 @@ def test_the_registry_names_what_a_person_needs() -> None:
         assert explainer.title
         assert explainer.summary.endswith(".")
         assert explainer.is_signed(explainer.parameters()) == explainer.signed
+        assert explainer.unit_of(explainer.parameters()) == explainer.unit
     never = {name for name, parameters in SIGNED.items() if parameters is None}
     assert never == {"random", "edges", "centre", "attention-rollout", "gradient-attention"}
     chosen = {name for name, explainer in explainers().items() if explainer.default}

@@ -286,8 +286,8 @@ def test_a_cam_of_samples_that_change_nothing_is_the_cam(small_cnn: Classifier) 
 def test_presets_are_the_explainers_defaults() -> None:
     method = get_explainer("suppression")
     job = Job(torch.zeros(1, 3, 4, 4), torch.tensor([0]), None, None, (0,), None)
-    assert preset("suppression", 50) == method.sampler(method.parameters(), job)
-    assert preset("gaussian", 50) == get_explainer("smoothgrad").sampler(get_explainer("smoothgrad").parameters(), job)
+    assert preset("suppression", 50) == method.sampler(method.parameters(), job)  # ty: ignore[missing-attribute]
+    assert preset("gaussian", 50) == get_explainer("smoothgrad").sampler(get_explainer("smoothgrad").parameters(), job)  # ty: ignore[missing-attribute]
 
 
 def test_references_must_be_pictures_of_the_same_size(small_cnn: Classifier) -> None:
@@ -306,7 +306,7 @@ def test_memory_does_not_grow_with_the_samples(small_cnn: Classifier) -> None:
         next(steps)
         gc.collect()
         total = sum(o.numel() for o in gc.get_objects() if type(o) is Tensor)
-        steps.close()
+        steps.close()  # ty: ignore[missing-attribute]
         return total
 
     held(16)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 import torch
@@ -245,3 +248,26 @@ def test_two_at_once_fetch_it_once(server):
         one.join()
     assert [path.read_bytes() == CONTENT for path in found] == [True, True]
     assert server.asked == [None]
+
+
+def test_who_is_killed_while_fetching_holds_up_nobody(server, cache):
+    server.habits = ["honest"]
+    cache.mkdir()
+    held = f"""
+from filelock import FileLock
+with FileLock({str(cache / "model.pth.part.lock")!r}):
+    print("held", flush=True)
+    input()
+"""
+    found: list[Path] = []
+    with subprocess.Popen([sys.executable, "-c", held], stdin=PIPE, stdout=PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        waiting = threading.Thread(target=lambda: found.append(fetch(server)))
+        waiting.start()
+        waiting.join(0.3)
+        assert (server.asked, waiting.is_alive()) == ([], True)
+        other.kill()
+    waiting.join(30)
+    assert found[0].read_bytes() == CONTENT
+    assert not list(cache.glob("*.part*"))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import timm
+import timm.data
 import torch
 import torchvision
 from PIL import Image

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -100,7 +101,7 @@ def test_ties_do_not_break_it_and_are_broken_the_same_way_each_time(name: str) -
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
 @every_metric
-def test_the_callers_mode_does_not_matter(name: str, mode: Callable[[], object]) -> None:
+def test_the_callers_mode_does_not_matter(name: str, mode: Callable[[], AbstractContextManager[object]]) -> None:
     metric, case = metrics()[name], made_case()
     expected = metric.score(case, quickly(metric))
     with mode():

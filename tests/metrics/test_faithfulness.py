@@ -8,10 +8,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from core.explainer import get_explainer
 from core.fills import PLATES, fill_plate
 from core.metrics.faithfulness import curve
-from core.metrics.metric import get_metric
+from core.metrics.metric import Case, get_metric
 from core.metrics.ranking import average_ranks, descending, spearman
+from core.regions import Regions
 from tests.explainers.conftest import FRAMES, classifier_of
 from tests.metrics.conftest import case_with, linear_world, made_case
 
@@ -142,3 +144,34 @@ def test_ranks_and_their_correlation_are_scipys() -> None:
     assert torch.allclose(spearman(a, b), expected.double())
     a[1] = 2.0
     assert spearman(a, b).isnan().tolist() == [False, True, False, False]
+
+
+@pytest.mark.parametrize(("name", "options", "exact"), [
+    ("integrated-gradients", {}, True), ("integrated-gradients", {"reduction": "signed"}, False),
+    ("occlusion", {"window": 0.2, "stride": 0.5}, False),
+])  # fmt: skip
+def test_a_density_foretells_what_a_square_costs_as_it_is(name: str, options: dict, exact: bool) -> None:
+    """On a linear model, without a factor that makes up for the unit; an intensity needs one."""
+    classifier, images, _ = linear_world()
+    method = get_explainer(name)
+    case = Case.of(method.bind(classifier), images, [1], method.parameters(**options), seeds=(1, 2, 3))
+    assert [one.unit for one in case.made] == ["density" if exact else "intensity"] * 3
+    metric = get_metric("infidelity")
+    wrong = metric.score(case, metric.parameters(scaled=False, samples=20))
+    nothing = metric.score(replace(case, values=1e-9 * case.values), metric.parameters(scaled=False, samples=20))
+    assert bool((wrong < 1e-4 * nothing).all()) == exact
+
+
+def test_a_case_may_be_of_segments_that_differ_from_picture_to_picture() -> None:
+    """They are removed again wherever the explainer is asked again."""
+    classifier, images, _ = linear_world(2)
+    left = torch.zeros(24, 24)
+    left[:, :9] = 1
+    regions = Regions.of([torch.stack([left, 1 - left]), torch.ones(1, 24, 24)])
+    method = get_explainer("occlusion")
+    asked = method.parameters(regions="segments")
+    case = Case.of(method.bind(classifier), images, [1], asked, regions=regions)
+    assert [len(one.players.values) for one in case.made] == [2, 1]
+    assert torch.equal(case.explain(classifier, images), case.values)
+    sums = torch.tensor([float(one.players.values.sum()) for one in case.made])
+    assert torch.allclose(case.values.sum((1, 2)), sums, rtol=1e-4, atol=1e-5)

@@ -12,6 +12,7 @@ from core.metrics.metric import get_metric
 from core.metrics.sanity import cascade, kept_twin, pink_pictures, randomised, stages
 from core.preprocessing import Preprocessing
 from core.runtime.folding import unfolded
+from core.runtime.recent import Recent
 from tests.conftest import small_module
 from tests.explainers.conftest import classifier_of, pictures
 from tests.metrics.conftest import case_with, made_case
@@ -85,7 +86,7 @@ def test_a_map_that_goes_flat_scores_zero_and_a_broken_one_nan() -> None:
 
 def test_twins_are_kept_and_few(monkeypatch: pytest.MonkeyPatch) -> None:
     made, make = [], sanity.randomised
-    monkeypatch.setattr(sanity, "_twins", type(sanity._twins)())
+    monkeypatch.setattr(sanity, "_twins", Recent(sanity.KEPT))
     monkeypatch.setattr(sanity, "randomised", lambda *a, **k: made.append(a) or make(*a, **k))
     classifier = classifier_of("cnn")
     assert kept_twin(classifier, 1, 0) is kept_twin(classifier, 1, 0)

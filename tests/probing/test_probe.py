@@ -332,7 +332,7 @@ def test_torchscript_works_where_it_has_weights(make):
 
 def test_what_has_no_gradients_or_no_weights_is_refused():
     flat = nn.Sequential(nn.Flatten(), nn.Linear(768, 3)).eval()
-    refused(torch.ao.quantization.quantize_dynamic(flat, {nn.Linear}), "integer-quantised layers (first '1'")
+    refused(torch.ao.quantization.quantize_dynamic(flat, {nn.Linear}), "integer-quantised layers (first '1'")  # ty: ignore[deprecated]
     refused(torch.jit.freeze(torch.jit.script(flat)), "frozen TorchScript")
     refused(nn.Sequential(nn.Flatten(), nn.Linear(768, 3, device="meta")), "meta device")
 

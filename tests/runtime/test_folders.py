@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from core.errors import UserError
 from core.runtime.folders import begin, write_json, write_table, writing
-from core.sat.examples import save_map, save_picture
 from core.segments import Segments
 from core.segments.files import WRITERS
+from core.storage.pack import packing
 
 
 def test_file_names_that_are_not_unicode(tmp_path):
@@ -23,11 +22,16 @@ def test_file_names_that_are_not_unicode(tmp_path):
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == value
 
 
+def packed(path: Path) -> None:
+    with packing(path) as pack:
+        for number in range(9):
+            pack.add(f"{number}.bin", bytes([number]) * 9999)
+
+
 WRITE: dict[str, Callable[[Path], object]] = {
     "a.json": lambda path: write_json(path, ["x" * 99] * 99),
     "a.parquet": lambda path: write_table(path, [{"x": str(number) * 9} for number in range(999)]),
-    "a.jpg": lambda path: save_picture(path, torch.rand(3, 64, 64)),
-    "a.png": lambda path: save_map(path, torch.randn(64, 64)),
+    "a.zip": packed,
 }
 
 

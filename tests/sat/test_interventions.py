@@ -131,10 +131,11 @@ def test_a_context_swap_keeps_the_object_and_never_shows_the_donors_object():
 def test_margins_are_the_log_odds_of_the_probability_whatever_the_chunk():
     classifier = toy_classifier()
     images = [noise(seed) for seed in range(7)]
-    margin, probability = margins(classifier, images, [0, 1, 0, 1, 0, 1, 0])
+    margin, probability = margins(classifier, images.__getitem__, [0, 1, 0, 1, 0, 1, 0])
     p = torch.tensor(probability)
     assert torch.allclose(torch.tensor(margin), torch.log(p / (1 - p)), atol=1e-4)
-    assert margins(classifier, images[:1], [0])[0][0] == pytest.approx(margin[0], abs=1e-5)
+    assert margins(classifier, images.__getitem__, [0])[0][0] == pytest.approx(margin[0], abs=1e-5)
+    assert margins(classifier, images.__getitem__, []) == ([], [])
 
 
 def scene(name: str, masks: dict[str, torch.Tensor], colour: float) -> Scene:

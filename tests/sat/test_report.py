@@ -18,13 +18,16 @@ from toy import ColourMeter, toy_classifier, toy_options, write_toy
 from core.classifier import Classifier
 from core.data import Dataset, Item, open_dataset
 from core.errors import UserError
+from core.explainer import get_explainer
+from core.images import read_picture
 from core.paths import assets_dir
 from core.preprocessing import Preprocessing
 from core.runtime.folders import shard_size
 from core.runtime.progress import Progress
 from core.sat.report import build_report
-from core.sat.store import open_report
+from core.sat.store import PACK, open_report
 from core.sat.verdicts import findings, is_shortcut
+from core.storage.pack import Pack
 
 KEYS = {
     "target", "segment", "kind", "explainer", "pictures", "presence", "share", "coverage", "density", "density_low",
@@ -79,7 +82,7 @@ def test_findings_have_steady_keys_and_everything_is_on_disk(toy_report):
     rows = toy_report.rows(segment="mark")
     assert set(rows["image"]) == {f"images/{i:03d}.png" for i in range(1, 72, 2)}
     for entry in [*toy_report.examples["removals"], *toy_report.examples["pastes"]]:
-        assert (toy_report.path / "examples" / entry["file"]).is_file()
+        assert read_picture(toy_report.example(entry["file"])).size == (48, 48)
 
 
 def same_finding(mine: dict, reference: dict) -> None:
@@ -100,7 +103,7 @@ def test_a_killed_run_resumes_and_gives_the_same_rows(toy_data, toy_report, tmp_
     for step in run:
         if step.stage == "explaining" and step.done >= 40:
             break
-    run.close()
+    run.close()  # ty: ignore[missing-attribute]
     with pytest.raises(UserError, match="half written"):
         open_report(out)
     kept = {p.name: p.stat().st_mtime_ns for p in (out / "pictures").glob("*.parquet")}
@@ -181,6 +184,23 @@ def small_report(toy_data, tmp_path_factory) -> Made:
     made = Made(tmp_path_factory.mktemp("small") / "r", open_dataset(toy_data, limit=12))
     list(made.build(made.path))
     return made
+
+
+def test_a_report_may_remove_the_segments_themselves(toy_data, tmp_path):
+    """All that class "stamped" fires on is the mark, so that all of the map lies on it; examples say their unit."""
+    method = get_explainer("occlusion")
+    explainers = ((method.name, method.parameters(regions="segments", fill="black")),)
+    data = open_dataset(toy_data, limit=6)
+    options = toy_options(explainers=explainers, check=False, control_pictures=2)
+    for _ in build_report(data, toy_classifier(), tmp_path / "r", options):
+        pass
+    report = open_report(tmp_path / "r")
+    rows = report.rows(1)
+    assert set(rows["unit"]) == {"density"}
+    assert (rows.loc[rows["segment"] == "mark", "share"] > 0.9).all()
+    assert rows.loc[rows["segment"] == "mark", "sum"].notna().all()
+    maps = [entry["maps"]["occlusion"] for entry in report.examples["pictures"].values()]
+    assert {entry["unit"] for entry in maps} == {"density"}
 
 
 def test_few_pictures_give_no_verdict(toy_data, tmp_path):
@@ -343,9 +363,8 @@ def test_little_is_lost_of_a_small_data_set_when_a_run_is_stopped(pictures, shar
 def test_a_disk_that_is_full_while_examples_are_written_loses_nothing(toy_report, toy_data, tmp_path, full_disk):
     out = tmp_path / "report"
     shutil.copytree(toy_report.path, out)
-    for name in ("manifest.json", "examples.json"):
+    for name in ("manifest.json", "examples.json", PACK):
         (out / name).unlink()
-    shutil.rmtree(out / "examples")
 
     def run(room: int) -> None:
         for step in build_report(open_dataset(toy_data), toy_classifier(), out, toy_options()):
@@ -359,7 +378,7 @@ def test_a_disk_that_is_full_while_examples_are_written_loses_nothing(toy_report
     again = open_report(out)
     assert again.findings == toy_report.findings
     assert again.examples == toy_report.examples
-    assert {p.name for p in (out / "examples").iterdir()} == {p.name for p in (toy_report.path / "examples").iterdir()}
+    assert sorted(Pack(out / PACK).names) == sorted(Pack(toy_report.path / PACK).names)
 
 
 def test_a_damaged_shard_ends_in_a_sentence(toy_report, tmp_path):
@@ -382,10 +401,9 @@ def test_the_reports_that_come_along_are_whole(name):
     report = open_report(assets_dir() / "reports" / f"demo-{name}")
     shortcuts = {(finding["target"], finding["segment"]) for finding in report.findings if is_shortcut(finding)}
     assert shortcuts == ({("kingfisher", "watermark")} if name == "biased" else set())
-    examples = json.loads((report.path / "examples.json").read_text())
-    files = re.findall(r'"([^"]+\.(?:jpg|png))"', json.dumps(examples))
+    files = set(re.findall(r'"([^"]+\.(?:jpg|png))"', json.dumps(report.examples))) - set(report.examples["pictures"])
     assert len(files) > 500
-    assert all((report.path / file).is_file() or (report.path / "examples" / file).is_file() for file in files)
+    assert files == set(Pack(report.path / PACK).names)
 
 
 @pytest.mark.parametrize("name", ["biased", "repaired"])
@@ -397,7 +415,7 @@ def test_the_reports_that_come_along_say_what_their_records_give_today(name):
         for f in report.findings
         for test, (_, count) in f["cases"].items()
     }
-    again = findings(report.table, report.effects(), labels, report.manifest["delta"], planned)
+    again = findings(report.table, report.effects().groupby("target"), labels, report.manifest["delta"], planned)
     told = ("target", "segment", "explainer", "verdict", "sentence")
     assert [[f[key] for key in told] for f in again] == [[f[key] for key in told] for f in report.findings]
 

@@ -4,11 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
+from torch import Tensor, nn
 
+from core.explain import explain
 from core.preprocessing import Preprocessing
-from core.sat.rows import rows_from_masks
+from core.sat.rows import rows_from_masks, segment_rows
 from core.sat.tables import attribution_table, by_picture
 from core.segments import Segments
+from tests.explainers.conftest import plain
 
 SIDE = 20
 GEOMETRY = Preprocessing(resize=(SIDE, SIDE), crop=None).geometry(SIDE, SIDE)
@@ -43,6 +47,40 @@ def test_the_papers_value_by_hand_with_signs():
     assert cut["right"]["share"] == pytest.approx(40 / 120)
     assert cut["right"]["positive_share"] == 0.0
     assert (cut["left"]["rank"], cut["right"]["rank"]) == (1, 2)
+
+
+def test_equal_players_have_equal_shares_whatever_their_sizes():
+    """A game of two regions that are worth the same, one three times as large as the other."""
+    narrow = np.zeros((SIDE, SIDE), bool)
+    narrow[:, : SIDE // 4] = True
+    segments = Segments.from_masks(np.stack([narrow, ~narrow]), ("narrow", "wide"), ("object", "context"), "files")
+
+    class Game(nn.Module):
+        """A logit of 2 for each region as far as it is there: white, where the plate is black."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            worth = 2 * x[:, 0, :, : SIDE // 4].mean((1, 2)) + 2 * x[:, 0, :, SIDE // 4 :].mean((1, 2))
+            return torch.stack([torch.zeros_like(worth), worth], 1)
+
+    classifier = plain(Game(), SIDE)
+    picture = Image.new("RGB", (SIDE, SIDE), "white")
+    options = {"regions": "segments", "fill": "black"}
+    one, prepared = explain(classifier, picture, "occlusion", 1, parameters=options, segments=segments)
+    cut = {row["segment"]: row for row in segment_rows(one, segments, prepared.geometry)}
+    assert [cut[name]["share"] for name in ("narrow", "wide")] == pytest.approx([0.5, 0.5])
+    assert [cut[name]["sum"] for name in ("narrow", "wide")] == pytest.approx([2.0, 2.0], rel=1e-4)
+    assert cut["narrow"]["density"] == pytest.approx(2.0)
+    assert one.players.names == ("narrow", "wide")
+    assert one.players.values.tolist() == pytest.approx([2.0, 2.0], rel=1e-4)
+    assert float(one.values.sum()) == pytest.approx(4.0, rel=1e-4)
+
+
+def test_only_a_density_has_a_sum():
+    segments, values = halves(), torch.full((SIDE, SIDE), 0.5)
+    masks = segments.to_model(GEOMETRY)
+    for unit, wanted in (("density", 100.0), ("intensity", None)):
+        for row in rows_from_masks(values, masks, segments, GEOMETRY, unit):
+            assert (row["unit"], row["sum"]) == (unit, wanted)
 
 
 def test_a_flat_map_shares_nothing_and_a_tiny_segment_is_left_out():

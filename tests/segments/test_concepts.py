@@ -114,7 +114,7 @@ def test_grounding_dino_cuts_with_the_sam(open_, picture):
     found = one.segment(picture, GroundingDinoParameters(confidence=0.0, most=2))
     boxes = one.boxes(picture, GroundingDinoParameters(confidence=0.0, most=2))
     assert len(boxes) == 2
-    by_sam = [get_segmenter("sam", device="cpu").sam.predict(picture, box=box).masks[0] for _, box, _ in boxes]
+    by_sam = [get_segmenter("sam", device="cpu").sam.predict(picture, box=box).masks[0] for _, box, _ in boxes]  # ty: ignore[missing-attribute]
     assert np.array_equal(found.masks, np.stack([mask for mask in by_sam if mask.sum() >= 16]))
     assert {item.source for item in found} == {"concepts:tiny-grounding-dino+sam:compact"}
     assert "sam=vit_b" in open_("grounding-dino", sam="vit_b").signature(GroundingDinoParameters())

@@ -68,13 +68,6 @@ def test_a_few_masks_at_a_time_give_the_same_frame(make_segments, monkeypatch):
     assert Segments((17, 40), ()).to_model(geometry).shape == (0, 12, 12)
 
 
-def test_regions_share_overlaps_and_keep_a_rest():
-    segments = Segments.from_masks(masks("##..", ".##."), ("a", "b"), ("unset", "unset"))
-    regions = segments.regions(Preprocessing(resize=(1, 4), crop=None).geometry(1, 4))
-    expected = torch.tensor([[1, 0.5, 0, 0], [0, 0.5, 1, 0], [0, 0, 0, 1]])
-    assert torch.allclose(regions[:, 0], expected, atol=1e-6)
-
-
 def test_names_are_data():
     for name in ("a/b\\c", "<script>alert(1)</script>", "\N{BIRD}", "x" * 200, "..", ""):
         assert legal_name(name) == name

@@ -48,6 +48,10 @@ class SegmentFiles(Mapping[str, Segments]):
             self.noted[picture] = found.notes
         return found
 
+    def reader(self, picture: str) -> Callable[[], Segments]:
+        """What reads one picture's segments by itself, in another process too."""
+        return self._readers[picture]
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._readers)
 

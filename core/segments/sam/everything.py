@@ -12,11 +12,12 @@ from torch import Tensor
 
 from core.runtime.chunks import FixedChunk, chunked
 from core.runtime.interrupt import check
-from core.segments.sam.model import EverythingParameters
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam as Module
     from segment_anything.utils.amg import MaskData
+
+    from core.segments.sam.model import EverythingParameters
 
 # points that go through the mask decoder together; more is not faster, and the masks are large
 POINTS_AT_ONCE = {"cpu": 16, "cuda": 64}

@@ -279,14 +279,8 @@ class Store:
     def files(self) -> SegmentFiles:
         """All pictures' segments, each read when it is asked for, as from any other place where masks lie."""
 
-        def read(picture: str) -> Segments:
-            record = self.load(picture)
-            if record is None:
-                raise UserError(f"{self.folder} does not hold {picture} any more.")
-            return record.segments
-
         self._index()
-        readers = {picture: partial(read, picture) for picture in self.journal.pictures()}
+        readers = {picture: partial(_segments_in, self.folder, picture) for picture in self.journal.pictures()}
         return SegmentFiles(self.folder, "Satchel's own store", readers)
 
     def _write(self, record: Record) -> Record:
@@ -357,6 +351,13 @@ def _merged(about: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, str
     known, chosen = about["kinds"], about.get("chosen", ())
     open_ = {name for name, kind in known.items() if kind == "unset" and name not in chosen}
     return {**kinds, **{name: kinds.get(name, kind) if name in open_ else kind for name, kind in known.items()}}
+
+
+def _segments_in(folder: Path, picture: str) -> Segments:
+    record = Store(folder).load(picture)
+    if record is None:
+        raise UserError(f"{folder} does not hold {picture} any more.")
+    return record.segments
 
 
 def _names_in(folder: Path) -> set[str]:

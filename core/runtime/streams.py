@@ -1,0 +1,65 @@
+"""Tables that need not fit into memory, read from their shards in groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from core.errors import UserError
+
+ROWS = 100_000  # at once
+
+
+def streamed(folders: Sequence[Path], by: str) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """(value of the column `by`, its rows) one after the other, sorted by it, rows in the order they were written.
+
+    Raises:
+        UserError: a shard is damaged.
+    """
+    import duckdb
+
+    files = [str(path) for folder in folders for path in sorted(folder.glob("*.parquet")) if rows_in(path)]
+    if not files:
+        return
+    parts: list[pd.DataFrame] = []
+    key: Any = None
+    try:
+        with duckdb.connect() as connection:
+            found = connection.sql(
+                f"select * exclude (filename, file_row_number) from read_parquet(?, union_by_name=true, filename=true, "
+                f'file_row_number=true) order by "{by}", list_position(?, filename), file_row_number',
+                params=[files, files],
+            )
+            for batch in found.to_arrow_reader(ROWS):
+                frame = batch.to_pandas()
+                for value, part in frame.groupby(by, sort=False):
+                    if parts and value != key:
+                        yield key, pd.concat(parts, ignore_index=True)
+                        parts = []
+                    key = value
+                    parts.append(part)
+    except duckdb.Error as error:
+        names = " or ".join(str(folder) for folder in folders)
+        said = str(error).splitlines()[0]
+        raise UserError(f"A file in {names} is damaged ({said}); begin again in another folder.") from error
+    if parts:
+        yield key, pd.concat(parts, ignore_index=True)
+
+
+def rows_in(path: Path) -> int:
+    """How many rows a Parquet file says that it holds.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        return pyarrow.parquet.read_metadata(path).num_rows
+    except (OSError, pyarrow.ArrowException) as error:
+        others = f"remove every {path.name} in the folders of {path.parent.parent}, and run the same command again"
+        raise UserError(f"{path} is damaged ({error}); {others}.") from error

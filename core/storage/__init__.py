@@ -1,0 +1,1 @@
+"""How what is computed lies on disk."""
