@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from core.choice import Choice
 from core.demo.birds import CLASSES as BIRDS
 from core.demo.birds import render
 from core.explain import explain

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from toy import toy_classifier
 
+from core.choice import Choice
 from core.data import Item
 from core.errors import UserError
 from core.images import Picture
