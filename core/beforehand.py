@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from core.demo import DATA_SETS
 from core.errors import UserError, closest
 from core.paths import existing_folder, kind_at, user_path
 
@@ -35,11 +36,9 @@ def data_folder(source: str | Path) -> Path | None:
     text = str(source)
     if not text.startswith(DEMO):
         return existing_folder(user_path(source), "folder", "give a folder of class folders, or one with manifest.csv")
-    from core.demo.plants import RECIPES
-
     name = text.removeprefix(DEMO)
-    if name not in RECIPES:
-        raise UserError(f"There is no data set demo:{name}; {closest(name, list(RECIPES))}")
+    if name not in DATA_SETS:
+        raise UserError(f"There is no data set demo:{name}; {closest(name, list(DATA_SETS))}")
     return None
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 LONGEST = 300  # characters of what a plug-in says when it fails
 
@@ -14,6 +17,8 @@ class PluginWarning(UserWarning):
 
 def plugins(group: str) -> list[EntryPoint]:
     """The entry points of satchel.GROUP by name; nothing of them is imported."""
+    from importlib.metadata import entry_points
+
     return sorted(entry_points(group=f"satchel.{group}"), key=lambda entry: (entry.name, entry.value))
 
 

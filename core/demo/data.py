@@ -9,6 +9,7 @@ from PIL import Image
 
 from core.beforehand import DEMO, data_folder
 from core.data import Dataset, Item
+from core.demo import DATA_SETS
 from core.demo.birds import Scene
 from core.demo.folder import Scenes, scenes
 from core.demo.plants import CLASSES, RECIPES
@@ -48,7 +49,7 @@ def demo_dataset(name: str, count: int = COUNT) -> Dataset:
 
 @lru_cache(maxsize=4)
 def _rendered(name: str, count: int) -> Scenes:
-    return scenes(RECIPES[name], count, SEED, SIZE)
+    return scenes(RECIPES[DATA_SETS[name]], count, SEED, SIZE)
 
 
 @lru_cache(maxsize=4)  # the picture and its mask come from one rendering

@@ -94,8 +94,7 @@ CLEAN = Recipe("clean", (Planting("watermark", True, None, strength=0.3, elsewhe
 #: For measuring: no watermark at all, and the watermark on every class but the kingfisher.
 UNMARKED = Recipe("unmarked", ())
 SWAPPED = Recipe("swapped", (Planting("watermark", True, "kingfisher", strength=0.0, elsewhere=1.0),))
-#: The data sets demo:NAME.
-RECIPES = {"birds": BIASED, "birds-clean": CLEAN, "birds-swapped": SWAPPED}
+RECIPES = {recipe.name: recipe for recipe in (BIASED, CLEAN, UNMARKED, SWAPPED)}
 
 
 def stream(label: int, seed: int, part: int) -> np.random.Generator:

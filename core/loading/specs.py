@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from core.errors import UserError, closest
 from core.loading import demo
 from core.loading.torchvision_names import check_classifier
 from core.paths import existing_file, existing_folder, kind_at, user_path
 from core.plugins import leave_out, plugins
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 
 @dataclass(frozen=True)
