@@ -66,6 +66,7 @@ def test_scenes_are_a_sequence_that_renders_on_access():
         biased[10]
 
 
+@pytest.mark.slow
 def test_a_written_folder_comes_back(tmp_path):
     manifest = write_folder(tmp_path / "birds", BIASED, count=9, seed=2, size=64)
     folder = manifest.parent

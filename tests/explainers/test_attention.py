@@ -67,6 +67,7 @@ MODELS = {
 every_model = pytest.mark.parametrize("which", MODELS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grad", [True, False])
 @every_model
 def test_logits_stay_and_weights_are_seen(which: str, grad: bool) -> None:

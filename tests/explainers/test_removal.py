@@ -22,6 +22,7 @@ def explain(classifier: Classifier, images: Tensor, targets: list[int], regions:
     return bound.explain(images, targets, OcclusionParameters(**options), regions=regions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fill", PLATES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_occlusion_is_captums_where_windows_fit_exactly(kind: str, fill: str) -> None:

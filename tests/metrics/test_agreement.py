@@ -53,6 +53,7 @@ class Logits(nn.Module):
         return self.classifier.logits(images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("positive", [False, True])
 def test_sparseness_is_quantus(positive: bool) -> None:
     maps = some_maps(positive=positive)
@@ -90,6 +91,7 @@ def test_deletion_and_insertion_are_quantus_pixel_flipping(kind: str) -> None:
         assert torch.allclose(mine.flip(1)[:, 1:] if inserted else mine[:, 1:], theirs, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fill", PLATES)
 @pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize("kind", ["cnn", "vit"])

@@ -58,6 +58,7 @@ def test_questions_are_about_what_is_open(tmp_path):
     assert review.questions(1)[0] == min(asked, key=lambda question: question.confidence)
 
 
+@pytest.mark.slow
 def test_every_answer_is_saved_with_where_it_came_from(tmp_path):
     review = opened(tmp_path)
     first, second, third = review.questions(3)
@@ -76,6 +77,7 @@ def test_every_answer_is_saved_with_where_it_came_from(tmp_path):
         review.correct(review.questions(1)[0], " ")
 
 
+@pytest.mark.slow
 def test_an_answer_teaches_at_once(tmp_path):
     """All bars are really called "perch": one correction and the others are, too."""
     review = opened(tmp_path, count=8)

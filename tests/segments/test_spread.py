@@ -60,6 +60,7 @@ def test_kinds_go_with_names_and_not_with_masks(tmp_path):
     assert {store.load(item.id).segments.kinds for item in data.items} == {("unset", "unset", "object")}
 
 
+@pytest.mark.slow
 def test_it_goes_on_where_it_was_stopped(tmp_path):
     looked_at: list[str] = []
     store, data, shown = Store(tmp_path), parts_data(6, looked_at.append), examples(0, 1, 2)
