@@ -337,6 +337,7 @@ def tiff(pages: int) -> bytes:
     return encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_damage_behind_the_first_page_costs_nothing_of_it():
     whole = tiff(3)

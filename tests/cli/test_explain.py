@@ -51,6 +51,7 @@ def listed(out: Path) -> list[dict]:
     return json.loads((out / "attribution.json").read_text())
 
 
+@pytest.mark.slow
 def test_files_are_what_the_list_says(satchel, model, picture, tmp_path):
     out = tmp_path / "out"
     done = satchel("explain", picture, *model, *QUICK, "--seed", 3, "--out", out)
@@ -119,6 +120,7 @@ def test_the_command_line_and_python_make_the_same_map(satchel, model, picture, 
     assert (entry["target"], entry["target_label"]) == (attribution.target, "kingfisher") == (1, "kingfisher")
 
 
+@pytest.mark.slow
 def test_without_a_target_the_predicted_class_is_explained(satchel, model, picture, tmp_path):
     satchel("explain", picture, *model, "--explainer", "gradient", "--out", tmp_path / "out")
     (entry,) = listed(tmp_path / "out")

@@ -88,6 +88,7 @@ def test_out_that_is_a_file(satchel, model, picture, tmp_path, inside):
     assert out.read_text() == "keep me"
 
 
+@pytest.mark.slow
 def test_an_older_result_outlives_a_mistake(satchel, model, picture, tmp_path):
     out = tmp_path / "out"
     satchel("explain", picture, *model, "--explainer", "gradient", "--out", out)

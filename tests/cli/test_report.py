@@ -162,6 +162,7 @@ def test_labels_that_the_model_does_not_know_are_told_and_kept(satchel, model, b
         assert words in warning
 
 
+@pytest.mark.slow
 def test_a_refusal_is_one_line_whatever_else_would_be_told(satchel, model, birds, tmp_path):
     folder = tmp_path / "data"
     shutil.copytree(birds, folder)

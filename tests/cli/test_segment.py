@@ -196,6 +196,7 @@ def test_what_cannot_be_exported(satchel, parts, tmp_path):
     assert_told(satchel(*words), "overlap")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -114,6 +114,7 @@ def test_models_that_are_not_there(satchel, folder, tmp_path, monkeypatch):
     assert_told(satchel(*name, "--vocabulary", "a"), "pip install 'satchel[text]'")
 
 
+@pytest.mark.slow
 def test_vocabulary(satchel, folder, tmp_path):
     words = ("name", folder / "pictures", "--segments", folder / "unnamed.json", "--out", tmp_path / "out")
     clip = ("--clip", folder / "clip")

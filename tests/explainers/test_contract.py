@@ -208,6 +208,7 @@ def test_each_step_may_run_on_another_thread(name: str, chunk_of: Callable[[int]
     assert {mode for _, mode in got} == {(True, False, False)}
 
 
+@pytest.mark.slow
 @every_pair
 def test_closing_after_the_first_step_leaves_nothing(name: str, kind: str, chunk_of: Callable[[int], None]) -> None:
     explainer, classifier = explainers()[name], classifier_of(kind)
@@ -221,6 +222,7 @@ def test_closing_after_the_first_step_leaves_nothing(name: str, kind: str, chunk
     assert next(steps, None) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 @every_explainer
 def test_the_callers_mode_does_not_matter(name: str, mode: Callable[[], AbstractContextManager[object]]) -> None:
@@ -289,6 +291,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", WRONG)
 @every_explainer
 def test_what_does_not_fit_is_refused_before_any_pass(name: str, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,6 +93,7 @@ def test_standard_error_is_the_spread_over_seeds(name: str, small_cnn: Classifie
     assert float(claimed / spread) == pytest.approx(1, abs=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["smoothgrad", "suppression"])
 def test_standard_error_halves_with_four_times_the_samples(name: str, small_cnn: Classifier) -> None:
     image = pictures(1, (32, 32))

@@ -54,6 +54,7 @@ def test_regions_are_removed_as_wholes_and_their_effects_added() -> None:
     assert one.forward_passes == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frame", [(224, 224), (32, 96), (37, 23), (7, 7), (1, 5)])
 @pytest.mark.parametrize(("window", "stride"), [(0.2, 0.35), (0.1, 0.25), (0.8, 1.0), (0.3, 1.0)])
 def test_every_pixel_is_covered_and_all_windows_have_one_size(

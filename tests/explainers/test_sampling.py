@@ -89,6 +89,7 @@ def test_suppressed_patches_times_input_converge_to_exact_shapley_values() -> No
     assert errors[1] < errors[0]
 
 
+@pytest.mark.slow
 def test_the_owen_estimate_sums_to_the_difference_of_scores() -> None:
     """Of the real operator, whose grid shifts: efficiency holds for every grid, so it holds on average."""
     classifier = plain(FourCells(), SIDE)
@@ -270,6 +271,7 @@ def test_a_variance_of_one_sample_is_refused(small_cnn: Classifier) -> None:
         explain("smoothgrad", small_cnn, pictures(1, (32, 32)), samples=1, reduction="variance")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["grad-cam", "layer-cam"])
 @pytest.mark.parametrize("kind", ["cnn", "vit", "swin"])
 def test_any_sampler_drives_a_cam(name: str, kind: str) -> None:

@@ -152,6 +152,7 @@ def test_unknown_names_come_with_the_nearest():
     says("torchvision:vision_transformer", "@FILE")
 
 
+@pytest.mark.slow
 def test_files_that_do_not_fit(tiny_file, tmp_path):
     says("torchvision:resnet18@/nowhere/m.pth", "There is no weights file")
     says(f"torchvision:resnet18@{tiny_file}", "another architecture", "are missing")
@@ -159,6 +160,7 @@ def test_files_that_do_not_fit(tiny_file, tmp_path):
     says(f"torchvision:resnet18@{tmp_path}", "is a folder")
 
 
+@pytest.mark.slow
 def test_loading_leaves_the_random_state_alone(tiny_file):
     torch.manual_seed(3)
     before = torch.get_rng_state()

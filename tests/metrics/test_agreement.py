@@ -78,6 +78,7 @@ def test_localisation_is_quantus(mine: str, theirs: str, positive: bool) -> None
     assert torch.allclose(scores, quantus_scores(theirs, maps, masks), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cnn", "vit"])
 def test_deletion_and_insertion_are_quantus_pixel_flipping(kind: str) -> None:
     """Insertion is flipping in the opposite order, read backwards. Quantus leaves out the untouched picture."""
@@ -124,6 +125,7 @@ def test_infidelity_is_captums(kind: str, scaled: bool, fill: str) -> None:
     assert torch.allclose(mine, theirs, rtol=1e-3, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("explainer", ["gradient", "integrated-gradients", "smoothgrad"])
 def test_max_sensitivity_is_captums(explainer: str) -> None:
     case, samples, metric = made_case("vit", explainer=explainer), 4, get_metric("max-sensitivity")

@@ -128,9 +128,8 @@ def test_masks_are_asked_for_and_empty_ones_score_nan(name: str) -> None:
 def test_masks_are_used_only_where_the_metric_says_so(name: str) -> None:
     metric, case = metrics()[name], made_case()
     if not metric.needs_mask:
-        assert torch.equal(
-            metric.score(replace(case, masks=None), quickly(metric)), metric.score(case, quickly(metric))
-        )
+        without, given = (metric.score(one, quickly(metric)) for one in (replace(case, masks=None), case))
+        assert torch.allclose(without, given, rtol=1e-4, atol=1e-7)  # the chunk may change last digits
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if metrics()[n].family == "faithfulness"])

@@ -74,6 +74,7 @@ def by_hand(x: Tensor) -> Tensor:
     return x.exp() / x.exp().sum(1, keepdim=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("last", "words"),
     [

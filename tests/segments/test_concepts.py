@@ -112,6 +112,7 @@ def test_grounding_dino_finds_transformers_boxes(open_, reader_folder, picture):
     torch.testing.assert_close(one.scores(outputs.logits[0]), by_hand)
 
 
+@pytest.mark.slow
 def test_grounding_dino_cuts_with_the_sam(open_, picture):
     one = open_("grounding-dino")
     found = one.segment(picture, GroundingDinoParameters(confidence=0.0, most=2))
@@ -207,6 +208,7 @@ def test_words_that_are_none(open_, picture, refused):
 # -- where models lie -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_folders_that_are_none(reader_folder, tmp_path, refused):
     def opened(spec):
         return lambda: get_segmenter(spec, concepts=["beak"], device="cpu").load()

@@ -97,6 +97,7 @@ def test_odd_characters_in_xml(tmp_path):
     assert refused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [label_maps.write, mask_folders.write])
 def test_odd_bytes_in_folders(write, make_segments, tmp_path):
     rng = random.Random(2)

@@ -106,6 +106,7 @@ def test_the_same_again_gives_the_same(segmenter):
     assert first == again
 
 
+@pytest.mark.slow
 def test_its_controls_are_complete(segmenter):
     assert segmenter.title
     assert segmenter.summary

@@ -202,6 +202,7 @@ def test_no_memory_at_all_is_told_in_a_sentence(sam, monkeypatch):
 # --- the cache --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_everything_ends_when_it_is_not_wanted_any_more(sam, tmp_path):
     asked = []
     with interruptible(lambda: asked.append(1) or len(asked) > 1), pytest.raises(Interrupted):
