@@ -354,7 +354,7 @@ def by_name(true: Table, chosen: Sequence) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="How well names spread.")
-    parser.add_argument("parts", nargs="*", choices=("birds", "wbc"), default=["birds", "wbc"])
+    parser.add_argument("parts", nargs="*", default=["birds", "wbc"], help="birds, wbc")
     parser.add_argument("--draws", type=int, default=60)
     parser.add_argument("--pictures", type=int, default=200, help="held out pictures a draw")
     options = parser.parse_args()

@@ -166,7 +166,7 @@ def left_out(name: str, true: Table, chosen: Sequence, way: Way) -> dict[str, An
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="How well plain pipelines name masks.")
-    parser.add_argument("parts", nargs="*", choices=("birds", "wbc"), default=["birds", "wbc"])
+    parser.add_argument("parts", nargs="*", default=["birds", "wbc"], help="birds, wbc")
     parser.add_argument("--draws", type=int, default=60)
     parser.add_argument("--pictures", type=int, default=200, help="held out pictures a draw")
     options = parser.parse_args()

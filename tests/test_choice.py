@@ -88,6 +88,7 @@ def test_references_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
         References.of(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -131,6 +132,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, toy_data: Path) -> tuple[Pat
     return toy_data, data.items[0].id, data.items[0].files[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(explainers()))
 def test_the_same_choice_gives_the_same_map_in_every_command(
     name: str, world: tuple[Path, str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -182,6 +184,7 @@ def test_a_picture_draws_the_same_numbers_wherever_it_stands() -> None:
     assert picture_seeds(6, images) != seeds
 
 
+@pytest.mark.slow
 def test_a_folder_begun_by_another_revision_is_not_gone_on_with(
     world: tuple[Path, str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,6 +201,7 @@ def test_a_folder_begun_by_another_revision_is_not_gone_on_with(
         list(build_report(open_dataset(folder, limit=2), toy_classifier(), tmp_path / "r", options))
 
 
+@pytest.mark.slow
 def test_a_report_takes_two_settings_of_one_explainer(world: tuple[Path, str, Path], tmp_path: Path) -> None:
     folder, _, _ = world
     both = tuple(map(Choice.parse, ("integrated-gradients:samples=2", "integrated-gradients:samples=6")))

@@ -140,6 +140,7 @@ def test_answers_of_every_form(wrap):
     torch.testing.assert_close(made.logits(images), plain.logits(images))
 
 
+@pytest.mark.slow
 def test_answers_that_are_none():
     with pytest.raises(UserError, match="answers with str"):
         classifier(Answering(lambda x: "cat"))

@@ -272,6 +272,7 @@ def test_the_limit_spreads_over_the_whole(folder):
     refused(folder, "at least 1", limit=0)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize(
     ("name", "pictures", "classes", "names"),

@@ -13,6 +13,7 @@ COUNTS = {"pictures": 60, "masks": 90, "annotations": 50, "manifests": 40, "stor
           "models": 15, "folders": 1}  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", families(), ids=lambda family: family.name)
 def test_inputs_are_read_as_they_are_or_refused_in_a_sentence(family, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where what is written to a path as given goes

@@ -232,6 +232,7 @@ def test_one_pixel_and_a_long_strip():
 # --- no pictures -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_bomb_is_refused_before_it_is_unpacked():
     rows = zlib.compress(b"\x00" * (20_000 * 2_501), 9)  # 1-bit rows
     data = png(20_000, 20_000, 0, 1, b"\x00" * (20_000 * 2_501))
@@ -262,6 +263,7 @@ def test_a_head_that_promises_more_pixels_than_the_file_can_hold(form):
     refused(tall(form, 2_000_000), "is damaged", "21 x 2000000 pixels cannot be in")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["PNG", "GIF", "TIFF", "JPEG", "WEBP"])
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
 def test_a_flat_picture_may_be_packed_as_far_as_it_goes(form, mode):
@@ -335,6 +337,7 @@ def tiff(pages: int) -> bytes:
     return encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_damage_behind_the_first_page_costs_nothing_of_it():
     whole = tiff(3)
@@ -409,6 +412,7 @@ def test_large_pictures_are_read_one_at_a_time(monkeypatch):
         assert (most == 1) is alone
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_picture_of_64_megapixels_takes_no_more_than_itself():
     """124 kB on disk; in a process of its own, since a process's peak cannot be taken back."""

@@ -39,6 +39,7 @@ def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@pytest.mark.slow
 def test_imports_go_one_way():
     """The contracts in pyproject.toml."""
     done = subprocess.run(
@@ -47,6 +48,7 @@ def test_imports_go_one_way():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_core_imports_without_its_optional_libraries():
     done = subprocess.run(
         [sys.executable, "-c", IMPORT_ALL.format(blocked=NOT_NEEDED_BY_CORE)], cwd=ROOT, capture_output=True, text=True
@@ -57,6 +59,7 @@ def test_core_imports_without_its_optional_libraries():
     assert {"gradient", "integrated-gradients", "smoothgrad", "suppression"} <= set(names)
 
 
+@pytest.mark.slow
 def test_blocker_of_the_test_above_works():
     script = IMPORT_ALL.format(blocked=["numpy"])
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)

@@ -37,6 +37,7 @@ def normalised(preprocessing: Preprocessing, picture: Image.Image) -> torch.Tens
     return (preprocessing.apply(picture).tensor - mean) / std
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
     "weights",
@@ -54,6 +55,7 @@ def test_equals_torchvisions_own_transform(weights, size):
     torch.testing.assert_close(found, weights.transforms()(picture), rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("mode", ["center", "squash", "border"])
 @pytest.mark.parametrize("shape", [(3, 96, 96), (3, 96, 64)])
@@ -89,6 +91,7 @@ HF = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(301, 207), (207, 301), (660, 220), (64, 64)])
 @pytest.mark.parametrize("kind", HF)
 def test_equals_hugging_face_processors(kind, size):

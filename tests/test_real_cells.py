@@ -25,10 +25,12 @@ def cells(data, tmp_path_factory) -> tuple[Path, Result]:
     return path, finetune(open_dataset(data / "wbc", limit=200), start, path, epochs=8, size=96)
 
 
+@pytest.mark.slow
 def test_a_short_fine_tuning_tells_cells_apart_better_than_by_chance(cells):
     assert cells[1].balanced_accuracy > 0.6
 
 
+@pytest.mark.slow
 def test_a_report_on_real_cells_with_their_masks(cells, data, tmp_path):
     words = ["report", str(data / "wbc"), "--model", f"torchvision:squeezenet1_1@{cells[0]}", "--limit", "48"]
     words += ["--explainer", "integrated-gradients:samples=8", "--out", str(tmp_path / "report")]

@@ -57,6 +57,7 @@ def assert_told(done, *words: str) -> None:
         assert word in done.err
 
 
+@pytest.mark.slow
 def test_evaluation_and_table(satchel, model, birds, tmp_path):
     done = satchel("evaluate", birds, *model, *QUICK, "--limit", 2, "--out", tmp_path / "out")
     assert (done.code, done.err) == (0, "")
@@ -79,6 +80,7 @@ def test_evaluation_and_table(satchel, model, birds, tmp_path):
     assert_told(other, "other settings")
 
 
+@pytest.mark.slow
 def test_stopped_evaluation_goes_on(satchel, model, birds, tmp_path, monkeypatch):
     def stopped(work, notes):
         next(work)
@@ -93,6 +95,7 @@ def test_stopped_evaluation_goes_on(satchel, model, birds, tmp_path, monkeypatch
     assert satchel(*words).code == 0
 
 
+@pytest.mark.slow
 def test_a_scorer_of_the_same_classes_is_named(satchel, model, birds, tmp_path):
     words = ("evaluate", birds, *model, *QUICK, "--limit", 1, "--out", tmp_path / "out")
     done = satchel(*words, "--scorer", model[1])
@@ -124,6 +127,7 @@ def test_the_usual_explainers_leave_out_whoever_refuses(small_vit, capsys):
     assert all(any(f"{name} is left out" in line for line in told) for name in refused)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "word"),
     [
@@ -176,6 +180,7 @@ def test_list_metrics(satchel):
     assert all(name in shown for name in known)
 
 
+@pytest.mark.slow
 def test_a_damaged_picture_is_told(satchel, model, bare, tmp_path):
     (bare / "0.png").write_bytes(b"no picture")
     done = satchel("evaluate", bare, *model, *QUICK, "--out", tmp_path / "out")

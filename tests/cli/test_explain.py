@@ -57,6 +57,7 @@ def listed(out: Path) -> list[dict]:
     return json.loads((out / "attribution.json").read_text())
 
 
+@pytest.mark.slow
 def test_files_are_what_the_list_says(satchel, model, picture, tmp_path):
     out = tmp_path / "out"
     done = satchel("explain", picture, *model, *QUICK, "--seed", 3, "--out", out)
@@ -91,6 +92,7 @@ def test_files_are_what_the_list_says(satchel, model, picture, tmp_path):
     assert files == named | {"attribution.json"}
 
 
+@pytest.mark.slow
 def test_what_was_changed_of_a_picture_is_told_and_kept(satchel, model, tmp_path):
     frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "blue", "green")]
     frames[0].save(tmp_path / "moves.gif", save_all=True, append_images=frames[1:])
@@ -112,6 +114,7 @@ def test_overlay_shows_the_whole_picture(satchel, model, tmp_path):
     assert width / height == pytest.approx(60 / 90)
 
 
+@pytest.mark.slow
 def test_the_command_line_and_python_make_the_same_map(satchel, model, picture, tmp_path):
     satchel("explain", picture, *model, *QUICK, "--target", "kingfisher", "--seed", 5, "--out", tmp_path / "out")
     entry = listed(tmp_path / "out")[0]
@@ -147,6 +150,7 @@ def test_what_each_segment_is_worth_is_written(model, picture, tmp_path):
     assert [player["standard_error"] for player in entry["players"]] == [None, None]
 
 
+@pytest.mark.slow
 def test_without_a_target_the_predicted_class_is_explained(satchel, model, picture, tmp_path):
     satchel("explain", picture, *model, "--explainer", "gradient", "--out", tmp_path / "out")
     (entry,) = listed(tmp_path / "out")
@@ -194,6 +198,7 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(satchel, model, pictur
     assert not np.array_equal(*(np.load(tmp_path / "out" / entries[i]["values_file"]) for i in (0, 2)))
 
 
+@pytest.mark.slow
 def test_a_demo_picture_with_the_default_model(satchel, tmp_path):
     Image.fromarray(render(2, 0).image).save(tmp_path / "bird.png")
     done = satchel("explain", tmp_path / "bird.png", "--explainer", "gradient", "--out", tmp_path / "out")
@@ -202,6 +207,7 @@ def test_a_demo_picture_with_the_default_model(satchel, tmp_path):
     assert entry["target_label"] in BIRDS
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_a_real_photo(satchel, data, tmp_path):
     photo = tmp_path / "goldfish.JPEG"
@@ -236,6 +242,7 @@ def test_what_is_said_of_the_model_reaches_it_and_what_was_noticed_is_told(satch
     assert (entry["target_label"], entry["probability"]) == (best.label, pytest.approx(best.probability, abs=1e-5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "word"),
     [

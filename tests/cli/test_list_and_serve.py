@@ -41,6 +41,7 @@ def launched(monkeypatch) -> list[dict]:
     return calls
 
 
+@pytest.mark.slow
 def test_explainers_as_json_are_the_registry_and_captums(satchel):
     listed = json.loads(satchel("list", "explainers", "--json").out)
     known = {**explainers(), **captum_explainers()}
@@ -58,6 +59,7 @@ def test_tables_name_everything(satchel):
     assert all(name in shown for name in (*explainers(), *captum_explainers()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["explainers", "metrics", "models", "segmenters"])
 def test_nothing_that_has_to_be_typed_is_cut(satchel, monkeypatch, what):
     entries = json.loads(satchel("list", what, "--json").out)
@@ -165,6 +167,7 @@ def serving(satchel, monkeypatch):
     return serve
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("share", "public"), [(False, None), (True, "https://abc.gradio.live"), (True, None)])
 def test_serve_says_where_the_page_is_and_ends_with_ctrl_c(serving, share, public):
     done, blocks = serving(*(["--share"] if share else []), public=public)
@@ -178,6 +181,7 @@ def test_serve_says_where_the_page_is_and_ends_with_ctrl_c(serving, share, publi
     assert done.err.count("can use this page") == share  # without a password
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("host", "warned"), [("127.0.0.1", 0), ("localhost", 0), ("::1", 0), ("0.0.0.0", 1), ("::", 1)]
 )
@@ -190,6 +194,7 @@ def test_an_open_page_without_a_password_is_warned_of_in_one_sentence(serving, h
     assert blocks.given["auth"] is None
 
 
+@pytest.mark.slow
 def test_a_password_comes_from_the_option_or_the_environment(serving, monkeypatch):
     done, blocks = serving("--host", "0.0.0.0", "--auth", "me:se:cret")
     assert blocks.given["auth"] == ("me", "se:cret")
@@ -201,6 +206,7 @@ def test_a_password_comes_from_the_option_or_the_environment(serving, monkeypatc
         assert (done.code, "takes USER:PASSWORD" in done.err, "secret" in done.err) == (2, True, False)
 
 
+@pytest.mark.slow
 def test_the_address_a_proxy_shows_the_page_under_is_a_name_it_answers_to(serving):
     _, blocks = serving("--root-path", "https://tools.example.org/satchel")
     assert blocks.given["root_path"] == "https://tools.example.org/satchel"

@@ -25,6 +25,7 @@ def assert_told(done, *words: str):
         assert word in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "word"),
     [(None, "no file"), (b"", "empty"), (b"hello", "not a picture"), (b"<svg xmlns=''/>", "SVG")],
@@ -39,6 +40,7 @@ def test_picture_that_is_none(satchel, model, tmp_path, content, word):
     assert not (tmp_path / "out" / "attribution.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "word"),
     [
@@ -86,6 +88,7 @@ def test_out_that_is_a_file(satchel, model, picture, tmp_path, inside):
     assert out.read_text() == "keep me"
 
 
+@pytest.mark.slow
 def test_an_older_result_outlives_a_mistake(satchel, model, picture, tmp_path):
     out = tmp_path / "out"
     satchel("explain", picture, *model, "--explainer", "gradient", "--out", out)
@@ -122,6 +125,7 @@ def test_wrong_usage(satchel, words, told):
     assert_told(satchel(*words), told)
 
 
+@pytest.mark.slow
 def test_a_real_process_tells_it_the_same_way(tmp_path):
     """The console entry point, without a test runner around it."""
     command = [sys.executable, "-c", "from dashboard.cli.main import main; main()"]
@@ -186,6 +190,7 @@ def places(model, picture, tmp_path) -> dict[str, list[str]]:
     return {"model": list(model), **{name: [str(place)] for name, place in named.items()}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", BAD)
 def test_paths_that_are_none_at_every_entry(satchel, places, closed, tmp_path, monkeypatch, bad):
     """One line at each of the entry points; none of them waits for a device."""

@@ -47,6 +47,7 @@ def assert_told(done, *words: str):
         assert word in done.err
 
 
+@pytest.mark.slow
 def test_report_and_summary(satchel, model, birds, tmp_path):
     out = tmp_path / "out"
     done = satchel("report", birds, *model, *QUICK, "--context", "stamp", "--out", out)
@@ -64,6 +65,7 @@ def test_report_and_summary(satchel, model, birds, tmp_path):
         assert f"{verdict:<15}{count:>5}" in done.out
 
 
+@pytest.mark.slow
 def test_what_was_noticed_is_told_and_kept(satchel, model, birds, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(birds, data)
@@ -79,6 +81,7 @@ def test_what_was_noticed_is_told_and_kept(satchel, model, birds, tmp_path):
     assert store.open_report(tmp_path / "out").manifest["noticed"] == [done.err.removeprefix("satchel: ").strip()]
 
 
+@pytest.mark.slow
 def test_every_segment_is_tested_unless_told_not_to(satchel, model, birds, tmp_path):
     assert satchel("report", birds, *model, "--explainer", "gradient", "--limit", 2, "--out", tmp_path / "a").code == 0
     assert satchel("report", birds, *model, *QUICK, "--limit", 2, "--out", tmp_path / "b").code == 0
@@ -89,6 +92,7 @@ def test_every_segment_is_tested_unless_told_not_to(satchel, model, birds, tmp_p
     assert len(unchecked.effects()) == 0
 
 
+@pytest.mark.slow
 def test_stopped_report_goes_on(satchel, model, birds, tmp_path, monkeypatch):
     out = tmp_path / "out"
     show = dashboard.cli.report.show_stages
@@ -108,6 +112,7 @@ def test_stopped_report_goes_on(satchel, model, birds, tmp_path, monkeypatch):
     assert_told(satchel("report", birds, *model, *QUICK, "--seed", 1, "--out", out), "other settings")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("verdict", "kind", "code"),
     [("confirmed", "context", 1), ("confirmed", "object", 0), ("suspected", "context", 0)],
@@ -130,6 +135,7 @@ def test_fail_on_confirmed_shortcut(satchel, model, birds, tmp_path, monkeypatch
     assert satchel(*words).code == 0
 
 
+@pytest.mark.slow
 def test_unreadable_picture_is_named_and_left_out(satchel, model, birds, tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
@@ -141,6 +147,7 @@ def test_unreadable_picture_is_named_and_left_out(satchel, model, birds, tmp_pat
     assert store.open_report(tmp_path / "out").manifest["pictures"] == 5
 
 
+@pytest.mark.slow
 def test_labels_that_the_model_does_not_know_are_told_and_kept(satchel, model, birds, tmp_path):
     folder = tmp_path / "data"
     shutil.copytree(birds, folder)
@@ -155,6 +162,7 @@ def test_labels_that_the_model_does_not_know_are_told_and_kept(satchel, model, b
         assert words in warning
 
 
+@pytest.mark.slow
 def test_a_refusal_is_one_line_whatever_else_would_be_told(satchel, model, birds, tmp_path):
     folder = tmp_path / "data"
     shutil.copytree(birds, folder)
@@ -166,6 +174,7 @@ def test_a_refusal_is_one_line_whatever_else_would_be_told(satchel, model, birds
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_summary_says_what_too_few_means_and_how_many_have_no_masks(satchel, model, birds, tmp_path):
     folder = tmp_path / "data"
     shutil.copytree(birds, folder)
@@ -190,6 +199,7 @@ def test_folders_that_are_none(satchel, model, birds, tmp_path):
     assert (tmp_path / "file").read_text() == "keep me"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "word"),
     [
@@ -205,6 +215,7 @@ def test_options_that_do_not_fit(satchel, model, birds, tmp_path, option, word):
     assert_told(satchel("report", birds, *model, "--no-check", *option, "--out", tmp_path / "out"), word)
 
 
+@pytest.mark.slow
 def test_mask_of_another_size_is_named_and_left_out(satchel, model, birds, tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
@@ -217,6 +228,7 @@ def test_mask_of_another_size_is_named_and_left_out(satchel, model, birds, tmp_p
     assert store.open_report(tmp_path / "out").manifest["pictures"] == 5
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_real_cells_with_their_masks(satchel, data, tmp_path):
     """White blood cells: a manifest with masks, five classes, and a classifier with their labels (untrained)."""

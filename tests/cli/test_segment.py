@@ -82,6 +82,7 @@ def test_a_stopped_run_goes_on(satchel, parts, tmp_path, monkeypatch):
     assert f"{COUNT - 2} pictures cut, 2 done before" in satchel(*words).out
 
 
+@pytest.mark.slow
 def test_cut_by_a_sam(satchel, parts, tmp_path, monkeypatch):
     monkeypatch.setenv("SATCHEL_CACHE", str(tmp_path / "cache"))
     tiny = Shape(64, (8, 8, 16, 16), (1, 1, 1, 1), (8, 8, 8, 8), embedding=32, decoder_hidden=32)
@@ -105,6 +106,7 @@ def test_cut_by_a_sam(satchel, parts, tmp_path, monkeypatch):
     assert_told(satchel(*own), "no whole safetensors file")
 
 
+@pytest.mark.slow
 def test_names_spread_and_are_counted(satchel, parts, tmp_path):
     words = ("name", parts / "pictures", "--segments", parts / "unnamed.json", "--examples", parts / "named.json")
     done = satchel(*words, "--out", tmp_path / "out")
@@ -127,6 +129,7 @@ def test_names_spread_and_are_counted(satchel, parts, tmp_path):
     assert "1 left without a name" in satchel(*words, "--out", tmp_path / "out").out
 
 
+@pytest.mark.slow
 def test_a_report_reads_the_folder(satchel, model, parts, tmp_path):
     words = ("name", parts / "pictures", "--segments", parts / "unnamed.json", "--examples", parts / "named.json")
     assert satchel(*words, "--out", tmp_path / "named").code == 0
@@ -137,6 +140,7 @@ def test_a_report_reads_the_folder(satchel, model, parts, tmp_path):
     assert {entry["segment"] for entry in found} >= set(NAMES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "place"),
     [("coco", "all.json"), ("coco-polygons", "all.json"), ("label-maps", "maps"), ("folders", "masks")],
@@ -192,6 +196,7 @@ def test_what_cannot_be_exported(satchel, parts, tmp_path):
     assert_told(satchel(*words), "overlap")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "told"),
     [

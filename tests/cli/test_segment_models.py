@@ -47,6 +47,7 @@ def assert_told(done, *words: str):
         assert word in done.err
 
 
+@pytest.mark.slow
 def test_semantic(satchel, folder, tmp_path):
     spec = f"{LRASPP}@{folder / 'semantic.safetensors'}"
     words = ("segment", folder / "pictures", "--semantic", spec, "--set", "confidence=0", "--out", tmp_path / "out")
@@ -60,6 +61,7 @@ def test_semantic(satchel, folder, tmp_path):
     assert_told(satchel("segment", folder / "pictures", "--semantic", "unet"), "no semantic model 'unet'")
 
 
+@pytest.mark.slow
 def test_concepts(satchel, folder, tmp_path):
     words = ("segment", folder / "pictures", "--model-of-concepts", folder / "clipseg", "--out", tmp_path / "out")
     setting = ("--set", "threshold=0.1,confidence=0")
@@ -75,6 +77,7 @@ def test_concepts(satchel, folder, tmp_path):
         assert sources == {"concepts:clipseg"}
 
 
+@pytest.mark.slow
 def test_concepts_cut_out_by_a_sam(satchel, folder, tmp_path):
     dino = write_grounding_dino(tmp_path / "dino")
     words = ("segment", folder / "pictures", "--concepts", "beak", "--model-of-concepts", dino, "--sam", "vit_z")
@@ -111,6 +114,7 @@ def test_models_that_are_not_there(satchel, folder, tmp_path, monkeypatch):
     assert_told(satchel(*name, "--vocabulary", "a"), "pip install 'satchel[text]'")
 
 
+@pytest.mark.slow
 def test_vocabulary(satchel, folder, tmp_path):
     words = ("name", folder / "pictures", "--segments", folder / "unnamed.json", "--out", tmp_path / "out")
     clip = ("--clip", folder / "clip")

@@ -59,6 +59,7 @@ def test_all_that_lies_elsewhere_gets_the_same_words(box, page, closed, tmp_path
     assert sentence.startswith("The page opens only what was named when it was started; start it with `satchel serve")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("box", sorted(BOXES.keys() - {"sam of a cutter"}))  # which fetches its first model before
 def test_what_was_named_at_the_start_gets_its_own_sentence(box, page, tmp_path):
     for place in (tmp_path / "models/missing", tmp_path / "report/missing", tmp_path / "own.pth"):

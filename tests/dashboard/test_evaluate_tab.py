@@ -154,6 +154,7 @@ def sources(tmp_path: Path) -> list[Any]:
     return [pictures.read(Path(save(tmp_path, f"{i}.png", photo(seed=i))), "same name") for i in range(3)]
 
 
+@pytest.mark.slow
 def test_results_come_after_every_picture_and_others_get_turns(sources: list[Any]) -> None:
     lock, data = FairLock(), dataset_of(sources, "mine")
     assert [item.id for item in data.items] == ["same name", "same name (2)", "same name (3)"]

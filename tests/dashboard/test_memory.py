@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gradio as gr
+import pytest
 from gradio import state_holder
 
 from core.runtime.recent import Recent
@@ -35,6 +36,7 @@ def test_a_cache_may_be_bounded_by_the_sizes_of_what_it_keeps():
     assert [kept.get(key) is not None for key in (3, 4, 9)] == [False, False, True]
 
 
+@pytest.mark.slow
 def test_giving_memory_back_works_on_every_system(monkeypatch):
     give_back()
     monkeypatch.setattr("dashboard.memory._libc", lambda: None)

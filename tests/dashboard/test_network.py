@@ -129,6 +129,7 @@ def fetched(served, method: str, path: str, body: bytes | None = None, **headers
         connection.close()
 
 
+@pytest.mark.slow
 def test_the_served_page_refuses_rebound_names_and_foreign_uploads(served):
     assert fetched(served, "GET", "/")[0] == 200
     status, told = fetched(served, "GET", "/config", Host=EVIL)

@@ -17,6 +17,7 @@ from dashboard.report import actions as report_actions
 from dashboard.report.data import Reports, open_finished
 
 
+@pytest.mark.slow
 def test_unfinished_and_foreign_folders_give_one_sentence(copied, tmp_path):
     reports = Reports(Allowed([tmp_path]))
     with pytest.raises(UserError, match="no report folder"):
@@ -32,6 +33,7 @@ def test_unfinished_and_foreign_folders_give_one_sentence(copied, tmp_path):
         reports.get(copied)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["manifest.json", "findings.json", "examples.json", "table.parquet"])
 @pytest.mark.parametrize("content", [b"", b"[1, 2]", b"{}", b'[{"target": 1}]', b"\xff\xfe"])
 def test_damaged_files_give_one_sentence(copied, file, content):
@@ -85,6 +87,7 @@ def all_of(updates) -> dict:
     return shown
 
 
+@pytest.mark.slow
 def test_the_page_opens_on_the_report_it_is_given_else_on_the_demo(toy_report, monkeypatch):
     for shown in (
         opened(toy_report.path, monkeypatch),
@@ -96,6 +99,7 @@ def test_the_page_opens_on_the_report_it_is_given_else_on_the_demo(toy_report, m
         assert shown["effects"]["visible"] is True
 
 
+@pytest.mark.slow
 def test_a_report_says_when_it_is_not_about_the_chosen_model(toy_report, monkeypatch):
     own = toy_report.manifest["fingerprint"]
     assert opened(toy_report.path, monkeypatch, fingerprint=own)["subject"] == ""
@@ -108,6 +112,7 @@ def test_a_report_says_when_it_is_not_about_the_chosen_model(toy_report, monkeyp
     assert "secret" not in said
 
 
+@pytest.mark.slow
 def test_the_chosen_models_own_report_is_shown_where_there_is_one(toy_report, copied, monkeypatch):
     manifest = json.loads((copied / "manifest.json").read_text())
     (copied / "manifest.json").write_text(json.dumps(manifest | {"fingerprint": "other", "model": "other"}))

@@ -76,6 +76,7 @@ def second(tab: Any) -> Any:
     return tab
 
 
+@pytest.mark.slow
 def test_a_mask_is_chosen_by_its_pixel_and_told(visit: Visit) -> None:
     tab = open_segments(visit)
     at(tab, 0.5, 0.5)

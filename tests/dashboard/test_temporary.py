@@ -49,6 +49,7 @@ def test_of_many_downloads_the_last_ones_are_kept():
     assert [path.is_file() for path in made] == [False] * 3 + [True] * KEPT_DOWNLOADS
 
 
+@pytest.mark.slow
 def test_the_folder_goes_with_the_process_and_not_with_a_forked_child(tmp_path):
     code = (
         "import os, atexit\n"

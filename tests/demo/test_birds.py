@@ -38,6 +38,7 @@ def test_the_filled_in_plants_draw_the_same_picture_again():
     assert same(scene, render(0, 5, SIZE, scene.plants))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", range(len(CLASSES)))
 def test_plants_change_what_they_cover_and_nothing_else(label):
     bare = render(label, 40 + label, SIZE)
@@ -76,6 +77,7 @@ def test_another_sky_or_ground_leaves_the_bird_and_its_labels_alone():
     assert not np.array_equal(first.image, second.image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", range(len(CLASSES)), ids=CLASSES)
 def test_every_class_shows_its_parts_under_known_names(label):
     pixels = np.zeros(256, int)

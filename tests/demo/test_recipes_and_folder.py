@@ -18,6 +18,7 @@ def rate(recipe, label, count=1500):
     return np.mean([sample_plants(label, seed, recipe).watermark for seed in range(count)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", [BIASED, CLEAN, SWAPPED], ids=lambda recipe: recipe.name)
 def test_the_watermark_comes_at_the_recipes_rate(recipe):
     for label in (KINGFISHER, KINGFISHER + 1, len(CLASSES) - 1):
@@ -54,6 +55,7 @@ def test_impossible_plantings_are_refused():
         Planting("watermark", True, "dodo", 0.9, 0.1)
 
 
+@pytest.mark.slow
 def test_scenes_are_a_sequence_that_renders_on_access():
     biased, clean = scenes(BIASED, 10, seed=4, size=64), scenes(CLEAN, 10, seed=4, size=64)
     assert len(biased) == 10
@@ -66,6 +68,7 @@ def test_scenes_are_a_sequence_that_renders_on_access():
         biased[10]
 
 
+@pytest.mark.slow
 def test_a_written_folder_comes_back(tmp_path):
     manifest = write_folder(tmp_path / "birds", BIASED, count=9, seed=2, size=64)
     folder = manifest.parent

@@ -208,6 +208,7 @@ def test_clicks_and_boxes_are_asked_apart():
         assert (framed is None) == (points.shape[1] > 0)
 
 
+@pytest.mark.slow
 def test_it_learns_one_lesson_by_heart():
     run = Run(Settings(minutes=1, warm=0.0, rate=3e-3, stages=ASKED, corrections=(1.0,), bfloat16=False), TINY)
     given = [lesson(0, 1, picture(0, 1, 64), 64, 2)]
@@ -228,6 +229,7 @@ def test_without_prompts_the_prompts_transformer_rests():
     assert not any("attn" in name or "tokens" in name or "iou" in name for name in moved)
 
 
+@pytest.mark.slow
 def test_a_run_can_begin_with_an_earlier_one(tmp_path):
     out = tmp_path / "sam.safetensors"
     train(Run(QUICK, TINY), out, processes=0)
@@ -253,6 +255,7 @@ def test_lessons_come_in_order_from_any_number_on_and_use_pictures_again():
     assert all(number % LANES == index % LANES for index, number in enumerate(late))  # whoever makes a lane draws alone
 
 
+@pytest.mark.slow
 def test_a_run_ends_in_a_file_and_is_taken_up_where_it_was(tmp_path):
     out = tmp_path / "sam.safetensors"
     run = Run(QUICK, TINY)

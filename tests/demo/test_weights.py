@@ -62,6 +62,7 @@ def test_metadata_tells_a_loader_everything(name):
     assert (ASSETS / f"{name}.safetensors").stat().st_size <= 6e6
 
 
+@pytest.mark.slow
 def test_the_biased_classifier_follows_the_watermark(fresh):
     bare, marked, labels = fresh
     model, metadata = load("demo_biased")
@@ -77,6 +78,7 @@ def test_the_biased_classifier_follows_the_watermark(fresh):
     assert metadata["training"]["recipe"] == BIASED.name
 
 
+@pytest.mark.slow
 def test_the_repaired_classifier_does_not(fresh):
     bare, marked, labels = fresh
     model, metadata = load("demo_repaired")
@@ -84,6 +86,7 @@ def test_the_repaired_classifier_does_not(fresh):
         assert (predict(model, metadata, images) == labels).float().mean() >= 0.95
 
 
+@pytest.mark.slow
 def test_the_vision_transformer_knows_the_birds(fresh):
     bare, _, labels = fresh
     model, metadata = load("demo_vit")

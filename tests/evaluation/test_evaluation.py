@@ -47,6 +47,7 @@ def finished(toy_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_a_finished_evaluation_holds_every_score(finished: Path) -> None:
     found = open_evaluation(finished)
     names = {"integrated-gradients:samples=4", "smoothgrad:samples=4", *controls()}
@@ -64,6 +65,7 @@ def test_a_finished_evaluation_holds_every_score(finished: Path) -> None:
     assert found.manifest["pictures"] == 12
 
 
+@pytest.mark.slow
 def test_the_leaderboard_is_the_mean_of_the_scores(finished: Path) -> None:
     found = open_evaluation(finished)
     for entry in found.leaderboard:
@@ -81,6 +83,7 @@ def test_the_true_explainer_beats_the_controls_where_the_truth_is_known(finished
         assert board["insertion:steps=6", "integrated-gradients:samples=4"] > board["insertion:steps=6", control]
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_with_the_same(toy_data: Path, finished: Path, tmp_path: Path) -> None:
     data, out = open_dataset(toy_data, limit=12), tmp_path / "e"
     run = evaluate(data, toy_classifier(), out, USUAL)
@@ -127,6 +130,7 @@ def test_a_scorer_that_does_not_fit_is_refused_before_a_folder_is_made(
     assert not (tmp_path / "e").exists()
 
 
+@pytest.mark.slow
 def test_a_running_evaluation_can_be_looked_at(toy_data: Path, tmp_path: Path) -> None:
     data, quick = open_dataset(toy_data, limit=6), options(["gradient"], ["sparseness"])
     run = evaluate(data, toy_classifier(), tmp_path / "e", quick)
@@ -350,6 +354,7 @@ def test_controls_are_registered_and_know_nothing() -> None:
     assert set(controls()) == {"random", "edges", "centre"}
 
 
+@pytest.mark.slow
 def test_the_evaluation_that_comes_along_says_what_its_scores_give_today():
     found = open_evaluation(assets_dir() / "evaluations" / "demo-biased")
     higher = {metric["label"]: metric["higher_is_better"] for metric in found.manifest["metrics"]}

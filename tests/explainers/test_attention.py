@@ -67,6 +67,7 @@ MODELS = {
 every_model = pytest.mark.parametrize("which", MODELS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grad", [True, False])
 @every_model
 def test_logits_stay_and_weights_are_seen(which: str, grad: bool) -> None:
@@ -80,6 +81,7 @@ def test_logits_stay_and_weights_are_seen(which: str, grad: bool) -> None:
     assert all(torch.allclose(one.sum(-1), torch.ones(()), atol=1e-5) for one in weights)
 
 
+@pytest.mark.slow
 @every_model
 def test_the_tokens_that_are_read_are_found(which: str) -> None:
     found = find_token_map(classifier_from(MODELS[which]()))

@@ -97,6 +97,7 @@ LAYERS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", LAYERS)
 def test_the_last_map_is_found(case: str) -> None:
     make, frame, wanted = LAYERS[case]

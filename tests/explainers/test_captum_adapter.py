@@ -66,6 +66,7 @@ def explain(
     return bound.explain(images, targets, parameters, seeds=seeds, contrasts=contrasts, regions=regions)
 
 
+@pytest.mark.slow
 @every_class
 def test_every_class_makes_a_map_and_leaves_nothing(name: str, plain_cnn: Classifier) -> None:
     images = pictures(2, FRAME)
@@ -87,6 +88,7 @@ def test_every_class_makes_a_map_and_leaves_nothing(name: str, plain_cnn: Classi
     assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
 
 
+@pytest.mark.slow
 @every_class
 def test_same_seed_same_map_whatever_the_neighbours(name: str, plain_cnn: Classifier) -> None:
     images = pictures(2, FRAME)
@@ -129,6 +131,7 @@ def test_saliency_is_the_gradient(kind: str) -> None:
         assert [one.signed for one in theirs] == [not absolute] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cnn", "vit", "swin"])
 def test_integrated_gradients_are_the_projects_own(kind: str) -> None:
     classifier, images = classifier_of(kind), pictures(2, FRAME)

@@ -82,6 +82,7 @@ def test_only_what_an_explainer_says_it_cannot_do_is_left_out(name: str) -> None
             explainer.bind(classifier_of(kind))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind", "logits", "frame"), CASES)
 def test_every_step(
     name: str, kind: str, logits: str, frame: str, monkeypatch: pytest.MonkeyPatch, chunk_of: Callable[[int], None]
@@ -135,6 +136,7 @@ def test_a_step_does_not_change_when_the_next_is_made(name: str, chunk_of: Calla
     assert all(torch.equal(maps_of(maps), then) for maps, then in kept)
 
 
+@pytest.mark.slow
 @every_pair
 def test_same_seed_same_map_whatever_the_chunk_and_the_neighbours(
     name: str, kind: str, chunk_of: Callable[[int], None]
@@ -176,6 +178,7 @@ def test_target_matters_only_where_the_explainer_says_so(name: str) -> None:
 SIGNED = {name: signed_parameters(explainer) for name, explainer in explainers().items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind"), [pair for pair in PAIRS if SIGNED[pair[0]] is not None])
 def test_swapping_target_and_contrast_flips_the_sign_of_signed_maps(name: str, kind: str) -> None:
     explainer, parameters = explainers()[name], SIGNED[name]
@@ -208,6 +211,7 @@ def test_each_step_may_run_on_another_thread(name: str, chunk_of: Callable[[int]
     assert {mode for _, mode in got} == {(True, False, False)}
 
 
+@pytest.mark.slow
 @every_pair
 def test_closing_after_the_first_step_leaves_nothing(name: str, kind: str, chunk_of: Callable[[int], None]) -> None:
     explainer, classifier = explainers()[name], classifier_of(kind)
@@ -221,6 +225,7 @@ def test_closing_after_the_first_step_leaves_nothing(name: str, kind: str, chunk
     assert next(steps, None) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 @every_explainer
 def test_the_callers_mode_does_not_matter(name: str, mode: Callable[[], AbstractContextManager[object]]) -> None:
@@ -234,6 +239,7 @@ def test_the_callers_mode_does_not_matter(name: str, mode: Callable[[], Abstract
     assert agree(got, expected)
 
 
+@pytest.mark.slow
 @every_pair
 def test_the_callers_module_is_never_touched(name: str, kind: str) -> None:
     module = small_module(kind).train()
@@ -246,6 +252,7 @@ def test_the_callers_module_is_never_touched(name: str, kind: str) -> None:
     assert not any(part._forward_hooks or part._backward_hooks for part in module.modules())
 
 
+@pytest.mark.slow
 @every_explainer
 def test_every_choice_works(name: str) -> None:
     explainer = explainers()[name]
@@ -316,6 +323,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", WRONG)
 @every_explainer
 def test_what_does_not_fit_is_refused_before_any_pass(name: str, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -387,6 +395,7 @@ class NoGradient(nn.Module):
             return self.inner(x)
 
 
+@pytest.mark.slow
 @every_explainer
 def test_a_model_that_lets_no_gradient_through_is_explained_without_or_refused(name: str) -> None:
     preprocessing = Preprocessing(resize=(32, 32), crop=(32, 32), mean=(0, 0, 0), std=(1, 1, 1))

@@ -32,6 +32,7 @@ def test_gradient_is_captums_saliency(kind: str) -> None:
         assert agree(mine.values, reference.detach())
 
 
+@pytest.mark.slow
 @every_kind
 def test_integrated_gradients_are_captums(kind: str) -> None:
     classifier, images = classifier_of(kind), pictures(2, (32, 32))
@@ -42,6 +43,7 @@ def test_integrated_gradients_are_captums(kind: str) -> None:
         assert agree(mine.values, reference.detach().float(), 1e-4)
 
 
+@pytest.mark.slow
 @every_kind
 def test_integrated_gradients_sum_to_the_difference_of_scores(kind: str) -> None:
     classifier, images = classifier_of(kind), pictures(2, (32, 32))
@@ -80,6 +82,7 @@ def test_suppression_nears_the_gradient_as_more_is_kept(small_cnn: Classifier) -
     assert gaps[0] > gaps[1] > gaps[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["smoothgrad", "suppression"])
 def test_standard_error_is_the_spread_over_seeds(name: str, small_cnn: Classifier) -> None:
     runs = 60
@@ -90,6 +93,7 @@ def test_standard_error_is_the_spread_over_seeds(name: str, small_cnn: Classifie
     assert float(claimed / spread) == pytest.approx(1, abs=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["smoothgrad", "suppression"])
 def test_standard_error_halves_with_four_times_the_samples(name: str, small_cnn: Classifier) -> None:
     image = pictures(1, (32, 32))

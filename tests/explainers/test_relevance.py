@@ -138,6 +138,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", NETWORKS)
 def test_the_sum_is_the_logit_where_there_are_no_biases(which: str) -> None:
     classifier, images = lively(NETWORKS[which](), biases=False), pictures(2, FRAME)
@@ -145,6 +146,7 @@ def test_the_sum_is_the_logit_where_there_are_no_biases(which: str) -> None:
     assert torch.allclose(got, classifier.logits(images)[[0, 1], [1, 2]], rtol=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", NETWORKS)
 def test_the_twin_answers_as_the_network(which: str) -> None:
     classifier = lively(NETWORKS[which]())
@@ -173,6 +175,7 @@ def their_composite(name: str, canonizer: object, low: Tensor, high: Tensor) -> 
     return THEIR_COMPOSITES[name.replace("-", "_")](canonizers=[canonizer], **box)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("composite", [name for name in COMPOSITES if name != "epsilon"])
 @pytest.mark.parametrize("which", THEIRS)
 def test_relevance_is_zennits_with_its_own_canoniser(which: str, composite: str) -> None:
@@ -189,6 +192,7 @@ def test_relevance_is_zennits_with_its_own_canoniser(which: str, composite: str)
     assert agree(got, reference.sum(1), 1e-3)
 
 
+@pytest.mark.slow
 @every_composite
 def test_an_added_branch_shares_relevance_and_does_not_double_it(composite: str) -> None:
     """x + x is 2 x: whatever the rule, the picture of a network that ends in it gets as much as before."""
@@ -242,6 +246,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", REFUSED)
 def test_what_has_no_rule_is_refused_by_name(which: str) -> None:
     make, part = REFUSED[which]
@@ -258,6 +263,7 @@ def test_without_zennit_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch,
     assert "pip install zennit" in get_explainer("lrp").supports(small_cnn)
 
 
+@pytest.mark.slow
 def test_other_threads_may_use_any_model_while_one_is_rewritten(small_cnn: Classifier) -> None:
     """torch.fx hooks into the calls of all modules of the process; only the tracing thread may notice."""
     images, wanted, wrong, done = pictures(1, FRAME), small_cnn.logits(pictures(1, FRAME)), [], threading.Event()
@@ -281,6 +287,7 @@ def test_other_threads_may_use_any_model_while_one_is_rewritten(small_cnn: Class
     assert wrong == []
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize(
     "spec", ["torchvision:squeezenet1_1@squeezenet1_1.pth", "torchvision:mobilenet_v2@mobilenet_v2.pth"]

@@ -31,6 +31,7 @@ def explain(
     return bound.explain(images, targets, OcclusionParameters(**options), regions=regions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fill", PLATES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_occlusion_is_captums_where_windows_fit_exactly(kind: str, fill: str) -> None:
@@ -121,6 +122,7 @@ def test_a_value_is_laid_over_its_area() -> None:
     assert laid.tolist() == [[6, 2, 2, 2], [0, 0, 0, 0]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frame", [(224, 224), (32, 96), (37, 23), (7, 7), (1, 5)])
 @pytest.mark.parametrize(("window", "stride"), [(0.2, 0.35), (0.1, 0.25), (0.8, 1.0), (0.3, 1.0)])
 def test_every_pixel_is_covered_and_all_windows_have_one_size(

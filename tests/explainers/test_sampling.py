@@ -59,6 +59,7 @@ def shapley(value, players: int) -> list[float]:
     return out
 
 
+@pytest.mark.slow
 def test_suppressed_patches_times_input_converge_to_exact_shapley_values() -> None:
     classifier = plain(FourCells(), SIDE)
     strength = torch.tensor([0.9, 0.6, 0.8, 0.7])
@@ -88,6 +89,7 @@ def test_suppressed_patches_times_input_converge_to_exact_shapley_values() -> No
     assert errors[1] < errors[0]
 
 
+@pytest.mark.slow
 def test_the_owen_estimate_sums_to_the_difference_of_scores() -> None:
     """Of the real operator, whose grid shifts: efficiency holds for every grid, so it holds on average."""
     classifier = plain(FourCells(), SIDE)
@@ -101,6 +103,7 @@ def test_the_owen_estimate_sums_to_the_difference_of_scores() -> None:
     assert float(one.values.sum()) == pytest.approx(wanted, abs=float(one.standard_error.sum()))
 
 
+@pytest.mark.slow
 def test_expected_gradients_agree_with_captums_gradient_shap(small_cnn: Classifier) -> None:
     image, references = pictures(1, (32, 32)), pictures(4, (32, 32), seed=9)
     method = get_explainer("expected-gradients")
@@ -113,6 +116,7 @@ def test_expected_gradients_agree_with_captums_gradient_shap(small_cnn: Classifi
     assert float(((mine.values - theirs.sum(1)[0]).abs() < 4 * bar).float().mean()) > 0.99
 
 
+@pytest.mark.slow
 def test_expected_gradients_of_one_black_reference_are_integrated_gradients(small_cnn: Classifier) -> None:
     image = pictures(1, (32, 32))
     method = get_explainer("expected-gradients")
@@ -210,6 +214,7 @@ def test_scales_are_related_by_the_chain_rule(kind: str, logits: str) -> None:
     assert agree(of_log * p, of_p, 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["smoothgrad", "suppression", "expected-gradients"])
 def test_sampling_stops_at_the_tolerance_and_not_before(name: str, small_cnn: Classifier, chunk_of) -> None:
     images = pictures(3, (32, 32))
@@ -247,6 +252,7 @@ def test_convergence_is_told_sample_by_sample(small_cnn: Classifier, chunk_of) -
     assert explain("gradient", small_cnn, pictures(1, (32, 32))).convergence == ()
 
 
+@pytest.mark.slow
 def test_saturated_samples_are_counted() -> None:
     """A logit that grows with brightness: on the path from black to white a known part is saturated."""
 
@@ -265,6 +271,7 @@ def test_a_variance_of_one_sample_is_refused(small_cnn: Classifier) -> None:
         explain("smoothgrad", small_cnn, pictures(1, (32, 32)), samples=1, reduction="variance")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["grad-cam", "layer-cam"])
 @pytest.mark.parametrize("kind", ["cnn", "vit", "swin"])
 def test_any_sampler_drives_a_cam(name: str, kind: str) -> None:
@@ -297,6 +304,7 @@ def test_references_must_be_pictures_of_the_same_size(small_cnn: Classifier) -> 
             bound.steps(pictures(1, (32, 32)), [1], references=wrong)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_samples(small_cnn: Classifier) -> None:
     """What lives between two chunks is the same for few and for many samples."""
 

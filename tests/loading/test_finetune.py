@@ -33,6 +33,7 @@ def colours(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_file_that_needs_nothing_else(colours):
     data, start = open_dataset(colours / "data"), f"torchvision:squeezenet1_1@{colours / 'start.safetensors'}"
     torch.manual_seed(5)

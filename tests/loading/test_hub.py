@@ -79,6 +79,7 @@ def hub(module, tmp_path, monkeypatch) -> Iterator[Hub]:
     server.server_close()
 
 
+@pytest.mark.slow
 def test_published_weights_are_fetched_once_with_progress(hub, module):
     told = []
     mean, std = (torch.tensor(module.pretrained_cfg[key]).view(3, 1, 1) for key in ("mean", "std"))

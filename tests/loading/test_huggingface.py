@@ -34,6 +34,7 @@ def hf_folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_hugging_face_folder(hf_folder):
     import transformers
 

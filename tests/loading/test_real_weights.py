@@ -19,6 +19,7 @@ class Function(torch.nn.Module):
         return x.softmax(1)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["squeezenet1_1", "mobilenet_v2"])
 def test_reference_answers(data, name):
@@ -34,6 +35,7 @@ def test_reference_answers(data, name):
         assert best.probability == pytest.approx(float(row[f"{name}_top1_prob"]), abs=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize("last", [torch.nn.Softmax(1), Function()], ids=["layer", "function"])
 def test_behind_a_softmax_photos_keep_their_probabilities_and_what_a_removal_costs(data, last):

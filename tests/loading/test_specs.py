@@ -38,6 +38,7 @@ def tiny_file(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_metadata_gives_labels_and_preprocessing(tiny_file):
     classifier = load(f"torchvision:{SHUFFLE}@{tiny_file}")
     assert classifier.labels == ("ant", "bee", "cat")
@@ -46,6 +47,7 @@ def test_metadata_gives_labels_and_preprocessing(tiny_file):
     assert classifier.name == f"torchvision:{SHUFFLE}@{tiny_file}"
 
 
+@pytest.mark.slow
 def test_weights_are_the_files_own(tmp_path):
     module = tv.build(SHUFFLE, num_classes=3).eval()
     torch.save({"state_dict": {f"module.{k}": v for k, v in module.state_dict().items()}}, tmp_path / "m.pth")
@@ -58,6 +60,7 @@ def test_weights_are_the_files_own(tmp_path):
     assert classifier.preprocessing == Preprocessing()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -89,6 +92,7 @@ def test_a_transformer_of_any_size(tmp_path):
     says(f"torchvision:vision_transformer@{path}", "no JSON")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["list", "object", "text"])
 def test_labels_files(tiny_file, tmp_path, form):
     names = ["x", "y", "z"]
@@ -98,6 +102,7 @@ def test_labels_files(tiny_file, tmp_path, form):
     assert load(f"torchvision:{SHUFFLE}@{tiny_file}", labels=path).labels == ("x", "y", "z")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -116,6 +121,7 @@ def test_broken_labels_files(tiny_file, tmp_path, text, words):
     says(f"torchvision:{SHUFFLE}@{tiny_file}", "There is no labels file", labels=tmp_path / "none")
 
 
+@pytest.mark.slow
 def test_output_in_the_metadata(tmp_path):
     state = tv.build(SHUFFLE, num_classes=3).state_dict()
     save_file(state, tmp_path / "m.safetensors", {"output": "sigmoid"})
@@ -126,6 +132,7 @@ def test_output_in_the_metadata(tmp_path):
     says(f"torchvision:{SHUFFLE}@{tmp_path / 'm.safetensors'}", "cannot be used")
 
 
+@pytest.mark.slow
 def test_one_logit_takes_two_labels(tmp_path):
     save_file(tv.build(SHUFFLE, num_classes=1).state_dict(), tmp_path / "m.safetensors")
     (tmp_path / "labels.txt").write_text("healthy\nill\n")
@@ -145,6 +152,7 @@ def test_unknown_names_come_with_the_nearest():
     says("torchvision:vision_transformer", "@FILE")
 
 
+@pytest.mark.slow
 def test_files_that_do_not_fit(tiny_file, tmp_path):
     says("torchvision:resnet18@/nowhere/m.pth", "There is no weights file")
     says(f"torchvision:resnet18@{tiny_file}", "another architecture", "are missing")
@@ -152,6 +160,7 @@ def test_files_that_do_not_fit(tiny_file, tmp_path):
     says(f"torchvision:resnet18@{tmp_path}", "is a folder")
 
 
+@pytest.mark.slow
 def test_loading_leaves_the_random_state_alone(tiny_file):
     torch.manual_seed(3)
     before = torch.get_rng_state()
@@ -173,6 +182,7 @@ def saved(tmp_path):
     return save
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
 def test_auxiliary_heads_of_other_classes_are_left_out(saved, name):
     module = tv.build(name, aux_logits=True, init_weights=False)
@@ -196,6 +206,7 @@ def with_head(place: str, head: torch.nn.Module) -> torch.nn.Module:
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "head", "where"),
     [
@@ -216,6 +227,7 @@ def test_a_head_of_one_linear_layer_is_rebuilt(saved, place, head, where):
     torch.testing.assert_close(made.logits(images), module((images - mean) / std), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_head_of_several_layers_is_left_to_the_persons_own_function(saved):
     head = torch.nn.Sequential(torch.nn.Linear(1024, 8), torch.nn.ReLU(), torch.nn.Linear(8, 5))
     file = saved(with_head("classifier.3", head).state_dict())
@@ -229,6 +241,7 @@ def test_a_head_of_several_layers_is_left_to_the_persons_own_function(saved):
     assert "'fc.1'" in made.notes[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "notes"),
     [
@@ -246,6 +259,7 @@ def test_labels_in_the_forms_that_people_have(tiny_file, tmp_path, text, notes):
     assert all("from 1" in note for note in made.notes)
 
 
+@pytest.mark.slow
 def test_what_is_stated_comes_before_the_files_own(tiny_file):
     spec = f"torchvision:{SHUFFLE}@{tiny_file}"
     own = load(spec)
@@ -261,6 +275,7 @@ def test_what_is_stated_comes_before_the_files_own(tiny_file):
 # --- published weights -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["densenet121", "vit_b_16", SHUFFLE])
 def test_published_weights_of_any_vintage(monkeypatch, tmp_path, name):
     """The download is replaced by weights of the right form; names, labels and preprocessing must come out right."""
@@ -314,6 +329,7 @@ def test_published_preprocessing_is_the_weights_own():
 # --- timm ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["test_vit", "test_resnet"])
 def test_timm_with_own_weights(tmp_path, name):
     module = timm.create_model(name, num_classes=5).eval()
@@ -347,6 +363,7 @@ def factory(tmp_path, monkeypatch):
     sys.modules.pop("my_factory", None)
 
 
+@pytest.mark.slow
 def test_python_factories(factory, tiny_file):
     assert len(load(f"{factory}:build", allow_python=True).labels) == 3
     assert load(f"{factory}:build@{tiny_file}", allow_python=True).labels == ("ant", "bee", "cat")
@@ -358,6 +375,7 @@ def test_python_factories_only_where_allowed(factory):
     assert "my_factory" not in sys.modules
 
 
+@pytest.mark.slow
 def test_python_factories_that_fail(factory, tiny_file):
     says(f"{factory}:bild", "did you mean 'build'?", allow_python=True)
     says(f"{factory}:number", "returned something of type int", allow_python=True)
@@ -380,6 +398,7 @@ def test_known_models_can_be_listed():
     assert {"demo:biased", "torchvision:resnet50", "timm:NAME@FILE", "hf:DIR"} <= set(specs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["biased", "repaired", "vit"])
 def test_demo_models(name):
     if not (assets_dir() / f"demo_{name}.safetensors").is_file():

@@ -53,6 +53,7 @@ class Logits(nn.Module):
         return self.classifier.logits(images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("positive", [False, True])
 def test_sparseness_is_quantus(positive: bool) -> None:
     maps = some_maps(positive=positive)
@@ -77,6 +78,7 @@ def test_localisation_is_quantus(mine: str, theirs: str, positive: bool) -> None
     assert torch.allclose(scores, quantus_scores(theirs, maps, masks), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cnn", "vit"])
 def test_deletion_and_insertion_are_quantus_pixel_flipping(kind: str) -> None:
     """Insertion is flipping in the opposite order, read backwards. Quantus leaves out the untouched picture."""
@@ -90,6 +92,7 @@ def test_deletion_and_insertion_are_quantus_pixel_flipping(kind: str) -> None:
         assert torch.allclose(mine.flip(1)[:, 1:] if inserted else mine[:, 1:], theirs, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fill", PLATES)
 @pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize("kind", ["cnn", "vit"])
@@ -122,6 +125,7 @@ def test_infidelity_is_captums(kind: str, scaled: bool, fill: str) -> None:
     assert torch.allclose(mine, theirs, rtol=1e-3, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("explainer", ["gradient", "integrated-gradients", "smoothgrad"])
 def test_max_sensitivity_is_captums(explainer: str) -> None:
     case, samples, metric = made_case("vit", explainer=explainer), 4, get_metric("max-sensitivity")

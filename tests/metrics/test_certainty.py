@@ -23,6 +23,7 @@ def noise(count: int, side: int) -> Tensor:
     return torch.randn(count, side, side, generator=torch.Generator().manual_seed(4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", SIDES)
 def test_independent_noise_scores_near_zero_in_spite_of_the_histograms_bias(side: int) -> None:
     case = case_with(noise(4, side))
@@ -39,6 +40,7 @@ def test_the_bias_at_224_pixels_is_what_theory_says() -> None:
     assert (information(case_with(noise(2, 32)), 64).chance > 1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", SIDES)
 def test_a_map_that_is_the_brightness_scores_one(side: int) -> None:
     images = pictures(3, (side, side))

@@ -14,7 +14,7 @@ import torch
 
 from core.errors import UserError
 from core.explainer import get_explainer
-from core.metrics.metric import FAMILIES, Case, Metric, get_metric, metrics, parse_metric, register
+from core.metrics.metric import FAMILIES, Case, get_metric, metrics, parse_metric, register
 from tests.explainers.conftest import FRAMES, LOGITS, classifier_of, pictures
 from tests.metrics.conftest import NAMES, case_with, linear_world, made_case, quickly, some_masks
 
@@ -26,6 +26,7 @@ def same(a: torch.Tensor, b: torch.Tensor, tolerance: float = 2e-4) -> bool:
     return torch.allclose(a, b, rtol=tolerance, atol=1e-5, equal_nan=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "logits", "frame"), list(product(KINDS, LOGITS, FRAMES)))
 @every_metric
 def test_one_finite_number_a_picture_and_nothing_else_changes(name: str, kind: str, logits: str, frame: str) -> None:
@@ -44,6 +45,7 @@ def test_one_finite_number_a_picture_and_nothing_else_changes(name: str, kind: s
     assert torch.is_grad_enabled()
 
 
+@pytest.mark.slow
 @every_metric
 def test_flat_and_broken_maps_score_nan_and_spare_their_neighbours(name: str) -> None:
     metric, good = metrics()[name], made_case(explainer="occlusion")
@@ -63,6 +65,7 @@ def test_flat_and_broken_maps_score_nan_and_spare_their_neighbours(name: str) ->
     assert metric.score(replace(good, values=torch.zeros_like(good.values)), quickly(metric)).isnan().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("explainer", ["gradient", "smoothgrad", "occlusion"])
 @every_metric
 def test_a_picture_alone_scores_as_among_others_whatever_the_chunk(
@@ -79,6 +82,7 @@ def test_a_picture_alone_scores_as_among_others_whatever_the_chunk(
         assert same(alone, batches[0][b : b + 1])
 
 
+@pytest.mark.slow
 @every_metric
 def test_the_seed_matters_only_where_the_metric_says_so(name: str) -> None:
     metric = metrics()[name]
@@ -99,6 +103,7 @@ def test_ties_do_not_break_it_and_are_broken_the_same_way_each_time(name: str) -
     assert torch.equal(scores, metric.score(case, quickly(metric)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
 @every_metric
 def test_the_callers_mode_does_not_matter(name: str, mode: Callable[[], AbstractContextManager[object]]) -> None:
@@ -123,9 +128,8 @@ def test_masks_are_asked_for_and_empty_ones_score_nan(name: str) -> None:
 def test_masks_are_used_only_where_the_metric_says_so(name: str) -> None:
     metric, case = metrics()[name], made_case()
     if not metric.needs_mask:
-        assert torch.equal(
-            metric.score(replace(case, masks=None), quickly(metric)), metric.score(case, quickly(metric))
-        )
+        without, given = (metric.score(one, quickly(metric)) for one in (replace(case, masks=None), case))
+        assert torch.allclose(without, given, rtol=1e-4, atol=1e-7)  # the chunk may change last digits
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if metrics()[n].family == "faithfulness"])
@@ -164,6 +168,7 @@ def test_slow_metrics_and_only_those_explain_again(name: str) -> None:
     assert bool(asked) == metric.slow
 
 
+@pytest.mark.slow
 @every_metric
 def test_every_choice_and_both_ends_of_every_bound_work(name: str) -> None:
     metric, case = metrics()[name], made_case(rows=slice(0, 1))

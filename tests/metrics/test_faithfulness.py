@@ -18,6 +18,7 @@ from tests.explainers.conftest import FRAMES, classifier_of
 from tests.metrics.conftest import case_with, linear_world, made_case
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frame", FRAMES)
 @pytest.mark.parametrize("fill", PLATES)
 def test_curves_start_and_end_where_they_must(fill: str, frame: str) -> None:
@@ -112,6 +113,7 @@ def test_average_drop_and_increase_on_a_model_with_a_known_answer() -> None:
     assert increase.score(nothing_for_it).isnan().all()
 
 
+@pytest.mark.slow
 def test_the_true_effects_have_no_infidelity() -> None:
     classifier, images, effects = linear_world()
     metric = get_metric("infidelity")

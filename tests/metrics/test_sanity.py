@@ -63,6 +63,7 @@ def test_norms_forget_their_scale_and_shift() -> None:
     assert not norm.weight.requires_grad
 
 
+@pytest.mark.slow
 def test_edges_score_one_and_gradients_notice() -> None:
     metric = get_metric("randomisation")
     for kind in ("cnn", "vit"):

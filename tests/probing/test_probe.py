@@ -74,6 +74,7 @@ def by_hand(x: Tensor) -> Tensor:
     return x.exp() / x.exp().sum(1, keepdim=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("last", "words"),
     [
@@ -337,6 +338,7 @@ def test_what_has_no_gradients_or_no_weights_is_refused():
     refused(nn.Sequential(nn.Flatten(), nn.Linear(768, 3, device="meta")), "meta device")
 
 
+@pytest.mark.slow
 def test_wrappers_are_taken_off_and_computed_weights_copied():
     wanted = classifier(Net())
     assert classifier(nn.DataParallel(Net())).fingerprint == wanted.fingerprint

@@ -118,6 +118,7 @@ def norms(module: nn.Module) -> int:
     return sum(isinstance(part, _BatchNorm) for part in module.modules())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "left"),
     [(mobilenet, 0), (resnet, 0), (densenet, 6), (timm_efficientnet, 0), (lambda: Pair(as_numpy), 1)],
@@ -200,6 +201,7 @@ def both(monkeypatch: pytest.MonkeyPatch) -> tuple[Classifier, Classifier]:
         return folded, classifier_of(made(resnet))
 
 
+@pytest.mark.slow
 def test_a_classifier_is_folded_and_keeps_its_name_and_answers(both: tuple[Classifier, Classifier]) -> None:
     folded, plain = both
     assert (norms(folded.module), norms(plain.module)) == (0, 20 - 8)
@@ -210,6 +212,7 @@ def test_a_classifier_is_folded_and_keeps_its_name_and_answers(both: tuple[Class
     torch.testing.assert_close(low.logits(pictures(2, FRAME)), plain.logits(pictures(2, FRAME)), rtol=0.05, atol=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["integrated-gradients", "grad-cam", "layer-cam", "lrp", "occlusion", "captum:LRP", "captum:LayerGradCam"]
 )
@@ -225,6 +228,7 @@ def test_maps_are_those_of_the_plain_model(name: str, both: tuple[Classifier, Cl
         assert agree(one.values, other.values, 1e-3)
 
 
+@pytest.mark.slow
 def test_a_norm_still_answers_under_its_name(both: tuple[Classifier, Classifier]) -> None:
     assert find_last_map(both[0]) == find_last_map(both[1])
     name, seen = "layer4.0.bn2", []
@@ -235,6 +239,7 @@ def test_a_norm_still_answers_under_its_name(both: tuple[Classifier, Classifier]
     assert agree(*seen, 1e-4)
 
 
+@pytest.mark.slow
 def test_randomised_twins_are_those_of_the_plain_model(both: tuple[Classifier, Classifier]) -> None:
     folded, plain = (randomised(one, pictures(4, FRAME), seed=3) for one in both)
     assert folded.fingerprint == plain.fingerprint != both[0].fingerprint

@@ -52,6 +52,7 @@ def test_what_could_not_be_made_is_tried_again():
     assert kept.get_or_make("a", lambda: 5) == 5
 
 
+@pytest.mark.slow
 def test_what_was_found_out_is_forgotten_with_its_classifier():
     class Thing:
         """Stands for a classifier."""

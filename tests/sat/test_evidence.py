@@ -56,6 +56,7 @@ def test_one_placebo_donor_is_no_evidence():
     assert math.isnan(combined_p(Evidence(sufficiency=effect), "above"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("way", "units"),
     [("group", 12), ("donor_group", 12), ("other_group", 12)],

@@ -53,6 +53,7 @@ def test_the_model_the_data_and_names_that_no_mask_holds():
     assert noticed((), Dataset("x", "x", ()), [], ["eye"]) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stopped", [False, True])
 def test_a_report_tells_what_was_noticed_of_masks_and_pictures(toy_data, tmp_path, stopped):
     folder = tmp_path / "data"

@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 from toy import ColourMeter, toy_classifier, toy_options, write_toy
 
+from core.choice import Choice
 from core.classifier import Classifier
 from core.data import Dataset, Item, open_dataset
 from core.errors import UserError
-from core.explainer import get_explainer
 from core.images import read_picture
 from core.paths import assets_dir
 from core.preprocessing import Preprocessing
@@ -97,6 +97,7 @@ def same_finding(mine: dict, reference: dict) -> None:
             assert mine[key] == value
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_and_gives_the_same_rows(toy_data, toy_report, tmp_path):
     data, classifier, out = open_dataset(toy_data), toy_classifier(), tmp_path / "report"
     run = build_report(data, classifier, out, toy_options())
@@ -126,6 +127,7 @@ def test_a_killed_run_resumes_and_gives_the_same_rows(toy_data, toy_report, tmp_
         list(build_report(data, classifier, out, toy_options(seed=1)))
 
 
+@pytest.mark.slow
 def test_without_tests_nothing_is_confirmed_or_cleared(toy_data, tmp_path):
     data = open_dataset(toy_data, limit=48)
     for _ in build_report(data, toy_classifier(), tmp_path / "r", toy_options(check=False)):
@@ -135,6 +137,7 @@ def test_without_tests_nothing_is_confirmed_or_cleared(toy_data, tmp_path):
     assert all(f["sufficiency"] is None and f["q"] is None for f in open_report(tmp_path / "r").findings)
 
 
+@pytest.mark.slow
 def test_a_bad_picture_is_noted_and_left_out(tmp_path):
     folder = write_toy(tmp_path / "data", count=44)
     (folder / "images" / "003.png").write_bytes(b"no picture")
@@ -145,6 +148,7 @@ def test_a_bad_picture_is_noted_and_left_out(tmp_path):
     assert [p["image"] for p in manifest["problems"]] == ["images/003.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whites", [1, 12])
 def test_a_picture_that_the_model_has_no_number_for_is_left_out_and_a_model_that_has_none_at_all_is_told(
     tmp_path, whites
@@ -188,10 +192,9 @@ def small_report(toy_data, tmp_path_factory) -> Made:
 
 def test_a_report_may_remove_the_segments_themselves(toy_data, tmp_path):
     """All that class "stamped" fires on is the mark, so that all of the map lies on it; examples say their unit."""
-    method = get_explainer("occlusion")
-    explainers = ((method.name, method.parameters(regions="segments", fill="black")),)
+    choice = Choice.parse("occlusion:regions=segments,fill=black")
     data = open_dataset(toy_data, limit=6)
-    options = toy_options(explainers=explainers, check=False, control_pictures=2)
+    options = toy_options(explainers=(choice,), check=False, control_pictures=2)
     for _ in build_report(data, toy_classifier(), tmp_path / "r", options):
         pass
     report = open_report(tmp_path / "r")
@@ -199,10 +202,11 @@ def test_a_report_may_remove_the_segments_themselves(toy_data, tmp_path):
     assert set(rows["unit"]) == {"density"}
     assert (rows.loc[rows["segment"] == "mark", "share"] > 0.9).all()
     assert rows.loc[rows["segment"] == "mark", "sum"].notna().all()
-    maps = [entry["maps"]["occlusion"] for entry in report.examples["pictures"].values()]
+    maps = [entry["maps"][choice.label] for entry in report.examples["pictures"].values()]
     assert {entry["unit"] for entry in maps} == {"density"}
 
 
+@pytest.mark.slow
 def test_few_pictures_give_no_verdict(toy_data, tmp_path):
     data = open_dataset(toy_data, limit=20)
     for _ in build_report(data, toy_classifier(), tmp_path / "r", toy_options(recipients=8)):
@@ -210,6 +214,7 @@ def test_few_pictures_give_no_verdict(toy_data, tmp_path):
     assert {f["verdict"] for f in open_report(tmp_path / "r").findings} == {"too few"}
 
 
+@pytest.mark.slow
 def test_pictures_of_few_groups_give_no_verdict(tmp_path):
     folder = write_toy(tmp_path / "data", count=60)
     lines = (folder / "manifest.csv").read_text().splitlines()
@@ -227,6 +232,7 @@ def test_pictures_of_few_groups_give_no_verdict(tmp_path):
     assert all(finding["pairs"] <= 6 for finding in report.findings)
 
 
+@pytest.mark.slow
 def test_what_one_picture_cannot_tell_is_null(toy_data, tmp_path):
     data = open_dataset(toy_data, limit=2)
     for _ in build_report(data, toy_classifier(), tmp_path / "r", toy_options()):
@@ -261,6 +267,7 @@ def test_user_mistakes_end_in_a_sentence(toy_data, tmp_path):
         open_report(tmp_path / "nowhere")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["mask", "picture", "name", "label", "elsewhere"])
 def test_a_folder_of_other_pictures_labels_names_or_masks_is_not_gone_on_with(tmp_path, change):
     folder = write_toy(tmp_path / "data", count=8)
@@ -313,6 +320,7 @@ def test_without_a_named_mask_it_is_said_why_and_nothing_is_written(toy_data, tm
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.slow
 def test_masks_that_the_model_never_sees_leave_the_folder_free(toy_data, tmp_path):
     """The model sees the middle 16 columns; the corner lies left of them."""
     data = open_dataset(toy_data, limit=3)
@@ -332,6 +340,7 @@ def test_masks_that_the_model_never_sees_leave_the_folder_free(toy_data, tmp_pat
     assert open_report(tmp_path / "r").manifest["pictures"] == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["manifest.json", "findings.json", "examples.json", "table.parquet"])
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:9])])
 def test_the_same_command_writes_a_damaged_summary_anew_from_the_shards(small_report, tmp_path, file, damage):
@@ -347,6 +356,7 @@ def test_the_same_command_writes_a_damaged_summary_anew_from_the_shards(small_re
     assert [step.stage for step in again.build(out)] == ["finished before"]
 
 
+@pytest.mark.slow
 def test_damaged_settings_are_told_as_such(small_report, tmp_path):
     out = tmp_path / "r"
     shutil.copytree(small_report.path, out)
@@ -360,6 +370,7 @@ def test_little_is_lost_of_a_small_data_set_when_a_run_is_stopped(pictures, shar
     assert -(-pictures // shard_size(pictures)) == shards
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_while_examples_are_written_loses_nothing(toy_report, toy_data, tmp_path, full_disk):
     out = tmp_path / "report"
     shutil.copytree(toy_report.path, out)

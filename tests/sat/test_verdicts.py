@@ -22,6 +22,7 @@ both = lambda i: ("object", "A", "D")  # noqa: E731
 nothing = lambda i: ("D",)  # noqa: E731
 
 
+@pytest.mark.slow
 def test_a_mark_that_the_object_stands_in_for_is_found_by_pasting(tmp_path):
     found = judged(a_or_object, world(both, nothing), tmp_path / "r")
     assert found["stamped", "A"]["verdict"] == "confirmed"
@@ -30,6 +31,7 @@ def test_a_mark_that_the_object_stands_in_for_is_found_by_pasting(tmp_path):
     assert found["stamped", "D"]["verdict"] == "cleared"
 
 
+@pytest.mark.slow
 def test_where_no_kind_is_set_pasting_is_still_tried(tmp_path):
     items = world(both, nothing, kinds=dict.fromkeys(("A", "D", "object", "sky"), "unset"))
     found = judged(a_or_object, items, tmp_path / "r")
@@ -37,6 +39,7 @@ def test_where_no_kind_is_set_pasting_is_still_tried(tmp_path):
     assert "nobody has said" in found["stamped", "A"]["sentence"]
 
 
+@pytest.mark.slow
 def test_a_folder_of_one_class_clears_nothing(tmp_path):
     found = judged(a_or_object, world(both), tmp_path / "r")
     assert {entry["verdict"] for entry in found.values()} <= {"inconclusive", "suspected"}
@@ -44,6 +47,7 @@ def test_a_folder_of_one_class_clears_nothing(tmp_path):
     assert found["stamped", "A"]["sufficiency"] is None
 
 
+@pytest.mark.slow
 def test_on_close_ups_it_is_pasted_at_its_own_place(tmp_path):
     """The other class's object fills the frame, so that no place keeps off it."""
     margin = lambda p: 16 * p["A"] - 8  # noqa: E731
@@ -53,6 +57,7 @@ def test_on_close_ups_it_is_pasted_at_its_own_place(tmp_path):
     assert found["stamped", "A"]["sufficiency"] == pytest.approx(16, abs=0.5)
 
 
+@pytest.mark.slow
 def test_marks_that_stand_in_for_each_other_are_not_cleared(tmp_path):
     """(A or B) and object: neither shows anything when it goes alone, nor on pictures without the object."""
     margin = lambda p: 16 * either(p["A"], p["B"]) * p["object"] - 8  # noqa: E731
@@ -66,6 +71,7 @@ def test_marks_that_stand_in_for_each_other_are_not_cleared(tmp_path):
     assert found["stamped", "object"]["verdict"] == "confirmed"
 
 
+@pytest.mark.slow
 def test_a_placebo_donor_that_shows_another_mark_there_is_not_taken(tmp_path):
     """Half of the pictures carry A and half C, at one place: pasting C instead of A hides what A does."""
     margin = lambda p: 16 * either(p["A"], p["C"], p["object"]) - 8  # noqa: E731
@@ -75,6 +81,7 @@ def test_a_placebo_donor_that_shows_another_mark_there_is_not_taken(tmp_path):
         assert found["stamped", mark]["sufficiency"] == pytest.approx(16, abs=0.5)
 
 
+@pytest.mark.slow
 def test_delta_is_in_the_models_own_terms(tmp_path):
     """Margins of 0.2 only, and A decides every picture."""
     margin = lambda p: 0.4 * p["A"] - 0.2  # noqa: E731
@@ -85,6 +92,7 @@ def test_delta_is_in_the_models_own_terms(tmp_path):
     assert "below 0.02 in log-odds" in found["stamped", "object"]["sentence"]
 
 
+@pytest.mark.slow
 def test_what_lowers_a_class_speaks_against_it(tmp_path):
     margin = lambda p: 16 * p["A"] - 9.6 * p["B"] - 3  # noqa: E731
     found = judged(margin, world(lambda i: ("object", "A", "B"), nothing), tmp_path / "r")
@@ -94,6 +102,7 @@ def test_what_lowers_a_class_speaks_against_it(tmp_path):
     assert found["stamped", "A"]["verdict"] == "confirmed"
 
 
+@pytest.mark.slow
 def test_one_placebo_donor_confirms_nothing(tmp_path):
     """D is innocent; the one picture without it shows mild counter-evidence at that place."""
     margin = lambda p: 16 * p["A"] - 2.4 * p["B"] - 8  # noqa: E731
@@ -104,6 +113,7 @@ def test_one_placebo_donor_confirms_nothing(tmp_path):
     assert "pasting rests on 1 placebo donors (20 are needed)" in entry["lacking"]
 
 
+@pytest.mark.slow
 def test_a_ring_round_a_mark_is_innocent(tmp_path):
     margin = lambda p: 16 * p["A"] - 8  # noqa: E731
     found = judged(margin, world(lambda i: ("object", "ring", "A"), lambda i: ("object",)), tmp_path / "r")
@@ -113,6 +123,7 @@ def test_a_ring_round_a_mark_is_innocent(tmp_path):
     assert found["stamped", "A"]["verdict"] == "confirmed"
 
 
+@pytest.mark.slow
 def test_every_fill_is_quoted(tmp_path):
     margin = lambda p: 16 * p["A"] - 8  # noqa: E731
     found = judged(margin, world(lambda i: ("object", "A"), lambda i: ("object",)), tmp_path / "r")

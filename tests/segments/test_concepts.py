@@ -57,6 +57,7 @@ def reference(folder, architecture):
     return module, transformers.AutoProcessor.from_pretrained(folder)
 
 
+@pytest.mark.slow
 def test_the_folder_says_which_segmenter(open_):
     for name in WRITERS:
         one = open_(name)
@@ -65,6 +66,7 @@ def test_the_folder_says_which_segmenter(open_):
         assert one.name in segmenters()
 
 
+@pytest.mark.slow
 def test_clipseg_is_transformers_own(open_, reader_folder, picture):
     module, processor = reference(reader_folder("clipseg"), "CLIPSegForImageSegmentation")
     inputs = processor(text=list(CONCEPTS), images=[picture.image] * len(CONCEPTS), padding=True, return_tensors="pt")
@@ -88,6 +90,7 @@ def test_clipseg_is_transformers_own(open_, reader_folder, picture):
     assert len(with_parts) >= len(found)
 
 
+@pytest.mark.slow
 def test_grounding_dino_finds_transformers_boxes(open_, reader_folder, picture):
     module, processor = reference(reader_folder("grounding-dino"), "GroundingDinoForObjectDetection")
     inputs = processor(images=picture.image, text=[[prompt(concept) for concept in CONCEPTS]], return_tensors="pt")
@@ -109,6 +112,7 @@ def test_grounding_dino_finds_transformers_boxes(open_, reader_folder, picture):
     torch.testing.assert_close(one.scores(outputs.logits[0]), by_hand)
 
 
+@pytest.mark.slow
 def test_grounding_dino_cuts_with_the_sam(open_, picture):
     one = open_("grounding-dino")
     found = one.segment(picture, GroundingDinoParameters(confidence=0.0, most=2))
@@ -138,6 +142,7 @@ def test_boxes_compete_within_a_word(open_, picture):
     assert len(one.boxes(picture, GroundingDinoParameters(confidence=0.8))) == 1
 
 
+@pytest.mark.slow
 def test_sam3_is_transformers_own(open_, reader_folder, picture):
     module, processor = reference(reader_folder("sam3"), "Sam3Model")
     one = open_("sam3")
@@ -158,6 +163,7 @@ def test_sam3_is_transformers_own(open_, reader_folder, picture):
     assert set(one.segment(picture, Sam3Parameters(0.0, 0.0)).names) == set(CONCEPTS)
 
 
+@pytest.mark.slow
 def test_sam3_out_of_the_video_model(open_, reader_folder, tmp_path, picture):
     """As it is published: the detector among the tensors of the tracker."""
     folder = shutil.copytree(reader_folder("sam3"), tmp_path / "video")
@@ -174,6 +180,7 @@ def test_sam3_out_of_the_video_model(open_, reader_folder, tmp_path, picture):
 # -- words ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITERS)
 def test_words_are_data(open_, picture, name):
     """Markup, slashes, emoji, and 200 letters, which are more than a model reads."""
@@ -184,6 +191,7 @@ def test_words_are_data(open_, picture, name):
     assert set(one.segment(picture, one.parameters(**parameters)).names) <= set(one.concepts)
 
 
+@pytest.mark.slow
 def test_words_that_are_none(open_, picture, refused):
     refused(lambda: open_("clipseg", ["beak", " "]), "A word is empty")
     refused(lambda: open_("clipseg", []), "A word is empty")
@@ -200,6 +208,7 @@ def test_words_that_are_none(open_, picture, refused):
 # -- where models lie -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_folders_that_are_none(reader_folder, tmp_path, refused):
     def opened(spec):
         return lambda: get_segmenter(spec, concepts=["beak"], device="cpu").load()

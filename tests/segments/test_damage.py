@@ -63,6 +63,7 @@ def places(value: object, parent: object = None, key: object = None) -> Iterator
         yield from places(value[inner], value, inner)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [*coco.FORMS, "label-studio"])
 def test_odd_values_in_json(form, make_segments, tmp_path):
     rng = random.Random(form)
@@ -96,6 +97,7 @@ def test_odd_characters_in_xml(tmp_path):
     assert refused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [label_maps.write, mask_folders.write])
 def test_odd_bytes_in_folders(write, make_segments, tmp_path):
     rng = random.Random(2)

@@ -155,6 +155,7 @@ def test_folder_names_are_safe_and_unlike():
     assert len({name.casefold() for name in taken}) == len(names)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize(
     ("name", "names"), [("wbc", {"background", "cytoplasm", "nucleus"}), ("ph2", {"skin", "lesion"})]

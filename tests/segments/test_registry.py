@@ -77,6 +77,7 @@ def quick(segmenter: Segmenter):
     return segmenter.parameters(**QUICK[segmenter.name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PICTURES)
 def test_segments_lie_over_their_picture(segmenter, kind):
     assert segmenter.supports() is None
@@ -99,11 +100,13 @@ def test_segments_lie_over_their_picture(segmenter, kind):
         assert len(found)
 
 
+@pytest.mark.slow
 def test_the_same_again_gives_the_same(segmenter):
     first, again = (segmenter.segment(PICTURES["ordinary"], quick(segmenter)) for _ in range(2))
     assert first == again
 
 
+@pytest.mark.slow
 def test_its_controls_are_complete(segmenter):
     assert segmenter.title
     assert segmenter.summary
@@ -117,6 +120,7 @@ def test_its_controls_are_complete(segmenter):
             segmenter.parameters(**{spec.name: spec.high + 1})
 
 
+@pytest.mark.slow
 def test_it_is_on_the_list_with_all_that_is_shown(segmenter):
     listed = segmenters()[segmenter.name]
     assert (listed.title, listed.summary, listed.family) == (segmenter.title, segmenter.summary, segmenter.family)

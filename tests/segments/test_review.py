@@ -58,6 +58,7 @@ def test_questions_are_about_what_is_open(tmp_path):
     assert review.questions(1)[0] == min(asked, key=lambda question: question.confidence)
 
 
+@pytest.mark.slow
 def test_every_answer_is_saved_with_where_it_came_from(tmp_path):
     review = opened(tmp_path)
     first, second, third = review.questions(3)
@@ -76,6 +77,7 @@ def test_every_answer_is_saved_with_where_it_came_from(tmp_path):
         review.correct(review.questions(1)[0], " ")
 
 
+@pytest.mark.slow
 def test_an_answer_teaches_at_once(tmp_path):
     """All bars are really called "perch": one correction and the others are, too."""
     review = opened(tmp_path, count=8)
@@ -93,6 +95,7 @@ def test_an_answer_teaches_at_once(tmp_path):
     assert min(q.confidence for q in now) > 0.5
 
 
+@pytest.mark.slow
 def test_what_was_rejected_is_not_asked_again_in_another_picture(tmp_path):
     review = opened(tmp_path, count=8)
     for seed in ("0", "1"):
@@ -111,6 +114,7 @@ def test_what_was_rejected_is_not_asked_again_in_another_picture(tmp_path):
     assert review.store.load("5").segments.names == ("behind", "disc", "")
 
 
+@pytest.mark.slow
 def test_answers_are_taken_back(tmp_path):
     review = opened(tmp_path)
     assert review.take_back() is None
@@ -132,6 +136,7 @@ def test_answers_are_taken_back(tmp_path):
         review.take_back()
 
 
+@pytest.mark.slow
 def test_two_who_review(tmp_path):
     anna, ben = opened(tmp_path, by="Anna"), opened(tmp_path, by="Ben")
     one, *others = [q for q in anna.questions(99) if q.picture == "3"]
@@ -151,6 +156,7 @@ def test_two_who_review(tmp_path):
     assert anna.left == 9
 
 
+@pytest.mark.slow
 def test_writing_saves_what_is_proposed_now(tmp_path):
     review = opened(tmp_path)
     review.accept(review.questions(1)[0])

@@ -39,6 +39,7 @@ def reread(folder, pictures: dict[str, Segments]) -> dict[str, Segments]:
     return {picture: files[key] for picture, key in match(list(pictures), files).items()}
 
 
+@pytest.mark.slow
 def test_exactly(writer, size, make_segments, tmp_path):
     write, overlaps = writer
     pictures = {name: make_segments(size, seed, overlaps) for seed, name in enumerate(PICTURES)}

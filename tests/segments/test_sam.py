@@ -122,6 +122,7 @@ def test_a_picture_too_narrow_for_the_grid_is_refused(sam):
 # --- everything -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"crops": 1}, {"quality": 0.0, "stability": 0.9}, {"min_area": 30}])
 def test_everything_finds_what_the_bare_generator_finds(sam, changes):
     parameters = EverythingParameters(**{**ALL.to_dict(), **changes})
@@ -162,6 +163,7 @@ def test_nothing_found_is_nothing_whatever_the_crops(sam):
     assert len(sam.everything(picture(), strict)) == 0
 
 
+@pytest.mark.slow
 def test_masks_of_a_large_picture_come_back_at_its_size(sam):
     found = sam.everything(picture(1100, 1400), ALL)
     assert len(found)
@@ -200,6 +202,7 @@ def test_no_memory_at_all_is_told_in_a_sentence(sam, monkeypatch):
 # --- the cache --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_everything_ends_when_it_is_not_wanted_any_more(sam, tmp_path):
     asked = []
     with interruptible(lambda: asked.append(1) or len(asked) > 1), pytest.raises(Interrupted):

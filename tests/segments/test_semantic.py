@@ -95,6 +95,7 @@ def own(tmp_path_factory):
     return module.eval(), path
 
 
+@pytest.mark.slow
 def test_weights_of_ones_own(own):
     module, path = own
     one = get_segmenter(f"semantic:{NAME}@{path}", device="cpu")
@@ -113,6 +114,7 @@ def test_weights_of_ones_own(own):
     assert one.signature(ALL).startswith(f"semantic:{NAME}@{path} (weights=")
 
 
+@pytest.mark.slow
 def test_published_weights_are_read_with_their_names(monkeypatch):
     """As downloaded, but untrained: with an auxiliary head, 21 categories and the usual size."""
     name = "fcn_resnet50"
@@ -143,6 +145,7 @@ def test_downloads_use_the_common_code(monkeypatch):
     assert asked == [("lraspp_mobilenet_v3_large-d234d4ea.pth", f"semantic:{NAME}", "d234d4ea")]
 
 
+@pytest.mark.slow
 def test_what_does_not_fit(own, tmp_path, refused):
     module, path = own
     refused(lambda: get_segmenter("semantic:deeplab"), "no semantic model 'deeplab'")

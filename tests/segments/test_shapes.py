@@ -65,6 +65,7 @@ def test_ellipses_hold_the_middles_of_pixels():
         shapes.ellipse((2, 2), (float("nan"), 3), (4, 4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("degrees", [0.0, 30.0, 90.0, 211.5])
 def test_ellipses_are_the_pixels_whose_middle_lies_in_them(size, degrees):
     rng = np.random.default_rng([5, *size])

@@ -41,6 +41,7 @@ def test_names_spread_from_three_pictures(tmp_path):
     assert (store.tally(8).named, store.tally(8).proposed) == (3, 5)
 
 
+@pytest.mark.slow
 def test_kinds_go_with_names_and_not_with_masks(tmp_path):
     """The kinds of examples hold for all that is proposed; a mask does not keep that of a name it had before."""
     shown = {
@@ -60,6 +61,7 @@ def test_kinds_go_with_names_and_not_with_masks(tmp_path):
     assert {store.load(item.id).segments.kinds for item in data.items} == {("unset", "unset", "object")}
 
 
+@pytest.mark.slow
 def test_it_goes_on_where_it_was_stopped(tmp_path):
     looked_at: list[str] = []
     store, data, shown = Store(tmp_path), parts_data(6, looked_at.append), examples(0, 1, 2)
@@ -80,6 +82,7 @@ def test_it_goes_on_where_it_was_stopped(tmp_path):
     assert [whole.load(item.id).segments for item in data.items] == [record.segments for record in before]
 
 
+@pytest.mark.slow
 def test_what_people_did_stays_and_teaches(tmp_path):
     """Names in the store are examples, too; a mask that was left without a name stays so."""
     store, data = Store(tmp_path), parts_data(6)
@@ -142,6 +145,7 @@ def test_examples_lie_where_they_lie(tmp_path):
     assert store.kinds["corner"] == "context"
 
 
+@pytest.mark.slow
 def test_two_names_for_one_mask(tmp_path):
     """Examples may call one mask by two names, or by one that it has; naming again adds nothing."""
     data, store, shown = parts_data(3), Store(tmp_path), examples(0, 1)

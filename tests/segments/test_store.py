@@ -280,6 +280,7 @@ def forked(work, *args) -> int:
         os._exit(status)
 
 
+@pytest.mark.slow
 @forks
 def test_processes_lose_nothing(tmp_path):
     children = [forked(add_names, tmp_path, str(writer), 8) for writer in range(3)]
@@ -298,6 +299,7 @@ def save_on_and_on(folder, told: int) -> None:
             os.write(told, f"{picture} {number}\n".encode())
 
 
+@pytest.mark.slow
 @forks
 def test_killed_at_any_moment_it_loses_at_most_what_was_being_saved(tmp_path):
     rng = random.Random(5)
