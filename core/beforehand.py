@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from core.demo import DATA_SETS
 from core.errors import UserError, closest
 from core.paths import existing_folder, kind_at, user_path
 
+#: The data sets demo:NAME, each with the recipe that its pictures follow (`core.demo.plants.RECIPES`).
+DATA_SETS = {"birds": "biased", "birds-clean": "clean", "birds-swapped": "swapped"}
 DEMO = "demo:"
 PREFIXES = ("captum:",)  # of explainers' names
 

@@ -7,9 +7,8 @@ from functools import lru_cache, partial
 
 from PIL import Image
 
-from core.beforehand import DEMO, data_folder
+from core.beforehand import DATA_SETS, DEMO, data_folder
 from core.data import Dataset, Item
-from core.demo import DATA_SETS
 from core.demo.birds import Scene
 from core.demo.folder import Scenes, scenes
 from core.demo.plants import CLASSES, RECIPES
