@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 from collections.abc import Generator, Sequence
@@ -32,8 +33,9 @@ class OnRay:
             UserError: Ray is not installed.
         """
         try:
-            import ray
-            import ray.data
+            # by name, as it need not be there
+            ray: Any = importlib.import_module("ray")
+            importlib.import_module("ray.data")
         except ImportError as error:
             raise UserError("The engine ray needs the extra satchel[ray]: pip install 'satchel[ray]'.") from error
         self._ray = ray
@@ -56,7 +58,7 @@ class OnRay:
         rows = [{"shard": pickle.dumps(shard), "size": shard.size} for shard in waiting]
         actors = min(self._count, len(rows))
         working = self._ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-            _Actor,  # ty: ignore[invalid-argument-type] - a class whose instances take rows
+            _Actor,
             fn_constructor_args=(pickle.dumps(self._tools), str(self._out)),
             compute=self._ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
             num_gpus=1 if self._gpus else 0,
