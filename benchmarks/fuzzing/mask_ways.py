@@ -188,8 +188,11 @@ def index_names(case: Case) -> Written:
     data = saved(_palette_image(inside, np.repeat(np.array(greys)[:, None], 3, axis=1)), "PNG")
     kind = "palette PNG of greys, its places named"
     truth = _truth(names, inside)
-    # black is 0 whichever place it has
-    truth = {name: [*masks, ~masks[0]] if greys[0] and name == "skin" else masks for name, masks in truth.items()}
+    # black is 0 whichever place it has, so that a mask all of whose pixels are black shows nothing inside
+    if greys[0]:
+        truth = {
+            name: [*masks, ~masks[0]] if name == "skin" or inside.all() else masks for name, masks in truth.items()
+        }
     return Written(kind, ".png", data, names, truth, may_miss=True, may_refuse=True)
 
 

@@ -285,7 +285,7 @@ def attempt(case: Case) -> None:
         picture = case.sound(lambda: read_picture(data))
     got = picture.array()
     case.expect(got.shape == truth.shape, f"{got.shape[:2]} pixels, {truth.shape[:2]} expected")
-    apart = int(np.abs(got.astype(int) - truth).max())
+    apart = int(np.abs(got.astype(np.int16) - truth).max())
     case.expect(apart <= tolerance, f"a pixel differs by {apart}, {tolerance} allowed")
 
 
