@@ -14,7 +14,7 @@ from core.classifier import Classifier
 from core.data import Item
 from core.errors import UserError
 from core.explainer import BoundExplainer, explainers
-from core.metrics.sanity import randomised
+from core.randomised import randomised
 from core.runtime.progress import Progress
 from core.runtime.recent import Recent
 from core.sat.batch import Loaded, Scene, attribution_rows, load, picture_lines

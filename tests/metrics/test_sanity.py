@@ -9,8 +9,9 @@ from torch import Tensor
 from core.classifier import Classifier
 from core.metrics import sanity
 from core.metrics.metric import get_metric
-from core.metrics.sanity import cascade, kept_twin, pink_pictures, randomised, stages
+from core.metrics.sanity import stages
 from core.preprocessing import Preprocessing
+from core.randomised import cascade, kept_twin, pink_pictures, randomised
 from core.runtime.folding import unfolded
 from core.runtime.recent import Recent
 from tests.conftest import small_module

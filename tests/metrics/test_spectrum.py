@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.metrics.sanity import pink_pictures
 from core.metrics.spectrum import radial_power, spectrum_distance
+from core.randomised import pink_pictures
 
 SIDE, DRAWS = 96, 8
 

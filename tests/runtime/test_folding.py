@@ -16,8 +16,8 @@ from torchvision.models.resnet import BasicBlock
 from core.classifier import Classifier
 from core.explainer import get_explainer
 from core.explainers.layers import find_last_map
-from core.metrics.sanity import randomised
 from core.preprocessing import Preprocessing
+from core.randomised import randomised
 from core.runtime.capture import captured
 from core.runtime.folding import Folded, fold_norms, unfolded
 from tests.explainers.conftest import agree, pictures

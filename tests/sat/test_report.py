@@ -432,7 +432,7 @@ def test_the_reports_that_come_along_say_what_their_records_give_today(name):
 
 
 def test_randomised_weights_keep_the_architecture_and_change_the_answers():
-    from core.metrics.sanity import randomised
+    from core.randomised import randomised
 
     classifier = toy_classifier()
     images = torch.rand(4, 3, 48, 48, generator=torch.Generator().manual_seed(0))
