@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from core import randomised as randomised_twins
 from core.classifier import Classifier
-from core.metrics import sanity
 from core.metrics.metric import get_metric
 from core.metrics.sanity import stages
 from core.preprocessing import Preprocessing
@@ -87,14 +87,14 @@ def test_a_map_that_goes_flat_scores_zero_and_a_broken_one_nan() -> None:
 
 
 def test_twins_are_kept_and_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, make = [], sanity.randomised
-    monkeypatch.setattr(sanity, "_twins", Recent(sanity.KEPT))
-    monkeypatch.setattr(sanity, "randomised", lambda *a, **k: made.append(a) or make(*a, **k))
+    made, make = [], randomised_twins.randomised
+    monkeypatch.setattr(randomised_twins, "_twins", Recent(randomised_twins.KEPT))
+    monkeypatch.setattr(randomised_twins, "randomised", lambda *a, **k: made.append(a) or make(*a, **k))
     classifier = classifier_of("cnn")
     assert kept_twin(classifier, 1, 0) is kept_twin(classifier, 1, 0)
     others = [kept_twin(classifier, 1, seed) for seed in range(1, 8)]
     assert len({twin.fingerprint for twin in others}) == 7
-    assert (len(made), len(sanity._twins)) == (8, sanity.KEPT)
+    assert (len(made), len(randomised_twins._twins)) == (8, randomised_twins.KEPT)
 
 
 def test_stages_run_from_the_last_module_to_all() -> None:
