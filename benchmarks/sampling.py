@@ -22,6 +22,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ import numpy as np
 import pandas as pd
 from figures import machine
 
-from core.choice import Choice
+from core.choice import Choice, References
 from core.data import Dataset, limited, open_dataset
 from core.evaluation.leaderboard import leaderboard, paired_difference, warnings
 from core.evaluation.run import EvaluationOptions, Yardstick, evaluate
@@ -166,13 +167,21 @@ def half(data: Dataset, first: int) -> Dataset:
     return replace(data, items=data.items[first::2])
 
 
+def comparing(text: str, data: Dataset) -> Choice:
+    """Expected gradients compare with other pictures of the data, under the label without them."""
+    choice = Choice.parse(text)
+    if choice.explainer != "expected-gradients":
+        return choice
+    return replace(choice, references=References.of(data.source))
+
+
 def run(part: str, model: str, data: Dataset, groups: Sequence[Sequence[str]], metrics: Sequence[str]) -> None:
     """One evaluation a group of explainers, so that one of them can change alone; one leaderboard, kept as JSON."""
     classifier = load_classifier(f"torchvision:{model}@{DATA}/weights/{model}.pth", precision="float32")
     yardsticks = tuple(map(Yardstick.parse, metrics))
     name, tables = f"{part}-{model}-{len(data)}", []
     for explainers in groups:
-        contenders = tuple(map(Choice.parse, explainers))
+        contenders = tuple(map(partial(comparing, data=data), explainers))
         options = EvaluationOptions(contenders, yardsticks, shard=5, batch=5)
         settings = derived_seed(*explainers, *metrics) % 16**8
         out = ROOT / "runs" / f"sampling-{name}-{settings:08x}"

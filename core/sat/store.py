@@ -2,7 +2,7 @@
 
 settings.json           what was asked for; a run with the same settings goes on where it was killed
 pictures/ rows/ effects/ pairs/ noticed/   one Parquet file a shard
-controls.parquet        rows under randomised weights and of the control explainers
+controls/               rows under randomised weights and of the control explainers
 table.parquet           the Segment Attribution Table
 findings.json           verdicts with their numbers
 examples.json, examples.zip   pictures behind the cells, all in one file
