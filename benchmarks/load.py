@@ -28,7 +28,7 @@ BUSY = (0, 2, 4)
 # ends by itself should this process be killed
 BUSY_WORK = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum(range(100_000))"
 STRIDE = 0.75  # of occlusion's window, which makes as many passes as the others have
-LONG = 150.0  # seconds: no more rounds of one level after it, once there are three
+LONG = 150.0  # seconds: no more rounds of one level after it, once there are two
 CHUNKS = (4, 8)  # the bare loop's; the better one counts
 AIM = (
     "captum's defaults at least 3 times ours at rest, never under 1 beside 2 and 4; the family at most 0.75 of the loop"
@@ -114,7 +114,7 @@ def measure(work: dict[str, Callable[[], object]], count: int, rounds: int) -> d
     with busy(count):
         began = perf_counter()
         for done in range(1 + rounds):
-            if done > 3 and perf_counter() - began > LONG:
+            if done > 2 and perf_counter() - began > LONG:
                 break
             for name, one in work.items():
                 samples[name].append(timed(one))

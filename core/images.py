@@ -9,6 +9,7 @@ import re
 import struct
 import threading
 import warnings
+import zlib
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ MAX_BYTES = 256 * 1024 * 1024
 LARGE_PIXELS = 16_000_000
 # values that a byte of a file can stand for at most: deflate's own bound, and more than LZW or JPEG ever reach
 PACKED, PACKED_OTHERS = {"PNG": 1032, "WEBP": 0}, 5000
+# of a PNG, by the number that stands for its colours
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 STRIP_PIXELS = 1_000_000
 _one_at_a_time = threading.Lock()
 MOST_FRAMES = 100
@@ -111,6 +114,8 @@ def read_picture(source: str | Path | bytes, name: str | None = None, max_pixels
     with _one_at_a_time if pixels > LARGE_PIXELS else nullcontext():
         try:
             _decode(image, name)
+            if cut_short(image, data):
+                raise UserError(f"{name} is cut off (its last rows are missing); export or download it again.")
             return _upright_rgb(image, name, deep, notes)
         except MemoryError as error:
             raise _too_large(name, f"{image.width} x {image.height} pixels", max_pixels) from error
@@ -151,6 +156,27 @@ def missing_pixels(image: Image.Image, size: int) -> str | None:
     if not most or image.mode == "1" or values * bits <= 8 * most * size:
         return None
     return f"{image.width} x {image.height} pixels cannot be in {size} bytes"
+
+
+def cut_short(image: Image.Image, data: bytes) -> bool:
+    """Whether a PNG that was decoded ends in rows that are not in the file: Pillow leaves them black where what is
+    there ends in order. Looked at only where the last row is black, and not in interlaced ones.
+    """
+    width, height = image.size
+    last = image.crop((0, height - 1, width, height)) if image.format == "PNG" else None
+    if last is None or image.info.get("interlace") or last.getbbox(alpha_only=False) is not None:
+        return False
+    depth, colours = data[24], data[25]
+    wanted = height * (1 + (width * depth * CHANNELS.get(colours, 1) + 7) // 8)
+    found, place, stream = 0, 8, zlib.decompressobj()
+    while found < wanted and place + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        rest = data[place + 8 : place + 8 + length] if kind == b"IDAT" else b""
+        while rest and found < wanted:
+            found += len(stream.decompress(rest, STRIP_PIXELS))
+            rest = stream.unconsumed_tail
+        place += 12 + length
+    return found < wanted
 
 
 def _decode(image: ImageFile.ImageFile, name: str) -> None:

@@ -264,6 +264,18 @@ def test_a_head_that_promises_more_pixels_than_the_file_can_hold(form):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("colours", [0, 2, 4, 6])
+def test_a_png_whose_last_rows_are_missing_is_cut_off(depth, colours):
+    if depth < 8 and colours:
+        return  # there are none
+    width = 21
+    row = b"\0" + bytes((width * depth * {0: 1, 2: 3, 4: 2, 6: 4}[colours] + 7) // 8)
+    assert read_picture(png(width, 20, colours, depth, row * 20)).size == (20, width)
+    refused(png(width, 20, colours, depth, row * 19), "is cut off")
+    refused(png(width, 200, colours, depth, (b"\0" + b"\x77" * (len(row) - 1)) * 100), "is cut off")
+
+
 @pytest.mark.parametrize("form", ["PNG", "GIF", "TIFF", "JPEG", "WEBP"])
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
 def test_a_flat_picture_may_be_packed_as_far_as_it_goes(form, mode):

@@ -12,6 +12,7 @@ from core.data import open_dataset
 from core.segments.files import open_segments, read_label_map
 from core.segments.files.names import folder_name
 from core.segments.files.opened import match
+from tests.test_images import png
 
 VALUES = np.array([[0, 0, 1, 1], [0, 15, 15, 255], [20, 15, 255, 255]], np.uint8)
 
@@ -100,6 +101,14 @@ def test_masks_that_are_no_label_maps(tmp_path, refused):
     data[16:24] = (60_000).to_bytes(4, "big") * 2  # the size in the header
     (tmp_path / "big.png").write_bytes(data)
     refused(lambda: read_label_map(tmp_path / "big.png"), "big.png")
+
+
+def test_a_mask_whose_last_rows_are_missing_is_cut_off(tmp_path, refused):
+    rows = b"\0" + bytes([7] * 9)
+    (tmp_path / "short.png").write_bytes(png(9, 20, 0, 8, rows * 12))
+    refused(lambda: read_label_map(tmp_path / "short.png"), "is cut off")
+    (tmp_path / "whole.png").write_bytes(png(9, 20, 0, 8, rows * 12 + (b"\0" + bytes(9)) * 8))
+    assert read_label_map(tmp_path / "whole.png").sum() == 7 * 9 * 12
 
 
 def test_two_masks_of_one_name(tmp_path, refused):

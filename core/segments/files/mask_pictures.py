@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from core.errors import UserError
-from core.images import DAMAGE, MAX_BYTES, MAX_PIXELS, PICTURE_SUFFIXES, bytes_as_bytes, missing_pixels
+from core.images import DAMAGE, MAX_BYTES, MAX_PIXELS, PICTURE_SUFFIXES, bytes_as_bytes, cut_short, missing_pixels
 from core.paths import existing_file
 from core.runtime.folders import whole_file
 from core.segments.files.details import FIELD
@@ -73,6 +73,8 @@ def read_mask(path: Path, colours: Colours | None = None) -> MaskPicture:
             if missing := missing_pixels(image, len(data)):
                 raise UserError(f"is damaged ({missing}); export it again")
             values, notes = numbers_of(bytes_as_bytes(image), colours)
+            if cut_short(image, data):
+                raise UserError("is cut off (its last rows are missing); export it again")
             riding = image.info.get(FIELD)
     except UserError as error:
         raise UserError(f"The mask {path} {error}.") from error
