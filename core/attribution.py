@@ -51,7 +51,7 @@ class Attribution:
         partial: True for a running estimate.
         signed: True if negative values mean evidence against the target.
         target, contrast: class indices; contrast None where the target is explained on its own.
-        method, parameters, seed: enough to make it again.
+        method, parameters, seed: enough to make it again; the seed as it was asked for, or given to `steps`.
         forward_passes, backward_passes: pictures sent through the classifier for this map, and back.
         seconds: computing time for this map (of a batch: its equal part).
         saturated: share of the samples, by their weight, where the probability hardly moves with its log-odds.

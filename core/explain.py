@@ -71,4 +71,5 @@ def explain(
     seeds = picture_seeds(seed, images)
     (attribution,) = bound.explain(images, [chosen], contrasts=against, seeds=seeds, regions=regions)
     probability = next(one.probability for one in predictions if one.index == chosen)
+    attribution = replace(attribution, seed=seed)  # as it was asked for
     return Explanation(attribution, prepared, picture, classifier, choice, probability, seed)

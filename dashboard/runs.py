@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from torch import Tensor
@@ -213,5 +213,5 @@ class Runner:
         if made is None:
             return False
         self.chunks += 1
-        self.results.put(key, made[0])
+        self.results.put(key, replace(made[0], seed=key.seed))  # as it was asked for
         return made[0].partial

@@ -172,6 +172,7 @@ def test_the_same_choice_gives_the_same_map_in_every_command(
         pass
     shown = runner.results.get(key)
     assert shown is not None
+    assert (alone.seed, shown.seed) == (7, 7)
     for place, values in (*made, ("page", shown.values)):
         torch.testing.assert_close(values, alone.values, rtol=1e-4, atol=1e-6, msg=lambda m, p=place: f"{p}: {m}")
 
