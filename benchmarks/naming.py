@@ -352,13 +352,18 @@ def by_name(true: Table, chosen: Sequence) -> dict[str, Any]:
     return out
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="How well names spread.")
+def measured(what: str, into: Path, measure: Callable[[str, dict[str, Table], int, argparse.Namespace], Any]) -> None:
+    """A command line's parts, each put into the file as it is done.
+
+    Args:
+        measure: (part, its masks described, examples a draw, options) -> what is kept of it.
+    """
+    parser = argparse.ArgumentParser(description=what)
     parser.add_argument("parts", nargs="*", default=["birds", "wbc"], help="birds, wbc")
     parser.add_argument("--draws", type=int, default=60)
     parser.add_argument("--pictures", type=int, default=200, help="held out pictures a draw")
     options = parser.parse_args()
-    result = json.loads(RESULT.read_text()) if RESULT.is_file() else {}
+    result = json.loads(into.read_text()) if into.is_file() else {}
     for part in options.parts:
         if part == "birds":
             data, model, named = birds(210), "demo:biased", 3
@@ -368,8 +373,12 @@ def main() -> None:
         tables = described(part, data, last_map(load_classifier(model)))
         result[part] = measure(part, tables, named, options)
         result["machine"] = machine()
-        RESULT.parent.mkdir(exist_ok=True)
-        RESULT.write_text(json.dumps(result, indent=1) + "\n")
+        into.parent.mkdir(exist_ok=True)
+        into.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def main() -> None:
+    measured("How well names spread.", RESULT, measure)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,7 @@ from time import process_time
 from typing import Any
 
 import numpy as np
-from figures import machine
-from naming import DATA, LEFT_OUT, Table, birds, described, draws, last_map, summary
+from naming import LEFT_OUT, Table, draws, measured, summary
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
@@ -29,8 +28,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
 
-from core.data import open_dataset
-from core.loading import load_classifier
 from core.segments.naming.namer import BELIEVED, ROUNDS, UNSURE, Beliefs, Described, Namer, _compete, _Habits
 
 RESULT = Path(__file__).resolve().parent / "results" / "naming-plain.json"
@@ -165,22 +162,11 @@ def left_out(name: str, true: Table, chosen: Sequence, way: Way) -> dict[str, An
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="How well plain pipelines name masks.")
-    parser.add_argument("parts", nargs="*", default=["birds", "wbc"], help="birds, wbc")
-    parser.add_argument("--draws", type=int, default=60)
-    parser.add_argument("--pictures", type=int, default=200, help="held out pictures a draw")
-    options = parser.parse_args()
-    result = json.loads(RESULT.read_text()) if RESULT.is_file() else {}
-    for part in options.parts:
-        if part == "birds":
-            data, model, named = birds(210), "demo:biased", 3
-        else:
-            weights = DATA / "weights" / "squeezenet1_1.pth"
-            data, model, named = open_dataset(DATA / "wbc", limit=205), f"torchvision:squeezenet1_1@{weights}", 5
-        tables = described(part, data, last_map(load_classifier(model)))
-        result[part] = measure(part, tables["true"], named, options)
-        result["machine"] = machine()
-        RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    measured(
+        "How well plain pipelines name masks.",
+        RESULT,
+        lambda part, tables, named, options: measure(part, tables["true"], named, options),
+    )
 
 
 if __name__ == "__main__":

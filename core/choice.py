@@ -217,6 +217,11 @@ class Choice:
         return self.parameters
 
 
+def tied_by_label(choices: Iterable[Choice], classifier: Classifier) -> dict[str, BoundExplainer]:
+    """Label -> what makes its maps; errors as of `Choice.bind`."""
+    return {choice.label: choice.bind(classifier) for choice in choices}
+
+
 def titled(choices: Iterable[Choice]) -> dict[str, str]:
     """Label -> title for people, with what differs from the defaults where one explainer is chosen twice."""
     listed = list(choices)

@@ -94,7 +94,7 @@ def test_references_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
     [
         ("nothing", "no explainer 'nothing'"),
         ("gradient:samples=3", "gradient: There is no parameter 'samples'"),
-        ("gradient:references=demo:birds", r"references=demo:birds|compares with no other pictures; those that do are"),
+        ("gradient:references=demo:birds", "compares with no other pictures; those that do are"),
         ("expected-gradients:references=nowhere", "nowhere"),
         ("gradient:weights=nowhere.pt", "nowhere.pt"),
         ("smoothgrad:samples=1,reduction=variance", "at least 2 samples"),

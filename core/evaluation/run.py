@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from core.choice import Choice, distinct
+from core.choice import Choice, distinct, tied_by_label
 from core.classifier import Classifier
 from core.data import Dataset
 from core.errors import UserError
@@ -30,7 +30,7 @@ from core.runtime import folders
 from core.runtime.progress import Progress
 from core.runtime.software import software
 from core.sat.noticed import noticed
-from core.work.shards import Engine, Here, MakeEngine, Recipe
+from core.work.shards import MakeEngine, Recipe, parts, working
 
 
 @dataclass(frozen=True)
@@ -95,25 +95,20 @@ class _Run:
 
     def stages(self) -> Iterator[Progress]:
         self.check()  # before the folder is made, which belongs to these settings once anything is in it
-        given = (self.options.yardsticks, self.options.seed, self.options.batch)
-        tied = {contender.label: contender.bind(self.classifier) for contender in self.contenders}
-        bench = Bench(self.classifier, self.options.scorer, tied, *given)
+        o = self.options
+        given = (o.yardsticks, o.seed, o.batch)
+        bench = Bench(self.classifier, o.scorer, tied_by_label(self.contenders, self.classifier), *given)
         if folders.begin(self.out, self.settings(), open_evaluation, "evaluation"):
             yield Progress("finished before", 1, 1)
             return
         started = datetime.now(UTC)
-        o = self.options
-        engine: Engine = Here(bench, self.out)
-        if self.make_engine is not None:
+
+        def maker() -> BenchMaker:
             scorer = None if o.scorer is None else Recipe.of(o.scorer)
-            maker = BenchMaker(Recipe.of(self.classifier), scorer, self.contenders, *given)
-            engine = self.make_engine(maker, self.out)
-        starts = range(0, len(self.data), o.shard)
-        shards = [ScoreShard(f"{n:06d}.parquet", self.data.items[at : at + o.shard]) for n, at in enumerate(starts)]
-        try:
-            yield from engine.run("scoring", shards)
-        finally:
-            engine.close()
+            return BenchMaker(Recipe.of(self.classifier), scorer, self.contenders, *given)
+
+        with working(self.make_engine, bench, maker, self.out) as engine:
+            yield from engine.run("scoring", [ScoreShard(*part) for part in parts(self.data.items, o.shard)])
         yield from self.finish(started)
 
     def check(self) -> None:

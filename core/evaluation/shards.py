@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from core.choice import Choice
+from core.choice import Choice, tied_by_label
 from core.classifier import Classifier
 from core.data import Item
 from core.errors import UserError
@@ -78,7 +78,7 @@ class BenchMaker:
     def __call__(self, device: str | None = None) -> Bench:
         classifier = self.recipe.load(device)
         scorer = None if self.scorer is None else self.scorer.load(device)
-        tied = {choice.label: choice.bind(classifier) for choice in self.contenders}
+        tied = tied_by_label(self.contenders, classifier)
         return Bench(classifier, scorer, tied, self.yardsticks, self.seed, self.batch)
 
 

@@ -1,8 +1,9 @@
-"""Tables that need not fit into memory, read from their shards in groups."""
+"""Tables that need not fit into memory, read from their shards in groups or in part."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,35 @@ def streamed(folders: Sequence[Path], by: str) -> Iterator[tuple[Any, pd.DataFra
         raise UserError(f"A file in {names} is damaged ({said}); begin again in another folder.") from error
     if parts:
         yield key, pd.concat(parts, ignore_index=True)
+
+
+def selected(folder: Path, wanted: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    """The rows of which each column in `wanted` has one of these values, in the order they were written.
+
+    Raises:
+        ValueError: a shard cannot be read.
+    """
+    import duckdb
+
+    files = [str(path) for path in sorted(folder.glob("*.parquet")) if path.is_file() and not _is_empty(path)]
+    if not files:
+        return pd.DataFrame()
+    among = {column: ", ".join("?" * len(values)) for column, values in wanted.items()}
+    where = [f'"{column}" in ({places})' if places else "false" for column, places in among.items()]
+    given = [value for values in wanted.values() for value in values]
+    try:
+        with duckdb.connect() as connection:
+            query = f"select * from read_parquet(?, union_by_name=true) where {' and '.join(where) or 'true'}"
+            return connection.execute(query, [files, *given]).df()
+    except duckdb.Error as error:
+        raise ValueError(str(error)) from error
+
+
+def _is_empty(path: Path) -> bool:
+    """One that says so; a file without columns cannot be queried."""
+    with suppress(UserError):
+        return not rows_in(path)
+    return False
 
 
 def rows_in(path: Path) -> int:

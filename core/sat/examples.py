@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ from PIL import Image
 from torch import Tensor
 
 from core.attribution import Attribution
+from core.errors import UserError
 from core.images import read_picture
-from core.runtime.streams import streamed
+from core.runtime.streams import selected
 from core.sat.batch import Scene
 from core.sat.effects import removal
 from core.sat.interventions import removed
 from core.sat.pairs import Pair, pair_versions
-from core.sat.store import PACK
-from core.storage.pack import Packer, packing
+from core.storage.pack import Packer
 
 PICTURES_A_TARGET = 6
 PASTES_A_CELL = 3
@@ -64,37 +65,54 @@ def choose_examples(pictures: pd.DataFrame) -> dict[int, list[str]]:
     return chosen
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of the pictures that are shown.
+
+    Attributes:
+        removals: by (image, target). pasted: pastes and swaps, by `_key`.
+    """
+
+    removals: dict[tuple, list[dict]]
+    pasted: dict[tuple, dict]
+
+
+def measured_in(out: Path, chosen: dict[int, list[str]]) -> Measured:
+    """From a report's shards.
+
+    Raises:
+        UserError: one is damaged.
+    """
+    images = sorted({image for several in chosen.values() for image in several})
+    try:
+        removed_ones = selected(out / "effects", {"image": images, "test": ["necessity"]})
+        pasted_ones = selected(out / "pairs", {})
+    except ValueError as error:
+        raise UserError(f"A shard in {out} is damaged ({error}); begin again in another folder.") from error
+    removals: dict[tuple, list[dict]] = {}
+    for record in removed_ones.to_dict("records"):
+        removals.setdefault((record["image"], record["target"]), []).append(record)
+    return Measured(removals, {_key(record): record for record in pasted_ones.to_dict("records")})
+
+
 def write_examples(
-    out: Path,
+    pack: Packer,
+    measured: Measured,
     chosen: dict[int, list[str]],
     pairs: Sequence[Pair],
     scene_of: Callable[[str], Scene],
     explain: Callable[[Scene, int], dict[str, Attribution]],
     seed: int,
 ) -> Iterator[dict[str, Any]]:
-    """Write pictures into one pack in `out` and yield the running index (see `store`: examples.json) after each one.
+    """Write pictures into a pack and yield the running index (see `store`: examples.json) after each one.
 
-    Numbers beside the pictures are those of the effect records, not computed again.
+    Numbers beside the pictures are those that were measured, not computed again.
 
     Raises:
         UserError: the disk is full, or the place cannot be written to.
     """
-    with packing(out / PACK) as pack:
-        yield from _written(out, pack, chosen, pairs, scene_of, explain, seed)
-
-
-def _written(
-    out: Path,
-    pack: Packer,
-    chosen: dict[int, list[str]],
-    pairs: Sequence[Pair],
-    scene_of: Callable[[str], Scene],
-    explain: Callable[[Scene, int], dict[str, Attribution]],
-    seed: int,
-) -> Iterator[dict[str, Any]]:
     index: dict[str, Any] = {"pictures": {}, "removals": [], "pastes": []}
     names: dict[str, str] = {}
-    removals, pasted = _records(out, {image for images in chosen.values() for image in images})
 
     def stem(image: str) -> str:
         return names.setdefault(image, f"{len(names):04d}")
@@ -115,7 +133,7 @@ def _written(
                 about = {"scale": scale, "signed": attribution.signed, "unit": attribution.unit}
                 entry["maps"][name] = {"file": pack.add(file, data), **about}
             index["pictures"][image] = entry
-            for record in removals.get((image, target), ()):
+            for record in measured.removals.get((image, target), ()):
                 file = f"{stem(image)}-without-{_slug(record['segment'])}-{record['fill']}.jpg"
                 masks = removal(scene, record["segment"], seed)
                 if masks is not None:
@@ -127,7 +145,7 @@ def _written(
         cell = (pair.target, pair.segment, pair.test)
         if count.get(cell, 0) >= PASTES_A_CELL:
             continue
-        record = pasted.get((pair.recipient, pair.target, pair.segment, pair.test, pair.donor))
+        record = measured.pasted.get((pair.recipient, pair.target, pair.segment, pair.test, pair.donor))
         versions = pair_versions(pair, scene_of, seed) if record else None
         if versions is None or record is None:
             continue
@@ -138,17 +156,6 @@ def _written(
         file = pack.add(file, encode_picture(shown))
         index["pastes"].append({"file": file, "picture": picture(pair.recipient), **_numbers(record)})
         yield index
-
-
-def _records(out: Path, images: Collection[str]) -> tuple[dict[tuple, list[dict]], dict[tuple, dict]]:
-    """What was measured: removals in these pictures by (image, target); pastes and swaps by `_key`."""
-    removals: dict[tuple, list[dict]] = {}
-    for target, part in streamed([out / "effects"], "target"):
-        shown = part[part["image"].isin(images) & (part["test"] == "necessity")]
-        for record in shown.to_dict("records"):
-            removals.setdefault((record["image"], target), []).append(record)
-    pasted = {_key(r): r for _, part in streamed([out / "pairs"], "target") for r in part.to_dict("records")}
-    return removals, pasted
 
 
 def _slug(name: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from core.attribution import Attribution
-from core.choice import Choice, distinct, titled
+from core.choice import Choice, distinct, tied_by_label, titled
 from core.classifier import Classifier
 from core.data import Dataset, check_context, no_segments
 from core.errors import UserError
@@ -30,14 +30,15 @@ from core.runtime.randomness import derived_seed, picture_seeds
 from core.runtime.software import software
 from core.runtime.streams import rows_in, streamed
 from core.sat.batch import Scene, asked_regions, label_warning, load
-from core.sat.examples import choose_examples, write_examples
+from core.sat.examples import choose_examples, measured_in, write_examples
 from core.sat.noticed import noticed
 from core.sat.pairs import Pair, choose_pairs
 from core.sat.shards import Bench, BenchMaker, ControlShard, PairShard, PictureShard
-from core.sat.store import FORMAT, open_report
+from core.sat.store import FORMAT, PACK, open_report
 from core.sat.tables import table_of
 from core.sat.verdicts import VERDICTS, delta_for, findings, flag_by_controls, is_shortcut
-from core.work.shards import Engine, Here, MakeEngine, Recipe
+from core.storage.pack import packing
+from core.work.shards import MakeEngine, Recipe, parts, working
 
 PAIRS = 512  # a shard
 STATISTICS = 32  # pictures by which a model that knows nothing is made
@@ -117,16 +118,17 @@ class _Run:
     def stages(self) -> Iterator[Progress]:
         o = self.options
         given = (o.fills, o.seed, o.check, o.batch)
-        self.bench = Bench(self.classifier, {c.label: c.bind(self.classifier) for c in o.explainers}, *given)
+        self.bench = Bench(self.classifier, tied_by_label(o.explainers, self.classifier), *given)
         self.check()  # before the folder is made, which belongs to these settings once anything is in it
         if folders.begin(self.out, self.settings(), open_report):
             yield Progress("finished before", 1, 1)
             return
         started = datetime.now(UTC)
-        engine: Engine = Here(self.bench, self.out)
-        if self.make_engine is not None:
-            engine = self.make_engine(BenchMaker(Recipe.of(self.classifier), o.explainers, *given), self.out)
-        try:
+
+        def maker() -> BenchMaker:
+            return BenchMaker(Recipe.of(self.classifier), o.explainers, *given)
+
+        with working(self.make_engine, self.bench, maker, self.out) as engine:
             for step in engine.run("explaining", self.picture_shards()):
                 yield step
                 self.stop_if_hopeless(step)
@@ -136,8 +138,6 @@ class _Run:
             pairs = self.pairs(pictures) if o.check else []
             yield from engine.run("transplanting", self.pair_shards(pairs))
             yield from engine.run("controls", self.control_shards(pictures))
-        finally:
-            engine.close()
         yield from self.finish(pictures, pairs, started)
 
     def check(self) -> None:
@@ -197,11 +197,7 @@ class _Run:
     # -- the plan ----------------------------------------------------------------------------------------------------
 
     def picture_shards(self) -> list[PictureShard]:
-        starts = range(0, len(self.data), self.shard)
-        return [
-            PictureShard(_file(number), self.data.items[start : start + self.shard])
-            for number, start in enumerate(starts)
-        ]
+        return [PictureShard(*part) for part in parts(self.data.items, self.shard)]
 
     def stop_if_hopeless(self, step: Progress) -> None:
         """A model that answers with no number on a whole first shard does so on a million pictures.
@@ -209,8 +205,10 @@ class _Run:
         Raises:
             UserError: as of `nothing_to_report`.
         """
+        if step.done // self.shard != HOPELESS or step.done == step.total:
+            return  # the folder is looked into while so many are there, and not at every step of a million
         done = sorted((self.out / "pictures").glob("*.parquet"))
-        if len(done) == HOPELESS and step.done < step.total and not any(map(rows_in, done)):
+        if len(done) == HOPELESS and not any(map(rows_in, done)):
             raise self.nothing_to_report()
 
     def pairs(self, pictures: pd.DataFrame) -> list[Pair]:
@@ -229,10 +227,9 @@ class _Run:
 
     def pair_shards(self, pairs: list[Pair]) -> list[PairShard]:
         shards = []
-        for number, start in enumerate(range(0, len(pairs), PAIRS)):
-            part = tuple(pairs[start : start + PAIRS])
+        for file, part in parts(pairs, PAIRS):
             images = dict.fromkeys(image for pair in part for image in (pair.recipient, pair.donor, *pair.others))
-            shards.append(PairShard(_file(number), part, tuple(self.by_id[image] for image in images)))
+            shards.append(PairShard(file, part, tuple(self.by_id[image] for image in images)))
         return shards
 
     def control_shards(self, pictures: pd.DataFrame) -> list[ControlShard]:
@@ -247,10 +244,9 @@ class _Run:
         chosen = [line for target in sorted(by_target) for line in by_target[target]]
         first = tuple(self.by_id[line["image"]] for line in chosen[:STATISTICS])
         shards = []
-        for number, at in enumerate(range(0, len(chosen), o.batch)):
-            lines = tuple(chosen[at : at + o.batch])
+        for file, lines in parts(chosen, o.batch):
             items = tuple(self.by_id[line["image"]] for line in lines)
-            shards.append(ControlShard(_file(number), items, lines, first))
+            shards.append(ControlShard(file, items, lines, first))
         return shards
 
     def scene(self, image: str) -> Scene:
@@ -275,17 +271,16 @@ class _Run:
             images = scene.image[None]
             seeds, found = picture_seeds(o.seed, images), {}
             for label, bound in self.bench.runs.items():
-                wanted = bound.explainer.wants_regions(bound.parameters)
-                regions = asked_regions(bound, [load(self.by_id[scene.id], self.classifier)]) if wanted else None
+                regions = asked_regions(bound, (load(self.by_id[image], self.classifier) for image in [scene.id]))
                 (found[label],) = bound.explain(images, [target], seeds=seeds, regions=regions)
             return found
 
         chosen = choose_examples(pictures[pictures["segments"] > 0])
         total, index = sum(map(len, chosen.values())), {"pictures": {}, "removals": [], "pastes": []}
-        for done, index in enumerate(  # noqa: B007 - the last one is written
-            write_examples(self.out, chosen, pairs, self.scene, explain, o.seed), 1
-        ):
-            yield Progress("examples", min(done, total), total)
+        with packing(self.out / PACK) as pack:
+            written = write_examples(pack, measured_in(self.out, chosen), chosen, pairs, self.scene, explain, o.seed)
+            for done, index in enumerate(written, 1):  # noqa: B007 - the last one is kept
+                yield Progress("examples", min(done, total), total)
         folders.write_json(self.out / "examples.json", index)
         folders.write_json(self.out / "manifest.json", self.manifest(pictures, table, found, delta, started))
         yield Progress("finished", 1, 1)
@@ -334,10 +329,6 @@ class _Run:
             "versions": software(),
             "device": str(self.classifier.device),
         }
-
-
-def _file(number: int) -> str:
-    return f"{number:06d}.parquet"
 
 
 def disagreements(table: pd.DataFrame, labels: Sequence[str]) -> list[str]:

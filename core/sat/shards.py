@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from core.choice import Choice
+from core.choice import Choice, tied_by_label
 from core.classifier import Classifier
 from core.data import Item
 from core.errors import UserError
@@ -74,8 +74,7 @@ class BenchMaker:
 
     def __call__(self, device: str | None = None) -> Bench:
         classifier = self.recipe.load(device)
-        runs = {choice.label: choice.bind(classifier) for choice in self.choices}
-        return Bench(classifier, runs, self.fills, self.seed, self.check, self.batch)
+        return Bench(classifier, tied_by_label(self.choices, classifier), self.fills, self.seed, self.check, self.batch)
 
 
 @dataclass(frozen=True)

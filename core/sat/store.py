@@ -37,6 +37,7 @@ from core.runtime.schema import (
     truth,
     whole,
 )  # fmt: skip
+from core.runtime.streams import selected
 from core.sat.verdicts import VERDICTS
 from core.storage.pack import Pack
 
@@ -147,22 +148,11 @@ class Report:
         return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
 
     def _select(self, kind: str, target: int | None, segment: str | None) -> pd.DataFrame:
-        import duckdb
-
-        files = [str(p) for p in sorted((self.path / kind).glob("*.parquet")) if p.is_file()]
-        if not files:
-            return pd.DataFrame()
-        wanted = [("target", target), ("segment", segment)]
-        where = " and ".join(f"{column} = ?" for column, value in wanted if value is not None) or "true"
-        values = [value for _, value in wanted if value is not None]
+        wanted = {"target": target, "segment": segment}
         try:
-            with duckdb.connect() as connection:
-                relation = connection.execute(
-                    f"select * from read_parquet(?, union_by_name=true) where {where}", [files, *values]
-                )
-                found = relation.df()
+            found = selected(self.path / kind, {name: [value] for name, value in wanted.items() if value is not None})
             check_columns(found, ROWS if kind == "rows" else EFFECTS)
-        except (duckdb.Error, ValueError) as error:
+        except ValueError as error:
             raise UserError(f"The report in {self.path} is damaged ({str(error).splitlines()[0]}); {AGAIN}.") from error
         return found
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from core.errors import UserError
 from core.runtime.progress import Progress
-from core.work.shards import Shard, Tools, compute_and_write, is_done
+from core.work.shards import Shard, Tools, compute_and_write, outstanding
 
 
 class OnRay:
@@ -49,9 +49,7 @@ class OnRay:
         self._tools, self._out = tools, out
 
     def run(self, stage: str, shards: Sequence[Shard]) -> Generator[Progress]:
-        total = sum(shard.size for shard in shards)
-        waiting = [shard for shard in shards if not is_done(self._out, shard)]
-        done = total - sum(shard.size for shard in waiting)
+        waiting, done, total = outstanding(self._out, shards)
         yield Progress(stage, done, total)
         if not waiting:
             return

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from core.classifier import Classifier
 from core.errors import UserError
 from core.runtime import folders
 from core.runtime.progress import Progress
 
+Part = TypeVar("Part")
 Tables = dict[str, list[dict[str, Any]]]
 """Records by folder; those of the last one are written last, and say that all are there."""
 
@@ -89,9 +91,22 @@ class Recipe:
         return found
 
 
+def parts(whole: Sequence[Part], size: int) -> Iterator[tuple[str, tuple[Part, ...]]]:
+    """(name of its file, part) of what is cut into shards of so many."""
+    for number, at in enumerate(range(0, len(whole), size)):
+        yield f"{number:06d}.parquet", tuple(whole[at : at + size])
+
+
 def is_done(out: Path, shard: Shard) -> bool:
     """Whether its last table is there."""
     return (out / shard.last / shard.file).is_file()
+
+
+def outstanding(out: Path, shards: Sequence[Shard]) -> tuple[list[Shard], int, int]:
+    """The shards that are still to be computed; how much of the work is done, and how much there is in all."""
+    waiting = [shard for shard in shards if not is_done(out, shard)]
+    total = sum(shard.size for shard in shards)
+    return waiting, total - sum(shard.size for shard in waiting), total
 
 
 def compute_and_write(shard: Shard, tools: Any, out: Path) -> Generator[Progress]:
@@ -141,3 +156,18 @@ class Here:
 
     def close(self) -> None:
         """There is nothing to end."""
+
+
+@contextmanager
+def working(make: MakeEngine | None, here: Any, elsewhere: Callable[[], Tools], out: Path) -> Generator[Engine]:
+    """The engine for a block of work.
+
+    Args:
+        make: makes the engine; None for this process.
+        here: the tools of this process. elsewhere: what makes those of others.
+    """
+    engine = Here(here, out) if make is None else make(elsewhere(), out)
+    try:
+        yield engine
+    finally:
+        engine.close()

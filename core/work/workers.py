@@ -17,7 +17,7 @@ import torch
 
 from core.errors import UserError
 from core.runtime.progress import Progress
-from core.work.shards import Shard, Tools, compute_and_write, is_done
+from core.work.shards import Shard, Tools, compute_and_write, outstanding
 
 ATTEMPTS = 3  # processes that one shard may end
 LOOK = 0.5  # seconds between two looks at whether somebody wants to stop
@@ -46,9 +46,8 @@ class Workers:
         return [pid for worker in self._workers if (pid := worker.process.pid) is not None]
 
     def run(self, stage: str, shards: Sequence[Shard]) -> Generator[Progress]:
-        total = sum(shard.size for shard in shards)
-        waiting = deque(shard for shard in shards if not is_done(self._out, shard))
-        done = total - sum(shard.size for shard in waiting)
+        left, done, total = outstanding(self._out, shards)
+        waiting = deque(left)
         ended: dict[str, int] = {}
         yield Progress(stage, done, total)
         while len(self._workers) < min(self._count, len(waiting)):

@@ -6,13 +6,13 @@ import json
 
 import numpy as np
 import pytest
+from made_pictures import png
 from PIL import Image, PngImagePlugin
 
 from core.data import open_dataset
 from core.segments.files import open_segments, read_label_map
 from core.segments.files.names import folder_name
 from core.segments.files.opened import match
-from tests.test_images import png
 
 VALUES = np.array([[0, 0, 1, 1], [0, 15, 15, 255], [20, 15, 255, 255]], np.uint8)
 
