@@ -13,6 +13,8 @@ from core.runtime.randomness import derived_seed
 from core.sat.batch import Scene
 from core.sat.interventions import LARGE, context_swapped, placement, transplanted
 
+# Of how pairs are chosen: raised when the same pictures give others, so that no report goes on with a mixture.
+REVISION = 2
 # Placebo donors on which a test should rest; below that, pictures of other classes lend placebos too.
 ENOUGH_PLACEBOS = 10
 CANDIDATES = 8  # placebo donors tried a pair

@@ -32,7 +32,7 @@ from core.runtime.streams import rows_in, streamed
 from core.sat.batch import Scene, asked_regions, label_warning, load
 from core.sat.examples import choose_examples, measured_in, write_examples
 from core.sat.noticed import noticed
-from core.sat.pairs import Pair, choose_pairs
+from core.sat.pairs import REVISION, Pair, choose_pairs
 from core.sat.shards import Bench, BenchMaker, ControlShard, PairShard, PictureShard
 from core.sat.store import FORMAT, PACK, open_report
 from core.sat.tables import table_of
@@ -135,7 +135,7 @@ class _Run:
             pictures = folders.read_shards(self.out / "pictures")
             if not any(map(rows_in, (self.out / "rows").glob("*.parquet"))):
                 raise self.nothing_to_report()
-            pairs = self.pairs(pictures) if o.check else []
+            pairs = planned_pairs(pictures, o.recipients, o.seed) if o.check else []
             yield from engine.run("transplanting", self.pair_shards(pairs))
             yield from engine.run("controls", self.control_shards(pictures))
         yield from self.finish(pictures, pairs, started)
@@ -190,6 +190,7 @@ class _Run:
             "explainers": [[choice.label, choice.key] for choice in o.explainers],
             **{key: getattr(o, key) for key in ("check", "seed", "delta", "recipients", "control_pictures")},
             "shard": self.shard,
+            "pairs": REVISION,
             "fills": list(o.fills),
             "context": sorted(o.context),
         }
@@ -210,20 +211,6 @@ class _Run:
         done = sorted((self.out / "pictures").glob("*.parquet"))
         if len(done) == HOPELESS and not any(map(rows_in, done)):
             raise self.nothing_to_report()
-
-    def pairs(self, pictures: pd.DataFrame) -> list[Pair]:
-        shown: list[dict[str, Any]] = [
-            {
-                "id": line["image"],
-                "prediction": line["prediction"],
-                "label_index": None if pd.isna(line["label_index"]) else int(line["label_index"]),
-                "coverage": json.loads(line["coverage"]),
-            }
-            for line in pictures.to_dict("records")
-        ]
-        names = sorted({name for picture in shown for name in picture["coverage"]})
-        targets = sorted({picture["prediction"] for picture in shown})
-        return choose_pairs(shown, targets, self.options.recipients, self.options.seed, names)
 
     def pair_shards(self, pairs: list[Pair]) -> list[PairShard]:
         shards = []
@@ -329,6 +316,22 @@ class _Run:
             "versions": software(),
             "device": str(self.classifier.device),
         }
+
+
+def planned_pairs(pictures: pd.DataFrame, recipients: int, seed: int) -> list[Pair]:
+    """As of `choose_pairs`, of a report's pictures, for all classes they are taken for and all segments they show."""
+    shown: list[dict[str, Any]] = [
+        {
+            "id": line["image"],
+            "prediction": line["prediction"],
+            "label_index": None if pd.isna(line["label_index"]) else int(line["label_index"]),
+            "coverage": json.loads(line["coverage"]),
+        }
+        for line in pictures.to_dict("records")
+    ]
+    names = sorted({name for picture in shown for name in picture["coverage"]})
+    targets = sorted({picture["prediction"] for picture in shown})
+    return choose_pairs(shown, targets, recipients, seed, names)
 
 
 def disagreements(table: pd.DataFrame, labels: Sequence[str]) -> list[str]:

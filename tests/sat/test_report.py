@@ -22,9 +22,9 @@ from core.errors import UserError
 from core.images import read_picture
 from core.paths import assets_dir
 from core.preprocessing import Preprocessing
-from core.runtime.folders import shard_size
+from core.runtime.folders import read_shards, shard_size
 from core.runtime.progress import Progress
-from core.sat.report import build_report
+from core.sat.report import build_report, planned_pairs
 from core.sat.store import PACK, open_report
 from core.sat.verdicts import findings, is_shortcut
 from core.storage.pack import Pack
@@ -412,6 +412,12 @@ def test_the_reports_that_come_along_are_whole(name):
     report = open_report(assets_dir() / "reports" / f"demo-{name}")
     shortcuts = {(finding["target"], finding["segment"]) for finding in report.findings if is_shortcut(finding)}
     assert shortcuts == ({("kingfisher", "watermark")} if name == "biased" else set())
+    planned = {(p.recipient, p.donor, p.target, p.segment, p.test) for p in planned_pairs(report.pictures, 60, 0)}
+    made = read_shards(report.path / "pairs")[["image", "donor", "target", "segment", "test"]]
+    assert len(made) > 0.9 * len(planned)
+    assert planned.issuperset(made.itertuples(index=False, name=None))
+    shown = {(paste["target"], paste["segment"]) for paste in report.examples["pastes"]}
+    assert shown == {(p[2], p[3]) for p in planned}
     files = set(re.findall(r'"([^"]+\.(?:jpg|png))"', json.dumps(report.examples))) - set(report.examples["pictures"])
     assert len(files) > 500
     assert files == set(Pack(report.path / PACK).names)
