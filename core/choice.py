@@ -133,19 +133,24 @@ class Choice:
     @classmethod
     def parse(cls, text: str) -> Choice:
         """From the text of an option, which becomes the label: "suppression:samples=64,keep=0.2",
-        "captum:Occlusion:window=0.3", "expected-gradients:references=FOLDER", "salvage:weights=FILE".
+        "captum:Occlusion:window=0.3", "expected-gradients:references=FOLDER", "salvage@FILE", which is
+        short for "salvage:weights=FILE".
 
         Raises:
             UserError: an unknown explainer or parameter, a bad value, a file that is not there, or not of that form.
         """
         name, given = named_options(text, PREFIXES)
+        name, at, file = name.partition("@")
         method = get_explainer(name)
-        weights = given.pop("weights", None)
+        weights = given.pop("weights", file if at else None)
         references = given.pop("references", None)
+        trained = None if weights is None else Trained.of(weights)
+        if trained is not None and method.needs_weights:
+            given = {**method.trained_with(trained.file), **given}
         return cls(
             name,
             parsed(name, method, given),
-            None if weights is None else Trained.of(weights),
+            trained,
             None if references is None else References.of(references),
             text.strip(),
         )
@@ -198,13 +203,21 @@ class Choice:
             "key": self.key,
         }
 
+    def found(self, classifier: Classifier) -> Choice:
+        """The same, with the trained weights that it will use for this classifier named, if any are there."""
+        if self.weights is not None or not self.method.needs_weights:
+            return self
+        file = self.method.found(classifier, self._parameters)
+        return self if file is None else replace(self, weights=Trained.of(file))
+
     def bind(self, classifier: Classifier) -> BoundExplainer:
         """Tie it to a classifier: what `explain` and `steps` of the result take by default is what was chosen.
 
         Raises:
             UserError: the explainer refuses the classifier, or has no weights for it.
         """
-        return self.tied(self.method.bind(classifier, None if self.weights is None else self.weights.file))
+        weights = self.found(classifier).weights
+        return self.tied(self.method.bind(classifier, None if weights is None else weights.file))
 
     def tied(self, bound: BoundExplainer) -> BoundExplainer:
         """As `bind`, to the classifier that this explainer is bound to already."""
@@ -264,4 +277,4 @@ def reported_choices(classifier: Classifier) -> list[Choice]:
 
 
 def _able(classifier: Classifier, methods: Iterable[Explainer]) -> list[Choice]:
-    return [Choice(method.name) for method in methods if method.supports(classifier) is None]
+    return [Choice(method.name).found(classifier) for method in methods if method.supports(classifier) is None]

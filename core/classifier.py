@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -54,9 +55,11 @@ class Classifier:
         module: the copy, with batch normalisation folded where that changes no answer (`core.runtime.folding`).
         notes: one sentence for each thing that was noticed when it was loaded.
         recipe: what `load_classifier` was given, with which another process loads the same; None if it was not.
+        shuffled_from: of a twin with shuffled weights (`core.randomised`), the original's fingerprint.
     """
 
     recipe: Mapping[str, Any] | None = None
+    shuffled_from: str | None = None
 
     def __init__(
         self,
@@ -151,6 +154,19 @@ class Classifier:
         if contrasts is None:
             return chosen
         return chosen - values.gather(1, contrasts.view(-1, 1)).squeeze(1)
+
+    def with_module(self, module: nn.Module, name: str) -> Classifier:
+        """The same classifier with other weights.
+
+        Args:
+            module: of the same architecture, on the device, as of `core.runtime.folding.unfolded`. It is taken over: in
+                evaluation mode, without parameter gradients, its batch normalisation folded.
+        """
+        twin = copy.copy(self)
+        twin.module, twin.name = module.eval().requires_grad_(False), name
+        twin.fingerprint = twin._fingerprint()
+        fold_norms(module, twin._noise())
+        return twin
 
     @torch.no_grad()
     def finite_logits(self, images: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from time import perf_counter
 from typing import Any, ClassVar
 
@@ -126,6 +127,25 @@ class Explainer(ABC):
             UserError: says which, and what to change.
         """
 
+    def found(self, classifier: Classifier, parameters: Any) -> Path | None:
+        """The file of trained weights that is taken where none is named; None if there is none, or none is needed."""
+        return None
+
+    def trained_with(self, file: Path) -> dict[str, Any]:
+        """Parameters that a file of trained weights settles, by name.
+
+        Raises:
+            UserError: it is no such file.
+        """
+        return {}
+
+    def check_state(self, parameters: Any, state: Any) -> None:  # noqa: B027 - most have nothing to refuse
+        """Refuse parameters that do not suit the trained weights.
+
+        Raises:
+            UserError: says which, and what to change.
+        """
+
     def check_job(self, classifier: Classifier, job: Job) -> None:  # noqa: B027 - the same
         """Refuse pictures that parameters do not suit, or parameters that do not suit a classifier; before any pass.
 
@@ -139,7 +159,7 @@ class Explainer(ABC):
         Raises:
             UserError: `supports` refuses.
         """
-        reason = self.supports(classifier)
+        reason = None if self.needs_weights and weights is not None else self.supports(classifier)
         if reason is not None:
             raise UserError(reason)
         return BoundExplainer(self, classifier, self.prepare(classifier, weights), weights)
@@ -229,6 +249,7 @@ class BoundExplainer:
                 f"{self.explainer.name} is asked to remove segments, and none are given here; give the picture's "
                 "segments, or leave regions at its default."
             )
+        self.explainer.check_state(job.parameters, self._state)
         self.explainer.check_job(self.classifier, job)
         return self._timed(job)
 

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-PLATES = ("mean", "blur", "black", "inpaint")
+PLATES = ("mean", "blur", "black", "grey", "inpaint")
+GREY = (0.485, 0.456, 0.406)  # the mean colour of ImageNet, which most classifiers are given as zeros
 CELLS = 7  # along the shorter side: how fine the pieces are that an inpainted plate is guessed in
 
 
@@ -16,7 +17,8 @@ def fill_plate(images: Tensor, kind: str) -> Tensor:
     Args:
         images: [B, 3, H, W] in [0, 1].
         kind: "mean" (the picture's own mean colour), "blur" (Gaussian, sigma a tenth of the side, so that no part
-            keeps its shape), "black", or "inpaint" (every cell of a grid as its neighbours suggest it).
+            keeps its shape), "black", "grey" (the mean colour of photographs), or "inpaint" (every cell of a grid as
+            its neighbours suggest it).
 
     Returns:
         [B, 3, H, W] in [0, 1] on the same device.
@@ -25,6 +27,8 @@ def fill_plate(images: Tensor, kind: str) -> Tensor:
         return images.mean((2, 3), keepdim=True).expand_as(images)
     if kind == "black":
         return torch.zeros_like(images)
+    if kind == "grey":
+        return images.new_tensor(GREY).view(1, 3, 1, 1).expand_as(images)
     if kind == "blur":
         sigma = max(images.shape[-2:]) / 10
         return _blur(images, sigma)

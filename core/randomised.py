@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from core.classifier import Classifier
-from core.runtime.folding import fold_norms, unfolded
+from core.runtime.folding import unfolded
 from core.runtime.randomness import derived_seed, normal
 from core.runtime.recent import Recent
 
@@ -59,8 +59,8 @@ def randomised(
     for norm in norms:
         norm.reset_parameters()
     _measure_again(twin, norms, images)
-    twin.fingerprint = twin._fingerprint()
-    fold_norms(module, twin._noise())
+    twin = classifier.with_module(module, twin.name)
+    twin.shuffled_from = classifier.fingerprint
     return twin
 
 

@@ -91,7 +91,8 @@ class _Run:
     ) -> None:
         self.data, self.classifier, self.out, self.options, self.make_engine = data, classifier, out, options, engine
         given = {contender.explainer for contender in options.contenders}
-        self.contenders = (*options.contenders, *(Choice(name) for name in controls() if name not in given))
+        chosen = (contender.found(classifier) for contender in options.contenders)
+        self.contenders = (*chosen, *(Choice(name) for name in controls() if name not in given))
 
     def stages(self) -> Iterator[Progress]:
         self.check()  # before the folder is made, which belongs to these settings once anything is in it

@@ -77,7 +77,36 @@ last_map = FoundOnce(find_last_map)
 """`find_last_map`, asked once per classifier."""
 
 
+def find_stages(classifier: Classifier) -> tuple[tuple[SpatialLayer, int], ...]:
+    """Maps of features at several depths, the last one last, each with its number of channels.
+
+    Of a network that shrinks its maps: the last map of each size. Of one whose tokens stay as many: the last of them,
+    and those at two thirds of the way. Empty where there is no such map.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        alive = _alive(classifier)
+    if not alive:
+        return ()
+    last = alive[-1]
+    if last[0].layout == "tokens":
+        same = [entry for entry in alive if entry[0].layout == "tokens" and entry[0].grid == last[0].grid]
+        middle = same[(2 * (len(same) - 1)) // 3]
+        return (middle, last) if middle[0] != last[0] else (last,)
+    stages = {entry[0].grid: entry for entry in alive if entry[0].layout != "tokens"}
+    return tuple(sorted(stages.values(), key=lambda entry: -entry[0].grid[0] * entry[0].grid[1]))
+
+
+stages = FoundOnce(find_stages)
+"""`find_stages`, asked once per classifier."""
+
+
 def _find(classifier: Classifier) -> SpatialLayer | None:
+    alive = _alive(classifier)
+    return alive[-1][0] if alive else None
+
+
+def _alive(classifier: Classifier) -> list[tuple[SpatialLayer, int]]:
+    """Maps of features that the logits depend on nearly everywhere, in order of execution, with their channels."""
     probe = probe_pictures(classifier)
     with captured(classifier.module.named_modules()) as answers:
         logits = classifier.logits(probe.requires_grad_(True))
@@ -86,7 +115,7 @@ def _find(classifier: Classifier) -> SpatialLayer | None:
         score = (logits * direction).sum()
     found = list(_spatial(classifier, answers, len(probe)))
     if not found or not score.requires_grad:
-        return None
+        return []
     gradients = torch.autograd.grad(score, [tensor for _, tensor in found], allow_unused=True)
     alive: list[tuple[SpatialLayer, int]] = []
     for (layer, _), gradient in zip(found, gradients):
@@ -95,8 +124,7 @@ def _find(classifier: Classifier) -> SpatialLayer | None:
     inside = _inside_attention(classifier.module)
     outside = [entry for entry in alive if not entry[0].name.startswith(inside)] or alive
     # a map with one channel a class (SqueezeNet ends in one) is the answer already, not the features behind it
-    features = [entry for entry in outside if entry[1] != logits.shape[1]] or outside
-    return features[-1][0] if features else None
+    return [entry for entry in outside if entry[1] != logits.shape[1]] or outside
 
 
 def find_token_grid(classifier: Classifier, tokens: int) -> tuple[tuple[int, int], int] | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,9 @@ class _Run:
     def __init__(
         self, data: Dataset, classifier: Classifier, out: Path, options: ReportOptions, engine: MakeEngine | None
     ) -> None:
-        self.data, self.classifier, self.out, self.options = data, classifier, out, options
+        chosen = tuple(choice.found(classifier) for choice in options.explainers)
+        self.data, self.classifier, self.out = data, classifier, out
+        self.options = replace(options, explainers=chosen)
         self.by_id = {item.id: item for item in data.items}
         self.shard = options.shard or folders.shard_size(len(data))
         self.make_engine = engine

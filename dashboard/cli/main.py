@@ -30,6 +30,7 @@ from dashboard.cli.explain import explain
 from dashboard.cli.name import name
 from dashboard.cli.report import report
 from dashboard.cli.segment import export, segment
+from dashboard.cli.train import app as train
 
 app = typer.Typer(
     name="satchel",
@@ -146,6 +147,7 @@ app.command()(name)
 app.command()(export)
 app.command()(report)
 app.command()(evaluate)
+app.add_typer(train)
 
 
 @app.command("list")

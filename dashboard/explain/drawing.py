@@ -87,6 +87,7 @@ class Drawing:
 
     def key(self, session: Session, settings: Settings, view: View, name: str) -> ResultKey:
         choice = Choice(name, get_explainer(name).parameters.parse(settings.options.get(name, {})))
+        choice = choice.found(self.page.classifiers.get(session.spec).classifier)
         target, contrast = self._asked(settings, view)
         if contrast == target:
             raise UserError("Why and and-not name the same class; choose another class to explain against.")

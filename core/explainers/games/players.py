@@ -133,21 +133,27 @@ def check_grid(job: Job, kind: str, grid: int) -> None:
         )
 
 
-@lru_cache(maxsize=16)
 def patches(frame: tuple[int, int], grid: int) -> Tensor:
-    """[H, W]: the number of each pixel's patch, row by row.
+    """[H, W]: the number of each pixel's patch, row by row; at most grid x grid of them."""
+    return cells(frame, *grid_of(frame, grid))
 
-    Patches are as square as the frame allows, and grid x grid at most.
-    """
+
+def grid_of(frame: tuple[int, int], grid: int) -> tuple[int, int]:
+    """Rows and columns of patches that are as square as the frame allows, grid x grid at most."""
     height, width = frame
     side = (height * width) ** 0.5 / grid
     rows, columns = (min(max(1, int(length / side + 1e-9)), length) for length in frame)
-    rows, columns = min(rows, grid * grid // columns), min(columns, grid * grid // rows)
-    return _cells(height, rows)[:, None] * columns + _cells(width, columns)
+    return min(rows, grid * grid // columns), min(columns, grid * grid // rows)
 
 
-def _cells(length: int, count: int) -> Tensor:
-    return torch.div(torch.arange(length) * count, length, rounding_mode="floor")
+@lru_cache(maxsize=16)
+def cells(frame: tuple[int, int], rows: int, columns: int) -> Tensor:
+    """[H, W]: the number of each pixel's cell, row by row."""
+
+    def along(length: int, count: int) -> Tensor:
+        return torch.div(torch.arange(length) * count, length, rounding_mode="floor")
+
+    return along(frame[0], rows)[:, None] * columns + along(frame[1], columns)
 
 
 def _superpixels(image: Tensor, count: int) -> Tensor:

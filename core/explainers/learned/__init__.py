@@ -1,0 +1,5 @@
+"""Explainers that are trained beside a classifier. Importing this package registers them."""
+
+from core.explainers.learned import salvage
+
+__all__ = ["salvage"]

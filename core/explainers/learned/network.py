@@ -1,0 +1,146 @@
+"""The network that gives all players' values for all classes in one pass: a classifier's features, and a small head."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.classifier import Classifier
+from core.explainers.games.players import grid_of
+from core.explainers.layers import SpatialLayer, stages
+from core.runtime.capture import captured
+from core.runtime.folding import unfolded
+
+GROUPS = 8  # of group normalisation
+HEADS = 4  # of attention over tokens
+POOLED = 3  # how much of a segment lies where: log of its part of the picture, and its centre
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is needed to build the head again.
+
+    Attributes:
+        classes: C. grid: patches along each side, as (rows, columns); segments are pooled from a map of that size.
+        layers: whose maps are read. channels: of each of them. width: of the head.
+        segments: whether the players are each picture's own segments instead of the patches.
+    """
+
+    classes: int
+    grid: tuple[int, int]
+    layers: tuple[SpatialLayer, ...]
+    channels: tuple[int, ...]
+    width: int
+    segments: bool
+
+    @property
+    def tokens(self) -> bool:
+        """Whether the maps are tokens of a transformer."""
+        return self.layers[-1].layout == "tokens"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> Shape:
+        """Back from JSON."""
+        layers = tuple(
+            SpatialLayer(one["name"], one["part"], one["layout"], tuple(one["grid"]), one["extra"])
+            for one in given["layers"]
+        )
+        return cls(
+            given["classes"], tuple(given["grid"]), layers, tuple(given["channels"]), given["width"], given["segments"]
+        )
+
+
+class Head(nn.Module):
+    """Maps of features -> values [B, P, C]; they are 0 until something was learned."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        width = shape.width
+        self.reads = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in shape.channels)
+        self.norm = nn.GroupNorm(GROUPS, width)
+        if shape.tokens:
+            self.mix: nn.Module = nn.TransformerEncoderLayer(
+                width, HEADS, 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+            )
+        else:
+            self.mix = nn.Conv2d(width, width, 3, padding=1)
+        inside = width + POOLED if shape.segments else width
+        self.hidden = nn.Linear(inside, width)
+        self.values = nn.Linear(width, shape.classes)
+        nn.init.zeros_(self.values.weight)
+        nn.init.zeros_(self.values.bias)
+
+    def forward(self, maps: list[Tensor], masks: Tensor | None = None) -> Tensor:
+        """maps: [B, c, h, w] each; masks: [B, P, H, W] of the segments, where those are the players."""
+        grid = self.shape.grid
+        read = [F.interpolate(layer(one), grid, mode="bilinear", align_corners=False)
+                for layer, one in zip(self.reads, maps)]  # fmt: skip
+        features = F.gelu(self.norm(torch.stack(read).sum(0)))
+        if self.shape.tokens:
+            mixed = self.mix(features.flatten(2).transpose(1, 2))
+        else:
+            mixed = (features + F.gelu(self.mix(features))).flatten(2).transpose(1, 2)  # [B, g * g, width]
+        if self.shape.segments:
+            assert masks is not None
+            mixed = self._pooled(mixed, masks)
+        return self.values(F.gelu(self.hidden(mixed)))
+
+    def _pooled(self, features: Tensor, masks: Tensor) -> Tensor:
+        """Each segment's mean feature, with how much of the picture it is and where."""
+        rows, columns = self.shape.grid
+        shares = F.adaptive_avg_pool2d(masks, self.shape.grid).flatten(2)  # [B, P, g * g]
+        area = shares.sum(2, keepdim=True)
+        shares = shares / area.clamp(min=1e-6)
+        down = torch.linspace(-1, 1, rows, device=masks.device)[:, None].expand(rows, columns).flatten()
+        along = torch.linspace(-1, 1, columns, device=masks.device)[None, :].expand(rows, columns).flatten()
+        size = (area / (rows * columns)).clamp(min=1e-6).log() / 5
+        return torch.cat([shares @ features, size, (shares @ down)[..., None], (shares @ along)[..., None]], 2)
+
+
+def shape_for(classifier: Classifier, grid: int, segments: bool, width: int = 128, maps: int = 3) -> Shape | None:
+    """The head for a classifier; None if it keeps no map over the picture."""
+    found = stages(classifier)
+    if not found:
+        return None
+    layers, channels = zip(*found[-maps:])
+    return Shape(len(classifier.labels), grid_of(classifier.input_size, grid), layers, channels, width, segments)
+
+
+def trainable(classifier: Classifier) -> Classifier:
+    """A copy whose weights can learn; in evaluation mode, so that it answers a picture the same beside any other."""
+    twin = copy.copy(classifier)
+    twin.module = unfolded(classifier.module).eval().requires_grad_(True)
+    return twin
+
+
+class Network(nn.Module):
+    """A classifier's copy, whose features are read, and the head on them."""
+
+    def __init__(self, backbone: Classifier, shape: Shape) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.module = backbone.module  # registered, so that it is trained and saved along
+        self.head = Head(shape).to(backbone.device)
+
+    @property
+    def shape(self) -> Shape:
+        return self.head.shape
+
+    def forward(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
+        """[B, 3, H, W] in [0, 1] -> [B, P, C], in one pass of the classifier."""
+        named = dict(self.backbone.module.named_modules())
+        with captured([(layer.name, named[layer.name]) for layer in self.shape.layers]) as answers:
+            self.backbone.logits(images)
+        maps = [layer.as_channels_first(layer.map_of(answers[layer.name])).float() for layer in self.shape.layers]
+        return self.head(maps, masks)

@@ -1,0 +1,96 @@
+"""What an explainer learns: that its sums over the present players predict what the classifier says of those pictures.
+
+Salvage's equations are not public in full. This is the reconstruction: Shapley-distributions
+q(y | x, S) = softmax((b + sum of phi over S) / T), fitted to the classifier's distribution on masked pictures by KL
+divergence over subsets S. With link "identity" and the squared error it is ViT-Shapley (Covert et al., ICLR 2023),
+which fits probabilities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LEAST = 1e-6  # of a probability, before its logarithm is taken
+
+
+@dataclass(frozen=True)
+class Objective:
+    """How values become a distribution, and how that is compared.
+
+    Attributes:
+        link: "softmax" (each class's own sigmoid where the classifier has those), or "identity".
+        divergence: of `core.learning.DIVERGENCES`; "identity" goes with "mse" only.
+        temperature: T.
+        sigmoid: each class stands on its own.
+    """
+
+    link: str = "softmax"
+    divergence: str = "kl"
+    temperature: float = 1.0
+    sigmoid: bool = False
+
+    def null(self, probabilities: Tensor) -> Tensor:
+        """[..., C] of the empty picture -> b, which makes q(y | x, nobody) exactly that."""
+        if self.link == "identity":
+            return probabilities
+        p = probabilities.clamp(LEAST, 1 - LEAST if self.sigmoid else 1.0)
+        return self.temperature * (torch.logit(p) if self.sigmoid else p.log())
+
+    def values(self, raw: Tensor, null: Tensor, whole: Tensor) -> Tensor:
+        """What the network gives, [B, P, C], as values.
+
+        Softmax is blind to what all classes share, so that is taken out. Under the identity the values are shifted so
+        that they add up to the whole (as in ViT-Shapley): `whole` [B, C] are the probabilities of the full picture.
+        """
+        if self.link == "identity":
+            missing = whole - null - raw.sum(1)
+            return raw + missing[:, None] / raw.shape[1]
+        return raw if self.sigmoid else raw - raw.mean(-1, keepdim=True)
+
+    def predicted(self, values: Tensor, null: Tensor, present: Tensor) -> Tensor:
+        """[B, P, C], [C] or [B, C], [B, M, P] -> [B, M, C]: logits of q, or under the identity probabilities."""
+        sums = null.expand(len(values), -1)[:, None] + present.to(values.dtype) @ values
+        return sums if self.link == "identity" else sums / self.temperature
+
+    def loss(self, predicted: Tensor, wanted: Tensor) -> Tensor:
+        """[..., C] twice, the second probabilities -> [...]."""
+        if self.divergence == "mse":
+            found = predicted if self.link == "identity" else self._probabilities(predicted)
+            return (found - wanted).square().mean(-1)
+        if self.sigmoid:
+            return _bernoulli(predicted, wanted, self.divergence)
+        logs = predicted.log_softmax(-1)
+        wanted_logs = wanted.clamp(min=1e-12).log()
+        if self.divergence == "cross-entropy":
+            return -(wanted * logs).sum(-1)
+        if self.divergence == "kl":
+            return (wanted * (wanted_logs - logs)).sum(-1)
+        middle = torch.logaddexp(logs, wanted_logs) - torch.log(torch.tensor(2.0))
+        return 0.5 * ((logs.exp() * (logs - middle)).sum(-1) + (wanted * (wanted_logs - middle)).sum(-1))
+
+    def probabilities(self, predicted: Tensor) -> Tensor:
+        """Of `predicted`: [..., C] in [0, 1]."""
+        return predicted.clamp(0, 1) if self.link == "identity" else self._probabilities(predicted)
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid() if self.sigmoid else logits.softmax(-1)
+
+
+def _bernoulli(logits: Tensor, wanted: Tensor, divergence: str) -> Tensor:
+    """[..., C] -> [...], summed over classes that each stand on their own."""
+    cross = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    if divergence == "cross-entropy":
+        return cross.sum(-1)
+    if divergence == "kl":
+        return (cross - _entropy(wanted)).sum(-1)
+    found = logits.sigmoid()
+    return (_entropy((found + wanted) / 2) - (_entropy(found) + _entropy(wanted)) / 2).sum(-1)
+
+
+def _entropy(p: Tensor) -> Tensor:
+    p = p.clamp(1e-7, 1 - 1e-7)
+    return -(p * p.log() + (1 - p) * (1 - p).log())

@@ -1,0 +1,122 @@
+"""Salvage: an explainer that has learned what the classifier says of masked pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.classifier import Classifier
+from core.errors import UserError
+from core.explainer import Estimate, Explainer, Players, register
+from core.explainers.games.players import Cells, Given
+from core.explainers.learned.files import about_trained, trained_for
+from core.explainers.learned.model import SalvageModel, load_model
+from core.job import Job
+from core.parameters import Parameters
+from core.regions import SEGMENTS, regions_parameter
+from core.runtime.chunks import in_chunks
+
+
+@dataclass(frozen=True)
+class SalvageParameters(Parameters):
+    regions: str = regions_parameter(
+        "patches", help="Who has a value: patches of a grid, or the picture's segments; each is trained for itself"
+    )
+
+
+@register
+class Salvage(Explainer):
+    """Naouar et al.: Salvage (ICLR 2025): one pass gives every player's value for every class.
+
+    From the paper's public parts: the explainer is trained to give the classifier's distribution on masked pictures as
+    a "Shapley-distribution", on subsets that are drawn informed by approximated importance, and is itself an additive
+    classifier. This project's reconstruction: the softmax over the null and the present players' sum, the KL
+    divergence, and the way subsets are drawn (`core.explainers.learned.subsets`). Values are contributions to the
+    log-odds of the explainer's own prediction, each class's less the mean over classes; they sum exactly to that
+    prediction and, as far as it agrees, to the classifier's.
+
+    The control of a learned explainer is its own network with the head shuffled.
+    """
+
+    name = "salvage"
+    title = "Salvage"
+    summary = "A network trained beside the classifier tells in one pass what each part adds to each class."
+    family = "learned"
+    parameters = SalvageParameters
+    signed = True
+    unit = "density"
+    needs_weights = True
+
+    def supports(self, classifier: Classifier) -> str | None:
+        if trained_for(self.name, classifier):
+            return None
+        return (
+            f"No {self.title} explainer is trained for {classifier.name} yet; train one (satchel train {self.name}), "
+            f"or name a file of one ({self.name}@FILE)."
+        )
+
+    def found(self, classifier: Classifier, parameters: SalvageParameters) -> Path | None:
+        return trained_for(self.name, classifier).get(parameters.regions)
+
+    def trained_with(self, file: Path) -> dict[str, Any]:
+        return {"regions": about_trained(file).players}
+
+    def prepare(self, classifier: Classifier, weights: Any) -> Mapping[str, Path]:
+        """Players -> file."""
+        if weights is None:
+            return trained_for(self.name, classifier)
+        path = Path(weights)
+        model = load_model(path, classifier, self.name)
+        return {model.about.players: path}
+
+    def check_state(self, parameters: SalvageParameters, state: Mapping[str, Path]) -> None:
+        if parameters.regions not in state:
+            there = next(iter(state.values()), None)
+            trained = about_trained(there).players if there is not None else "nothing"
+            raise UserError(
+                f"This {self.title} explainer was trained on {trained}, not on {parameters.regions}; train one with "
+                f"--players {parameters.regions}, or choose regions={trained}."
+            )
+
+    def run(self, classifier: Classifier, job: Job, state: Mapping[str, Path]) -> Iterator[Estimate]:
+        model = load_model(state[job.parameters.regions], classifier, self.name)
+        masks = job.regions.masks if job.parameters.regions == SEGMENTS and job.regions is not None else None
+        players = (
+            Given(job.regions)
+            if masks is not None and job.regions is not None
+            else Cells(model.labels(job.frame)[None].to(job.images.device), job.size)
+        )
+        values = torch.zeros(job.size, max(players.counts), len(classifier.labels), device=job.images.device)
+
+        def look(start: int, end: int) -> None:
+            values[start:end] = model.values(job.images[start:end], None if masks is None else masks[start:end])
+
+        for done in in_chunks(classifier, job.size, tuple(job.images.shape[1:]), "learned", look):
+            passes = [model.passes * (b < done) for b in range(job.size)]
+            own = values.gather(2, job.targets[:, None, None].expand(-1, values.shape[1], 1))[..., 0]
+            if job.contrasts is not None:
+                own = own - values.gather(2, job.contrasts[:, None, None].expand(-1, values.shape[1], 1))[..., 0]
+            yield Estimate(
+                values=players.laid(own),
+                forward_passes=passes,
+                backward_passes=[0] * job.size,
+                partial=done < job.size,
+                players=Players(own),
+                regions=players.regions(),
+            )
+
+
+def salvage_model(classifier: Classifier, players: str = "patches", file: Path | None = None) -> SalvageModel:
+    """The trained explainer itself: all classes' values, and what it predicts for any players.
+
+    Raises:
+        UserError: there is none for this classifier, or the file is another's.
+    """
+    path = file or trained_for("salvage", classifier).get(players)
+    if path is None:
+        raise UserError(f"No Salvage explainer on {players} is trained for {classifier.name}; see satchel train.")
+    return load_model(path, classifier)

@@ -1,0 +1,275 @@
+"""Steps, checkpoints and curves of any training: what is killed goes on from its last checkpoint, number for number."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor, nn
+
+from core.errors import UserError
+from core.runtime.folders import whole_file
+
+EVERY = 30.0  # seconds between two checkpoints, and one at the end of every epoch
+CLIP = 1.0  # of the gradient's norm
+WARM = 0.05  # part of the steps in which the rate rises
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of the curves: the mean of the steps since the last.
+
+    Attributes:
+        stage, step: where. loss: on the pictures that were learned from.
+        held_out: the loss on held-out pictures, at the ends of epochs.
+        low, middle, high: parts of the drawn subsets by the target's likelihood, where subsets are drawn for balance.
+        seconds: of training so far.
+    """
+
+    stage: str
+    step: int
+    loss: float
+    seconds: float
+    held_out: float | None = None
+    low: float | None = None
+    middle: float | None = None
+    high: float | None = None
+
+
+class Stage(Protocol):
+    """One thing that is trained, epoch after epoch.
+
+    Attributes:
+        name: for people. epochs, steps: how many, and steps of an epoch. rates: peak learning rate of each group.
+    """
+
+    name: str
+    epochs: int
+    steps: int
+
+    def learning(self) -> nn.Module:
+        """What learns."""
+        ...
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        """A new one, whose groups have their peak rates."""
+        ...
+
+    def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """The loss of a step, which depends on its number and the weights only; and what else is to be drawn."""
+        ...
+
+    def held_out(self) -> float:
+        """The loss on held-out pictures, the same ones and the same subsets each time."""
+        ...
+
+    def finish(self) -> None:
+        """The best weights are in place; called once before the next stage begins."""
+        ...
+
+
+@dataclass
+class Training:
+    """How far a training is.
+
+    Attributes:
+        stage, stages: name of the one in work, and all. step, steps: of all stages together.
+        points: of the curves.
+        seconds: of training so far, all runs together. left: an estimate of what is still to come, None at first.
+        notes: one sentence each on what was noticed.
+    """
+
+    stages: tuple[str, ...]
+    stage: str = ""
+    step: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    left: float | None = None
+    points: list[Point] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def alone(out: Path) -> Generator[None]:
+    """Nobody else trains into this file meanwhile.
+
+    Raises:
+        UserError: somebody does.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out.with_name(out.name + ".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(f"Another training is writing {out}; wait for it, stop it, or choose another file.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def checkpoint_of(out: Path) -> Path:
+    """Where an unfinished training into this file is kept."""
+    return out.with_name(out.name + ".training")
+
+
+def train(
+    stages: Sequence[Stage], out: Path, identity: dict[str, Any], notes: Sequence[str] = (), *, fresh: bool = False
+) -> Generator[Training]:
+    """Train one stage after the other, yielding after every step.
+
+    Args:
+        out: the file that the result is for; checkpoints lie beside it.
+        identity: what must be equal for a checkpoint to be gone on with, for JSON.
+        fresh: leave a checkpoint that is there.
+
+    Raises:
+        UserError: the loss is no number, the disk is full, or a checkpoint belongs to another training.
+    """
+    path = checkpoint_of(out)
+    saved = _read(path, identity) if path.is_file() and not fresh else None
+    told = Training(tuple(stage.name for stage in stages), notes=list(notes))
+    told.steps = sum(stage.epochs * stage.steps for stage in stages)
+    finished: dict[int, dict[str, Tensor]] = {}  # weights of the stages that are done
+    if saved is not None:
+        told.points = [Point(**point) for point in saved["points"]]
+        told.seconds, told.step, finished = saved["seconds"], saved["step"], dict(saved["finished"])
+    start = told.step, time.monotonic()
+    first = 0
+    for number, stage in enumerate(stages):
+        if number in finished:
+            stage.learning().load_state_dict(finished[number])
+            stage.finish()
+        else:
+            state = saved if saved is not None and saved["stage"] == number else None
+            yield from _one_stage(stage, number, first, state, told, path, identity, finished, start)
+            finished[number] = _copied(stage.learning())
+        first += stage.epochs * stage.steps
+
+
+def _one_stage(
+    stage: Stage,
+    number: int,
+    first: int,
+    state: dict[str, Any] | None,
+    told: Training,
+    path: Path,
+    identity: dict[str, Any],
+    finished: dict[int, Any],
+    start: tuple[int, float],
+) -> Generator[Training]:
+    module, optimiser = stage.learning(), stage.optimiser()
+    peaks = [group["lr"] for group in optimiser.param_groups]
+    best, best_weights = math.inf, _copied(module)
+    begin, recent = 0, _Recent()
+    if state is not None:
+        module.load_state_dict(state["weights"])
+        optimiser.load_state_dict(state["optimiser"])
+        best, best_weights, begin = state["best"], state["best_weights"], state["step"] - first
+        recent = _Recent(state["recent"])
+    total = stage.epochs * stage.steps
+    told.stage, saved = stage.name, time.monotonic()
+    done_before, began = start
+    seconds_before = told.seconds
+    entered = time.monotonic()
+
+    def save() -> None:
+        whole = {
+            "format": FORMAT, "identity": json.dumps(identity, sort_keys=True), "stage": number, "step": told.step,
+            "points": [asdict(point) for point in told.points], "seconds": told.seconds, "finished": finished,
+            "weights": module.state_dict(), "optimiser": optimiser.state_dict(), "best": best,
+            "best_weights": best_weights, "recent": recent.kept,
+        }  # fmt: skip
+        with whole_file(path) as part:
+            torch.save(whole, part)
+
+    for step in range(begin, total):
+        for group, peak in zip(optimiser.param_groups, peaks):
+            group["lr"] = peak * schedule(step, total)
+        optimiser.zero_grad(set_to_none=True)
+        loss, measures = stage.loss(step)
+        if not bool(torch.isfinite(loss)):
+            there = f"; what was learned up to the last checkpoint is in {path}" if path.is_file() else ""
+            raise UserError(
+                f"The loss is no number any more at step {step + 1} of the {stage.name}{there}: try again with a lower "
+                "--rate."
+            )
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), CLIP)
+        optimiser.step()
+        recent.add({"loss": float(loss.detach()), **measures})
+        told.step = first + step + 1
+        told.seconds = seconds_before + time.monotonic() - entered
+        each = (time.monotonic() - began) / max(1, told.step - done_before)
+        told.left = each * (told.steps - told.step)
+        if (step + 1) % stage.steps == 0:
+            held = stage.held_out()
+            if held < best:
+                best, best_weights = held, _copied(module)
+            told.points.append(Point(stage.name, told.step, seconds=told.seconds, held_out=held, **recent.mean()))
+            recent = _Recent()
+        if (step + 1) % stage.steps == 0 or time.monotonic() - saved > EVERY:
+            save()
+            saved = time.monotonic()
+        try:
+            yield told
+        except GeneratorExit:  # stopped: nothing of what was learned is lost
+            save()
+            raise
+    module.load_state_dict(best_weights)
+    stage.finish()
+
+
+class _Recent:
+    """Measures of the steps since the last point."""
+
+    def __init__(self, kept: Sequence[dict[str, float]] = ()) -> None:
+        self.kept = list(kept)
+
+    def add(self, measures: dict[str, float]) -> None:
+        self.kept.append(measures)
+
+    def mean(self) -> dict[str, float]:
+        names = {name for one in self.kept for name in one}
+        values = {name: [one[name] for one in self.kept if name in one] for name in sorted(names)}
+        return {name: sum(some) / len(some) for name, some in values.items()}
+
+
+def schedule(step: int, total: int) -> float:
+    """Part of the peak rate: a straight rise, then half a cosine down to nothing."""
+    warm = max(1, round(WARM * total))
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+
+
+def _copied(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+
+def _read(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        told = json.loads(state["identity"])
+        version = state["format"]
+    except Exception as error:  # whatever a damaged file makes the reader raise
+        raise UserError(f"The checkpoint {path} cannot be read; begin anew with --fresh.") from error
+    if version != FORMAT:
+        raise UserError(f"The checkpoint {path} was written by another version of Satchel; begin anew with --fresh.")
+    now = json.loads(json.dumps(identity, sort_keys=True))
+    if told != now:
+        differs = sorted(name for name in {*told, *now} if told.get(name) != now.get(name))
+        raise UserError(
+            f"The checkpoint {path} is of a training with another {' and '.join(differs)}; do the same as then to go "
+            "on with it, begin anew with --fresh, or choose another file."
+        )
+    return state
