@@ -17,15 +17,15 @@ from toy import toy_classifier
 from core.choice import REFERENCES, Choice, References, Trained, distinct, titled
 from core.data import open_dataset
 from core.errors import UserError
-from core.evaluation.run import EvaluationOptions, Yardstick, evaluate
+from core.evaluation.evaluate import EvaluationOptions, Yardstick, evaluate
 from core.explain import explain
 from core.explainer import BoundExplainer, explainers, get_explainer
 from core.export import MapFolder
 from core.images import read_picture
 from core.runtime.randomness import picture_seeds
 from core.sat.report import ReportOptions, build_report
-from core.sat.store import open_report
-from dashboard.classifiers import Loaded
+from core.sat.saved_report import open_report
+from dashboard.classifiers import LoadedClassifier
 from dashboard.runs import ResultKey, Run, Runner
 
 SHORT = {"samples": 4}
@@ -166,7 +166,7 @@ def test_the_same_choice_gives_the_same_map_in_every_command(
         pass
     assert {place for place, _ in made} == {"report", "evaluation"}
     image = classifier.prepare(read_picture(file)).tensor
-    runner, loaded = Runner(), Loaded("toy", classifier)
+    runner, loaded = Runner(), LoadedClassifier("toy", classifier)
     key = ResultKey("picture", classifier.fingerprint, choice, alone.target, None, 7)
     for _ in runner.stream(loaded, image, Run({name: key})):
         pass

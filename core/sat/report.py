@@ -33,8 +33,8 @@ from core.sat.batch import Scene, asked_regions, label_warning, load
 from core.sat.examples import choose_examples, measured_in, write_examples
 from core.sat.noticed import noticed
 from core.sat.pairs import REVISION, Pair, choose_pairs
+from core.sat.saved_report import FORMAT, PACK, open_report
 from core.sat.shards import Bench, BenchMaker, ControlShard, PairShard, PictureShard
-from core.sat.store import FORMAT, PACK, open_report
 from core.sat.tables import table_of
 from core.sat.verdicts import VERDICTS, delta_for, findings, flag_by_controls, is_shortcut
 from core.storage.pack import packing
@@ -101,10 +101,10 @@ def build_report(
     Raises:
         UserError: the data, the options or the folder do not do.
     """
-    return _Run(data.with_context(options.context), classifier, user_path(out), options, engine).stages()
+    return _ReportRun(data.with_context(options.context), classifier, user_path(out), options, engine).stages()
 
 
-class _Run:
+class _ReportRun:
     """One report being written: what is planned here, computed by an engine, and judged at the end."""
 
     def __init__(

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from core.explainer import explainers
-from dashboard.evaluate.data import ARROWS, DIRECTIONS, Entry, Standing, caveat, headline, listed
+from dashboard.evaluate.standing import ARROWS, DIRECTIONS, Entry, Standing, caveat, headline, listed
 from dashboard.palette import marker
 from dashboard.plots import percent
 from dashboard.subject import short

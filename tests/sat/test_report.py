@@ -25,7 +25,7 @@ from core.preprocessing import Preprocessing
 from core.runtime.folders import read_shards, shard_size
 from core.runtime.progress import Progress
 from core.sat.report import build_report, planned_pairs
-from core.sat.store import PACK, open_report
+from core.sat.saved_report import PACK, open_report
 from core.sat.verdicts import findings, is_shortcut
 from core.storage.pack import Pack
 

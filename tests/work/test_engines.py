@@ -18,11 +18,11 @@ from toy import toy_classifier
 from core.choice import Choice
 from core.data import Dataset, open_dataset
 from core.errors import UserError
-from core.evaluation.run import EvaluationOptions, Yardstick, evaluate
-from core.evaluation.store import open_evaluation
+from core.evaluation.evaluate import EvaluationOptions, Yardstick, evaluate
+from core.evaluation.saved_evaluation import open_evaluation
 from core.loading import load_classifier
 from core.sat.report import ReportOptions, build_report
-from core.sat.store import Report, open_report
+from core.sat.saved_report import Report, open_report
 from core.segments.files import write_segments
 from core.work.engines import engine_named
 from core.work.shards import MakeEngine, Recipe

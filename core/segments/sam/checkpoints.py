@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from core.errors import UserError, closest
+from core.fetching.download import download
 from core.loading.checkpoints import load_weights, read_checkpoint
-from core.loading.download import download
 from core.paths import assets_dir, user_path
+from core.runtime.progress import OnProgress
 from core.segments.sam.compact import restore
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ PUBLISHED = {
 NAMES = (COMPACT, *PUBLISHED)
 
 
-def load_sam(spec: str, progress: Callable[[float, str], None] | None = None) -> Sam:
+def load_sam(spec: str, progress: OnProgress | None = None) -> Sam:
     """A SAM on the CPU, in float32 and eval mode.
 
     Args:
@@ -103,7 +103,7 @@ def _compact(file: Path | None) -> Sam:
     return restore(state, metadata, path.name)
 
 
-def _fetched(name: str, progress: Callable[[float, str], None] | None) -> Path:
+def _fetched(name: str, progress: OnProgress | None) -> Path:
     published = PUBLISHED[name]
     return download(published.url, f"SAM {name}", progress, published.sha256)
 

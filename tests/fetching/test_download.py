@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from core.errors import UserError
-from core.loading import download as module
-from core.loading.download import download
+from core.fetching import download as module
+from core.fetching.download import download
 
 CONTENT = bytes(range(256)) * 12_000  # 3 MB
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

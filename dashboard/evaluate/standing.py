@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from core.evaluation.leaderboard import FEW, independent, surely_behind, too_few
-from core.evaluation.store import Evaluation
+from core.evaluation.saved_evaluation import Evaluation
 from dashboard.subject import short
 from dashboard.words import number, plural
 

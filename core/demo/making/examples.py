@@ -1,4 +1,4 @@
-"""Renders the example pictures that the page offers: `python -m core.demo.examples`."""
+"""Renders the example pictures that the page offers: `python -m core.demo.making.examples`."""
 
 from __future__ import annotations
 
