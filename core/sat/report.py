@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from core.attribution import Attribution
-from core.choice import Choice, distinct, tied_by_label, titled
+from core.choice import Choice, distinct, short_titles, tied_by_label
 from core.classifier import Classifier
 from core.data import Dataset, check_context, no_segments
 from core.errors import UserError
@@ -280,7 +280,8 @@ class _ReportRun:
         pairs = {(e["target"], e["segment"]): e for e in found}.values()
         kinds = table.drop_duplicates("segment")
         problems = folders.read_shards(self.out / "problems")
-        titles = titled(o.explainers)
+        explainers = [{**choice.record(), "title": choice.method.title} for choice in o.explainers]
+        titles = short_titles(explainers)
         return {
             "format": FORMAT,
             "model": self.classifier.name,
@@ -291,7 +292,7 @@ class _ReportRun:
             "pictures": len(pictures),
             "without_masks": int((pictures["segments"] == 0).sum()),
             "accuracy": float(correct.astype(float).mean()) if len(correct) else None,
-            "explainers": [{**choice.record(), "title": titles[choice.label]} for choice in o.explainers],
+            "explainers": [{**entry, "title": titles[entry["label"]]} for entry in explainers],
             "segments": kinds[["segment", "kind"]].rename(columns={"segment": "name"}).to_dict("records"),
             "targets": sorted(int(t) for t in table["target"].unique()),
             "verdicts": {verdict: sum(e["verdict"] == verdict for e in pairs) for verdict in VERDICTS},

@@ -20,6 +20,7 @@ from core.paths import assets_dir
 from core.sat.report import ReportOptions, build_report
 from core.sat.saved_report import open_report
 
+# not `usual_metrics`: of the three that need masks the demo shows two
 METRICS = ("insertion-deletion", "certainty", "sparseness", "randomisation", "relevance-mass", "pointing-game")
 MODELS = ("biased", "repaired")
 EXPLAINERS = ("suppression:samples=32", "integrated-gradients:samples=32", "grad-cam")

@@ -1,7 +1,8 @@
 """Pictures of nothing in particular, with exact masks: what a SAM learns edges, blobs and nested things from.
 
 Random things on random grounds: few or many, nested, touching, soft or ragged at the border, hardly or plainly set
-off in tone, under uneven light, with hairs, dust and dark corners that belong to nothing. No real picture is behind any of it.
+off in tone, under uneven light, with hairs, dust and dark corners that belong to nothing. No real picture is behind
+any of it.
 """
 
 from __future__ import annotations

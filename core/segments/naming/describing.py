@@ -33,9 +33,10 @@ TINY = 1e-6
 def describe(picture: Picture, segments: Segments, features: Tensor | None = None) -> np.ndarray:
     """One row a segment, from its mask and the picture alone: other segments do not change it.
 
-    In order: appearance (colour and brightness contrast in the mask, in a ring around it, and how they differ), place and
-    size, shape; with features, those averaged over the mask and over the ring. Every number is scaled so that masks of one
-    name usually differ by less than 1 in it, and each of the two averages of features so that it has the length 3.
+    In order: appearance (colour and brightness contrast in the mask, in a ring around it, and how they differ), place
+    and size, shape; with features, those averaged over the mask and over the ring. Every number is scaled so that masks
+    of one name usually differ by less than 1 in it, and each of the two averages of features so that it has the length
+    3.
 
     Args:
         segments: over the same picture.
