@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from core.demo.birds import overlay, render
-from core.demo.folder import scenes
 from core.demo.plants import BIASED, CLASSES, CLEAN, SWAPPED, UNMARKED, Recipe, tag
+from core.demo.scenes import scenes
 
 SIZE = 128  # side of the classifiers' input in pixels
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

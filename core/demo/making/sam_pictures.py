@@ -11,9 +11,9 @@ from functools import lru_cache
 import numpy as np
 
 from core.demo.birds import render
-from core.demo.folder import scenes
 from core.demo.making.sam_scenes import Labelled, scene
 from core.demo.plants import FRAMES, Planting, Recipe
+from core.demo.scenes import scenes
 from core.demo.segments import BEAK, BODY, EYE, HEAD, LEGS, TAIL, WING
 
 BIRD = 100  # the label of the whole bird, which no pixel has of its own
