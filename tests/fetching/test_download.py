@@ -189,6 +189,7 @@ def test_a_stall_is_waited_for_once_and_then_left(server):
     assert len(server.asked) == 2
 
 
+@pytest.mark.slow
 def test_a_server_that_always_stalls_or_cuts_is_told_of_in_a_sentence(server, cache):
     server.habits = ["stalls no range"]
     fails(server, "The download of vit_b stalled after 0 MB; try again", timeout=0.2)

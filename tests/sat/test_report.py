@@ -190,6 +190,7 @@ def small_report(toy_data, tmp_path_factory) -> Made:
     return made
 
 
+@pytest.mark.slow
 def test_a_report_may_remove_the_segments_themselves(toy_data, tmp_path):
     """All that class "stamped" fires on is the mark, so that all of the map lies on it; examples say their unit."""
     choice = Choice.parse("occlusion:regions=segments,fill=black")
