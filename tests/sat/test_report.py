@@ -424,6 +424,7 @@ def test_the_reports_that_come_along_are_whole(name):
     assert files == set(Pack(report.path / PACK).names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["biased", "repaired"])
 def test_the_reports_that_come_along_say_what_their_records_give_today(name):
     report = open_report(assets_dir() / "reports" / f"demo-{name}")
