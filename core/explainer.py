@@ -34,8 +34,8 @@ class Players:
 class Estimate:
     """What a method knows after a chunk, for all B pictures.
 
-    values, standard_error: [B, H, W]; players: where regions are taken away; the others: one number a picture, so far,
-    as in `Attribution`.
+    values, standard_error: [B, H, W], errors NaN all over a picture's where they are not known; players, regions: where
+    some are taken away; the others: one number a picture, so far, as in `Attribution`.
     """
 
     values: Tensor
@@ -46,6 +46,7 @@ class Estimate:
     saturated: Sequence[float] | None = None
     converged: Sequence[bool] | None = None
     players: Players | None = None
+    regions: Regions | None = None
 
     @classmethod
     def of_players(cls, players: Players, regions: Regions, passes: Sequence[int], partial: bool) -> Estimate:
@@ -58,6 +59,7 @@ class Estimate:
             partial=partial,
             standard_error=None if error is None else laid_out(error, regions.masks),
             players=players,
+            regions=regions,
         )
 
 
@@ -122,6 +124,13 @@ class Explainer(ABC):
 
         Raises:
             UserError: says which, and what to change.
+        """
+
+    def check_job(self, classifier: Classifier, job: Job) -> None:  # noqa: B027 - the same
+        """Refuse pictures that parameters do not suit, or parameters that do not suit a classifier; before any pass.
+
+        Raises:
+            UserError: says what, and what to change.
         """
 
     def bind(self, classifier: Classifier, weights: Any = None) -> BoundExplainer:
@@ -220,6 +229,7 @@ class BoundExplainer:
                 f"{self.explainer.name} is asked to remove segments, and none are given here; give the picture's "
                 "segments, or leave regions at its default."
             )
+        self.explainer.check_job(self.classifier, job)
         return self._timed(job)
 
     def explain(self, *args: Any, **kwargs: Any) -> list[Attribution]:
@@ -263,9 +273,9 @@ class BoundExplainer:
                 error = error.detach().float().cpu() if error is not None else None
                 seconds += perf_counter() - began
                 made = [self._attribution(job, estimate, values, error, b, seconds) for b in range(job.size)]
-                if estimate.players is not None and job.regions is not None:
-                    masks = masks or _own_masks(job.regions)
-                    played = _player_values(estimate.players, masks, job.regions)
+                if estimate.players is not None and estimate.regions is not None:
+                    masks = masks or _own_masks(estimate.regions)
+                    played = _player_values(estimate.players, masks, estimate.regions)
                     made = [replace(one, players=own) for one, own in zip(made, played)]
                 history = [_longer(before, one) for before, one in zip(history, made)]
                 yield [replace(one, convergence=past) for one, past in zip(made, history)]
@@ -278,7 +288,7 @@ class BoundExplainer:
     ) -> Attribution:
         return Attribution(
             values=values[b],
-            standard_error=None if error is None else error[b],
+            standard_error=_known(error, b),
             partial=estimate.partial,
             signed=self.explainer.is_signed(job.parameters),
             unit=self.explainer.unit_of(job.parameters),
@@ -326,13 +336,20 @@ def _player_values(players: Players, masks: Sequence[Tensor], regions: Regions) 
     return [
         PlayerValues(
             values=values[b, :count],
-            standard_error=None if error is None else error[b, :count],
+            standard_error=_known(error, b, count),
             interactions=None if pairs is None else pairs[b, :count, :count],
             masks=masks[b],
             names=regions.names[b],
         )
         for b, count in enumerate(map(len, masks))
     ]
+
+
+def _known(errors: Tensor | None, b: int, count: int | None = None) -> Tensor | None:
+    """Of one picture; None where they are not known."""
+    if errors is None or bool(errors[b, :count].isnan().all()):
+        return None
+    return errors[b, :count]
 
 
 def _longer(before: tuple[tuple[int, float], ...], one: Attribution) -> tuple[tuple[int, float], ...]:

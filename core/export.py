@@ -139,7 +139,7 @@ class MapFolder:
 def _player_list(players: PlayerValues) -> list[dict[str, Any]]:
     """One entry a player."""
     errors = [None] * len(players.names) if players.standard_error is None else players.standard_error.tolist()
-    entries = zip(players.names, players.values.tolist(), errors, players.masks.mean((1, 2)).tolist())
+    entries = zip(players.names, players.values.tolist(), errors, players.masks.float().mean((1, 2)).tolist())
     return [
         {"name": name, "value": value, "standard_error": error, "coverage": coverage}
         for name, value, error, coverage in entries

@@ -23,7 +23,7 @@ class Regions:
     """Each picture's own, however many they are. Equal contents are equal.
 
     Attributes:
-        masks: [B, P, H, W] in [0, 1]; of one picture they add up to 1 at most, anywhere.
+        masks: [B, P, H, W] in [0, 1], or of booleans; of one picture they add up to 1 at most, anywhere.
         present: [B, P] of booleans; a picture's own come first, what is left up to P is padding.
         names: a name, or None where it has none, for each that is present, of each of the B pictures.
     """
@@ -65,9 +65,9 @@ class Regions:
         return Regions(self.masks.to(device, torch.float32), self.present.to(device), self.names)
 
 
-def regions_parameter(otherwise: str, help: str) -> Any:  # noqa: A002 - the word `parameter` uses
-    """What is removed: the explainer's own cut (`otherwise`, the default), or the picture's segments."""
-    return parameter(otherwise, help, choices=(otherwise, SEGMENTS))
+def regions_parameter(*otherwise: str, help: str) -> Any:  # noqa: A002 - the word `parameter` uses
+    """What is removed: an explainer's own cuts (`otherwise`, the first the default), or the picture's segments."""
+    return parameter(otherwise[0], help, choices=(*otherwise, SEGMENTS))
 
 
 def checked_regions(given: Tensor | Regions, count: int, frame: tuple[int, int]) -> Regions:
@@ -95,5 +95,6 @@ def laid_out(values: Tensor, masks: Tensor) -> Tensor:
 
     So the map sums to the sum of the values, whatever the sizes; a region of no area says nothing.
     """
+    masks = masks.to(values.dtype)
     each = values / masks.sum((-2, -1)).clamp(min=1e-6)
     return (each.unsqueeze(-2) @ masks.flatten(-2)).squeeze(-2).unflatten(-1, masks.shape[-2:])

@@ -273,7 +273,7 @@ def _parameters(described: CaptumClass) -> Any:
         text = "Cells along the shorter side of the picture, where patches are removed"
         fields.append(("patches", int, parameter(8, text, low=2, high=32, step=1)))
         text = "What is removed: patches of a grid, or each of the picture's segments"
-        fields.append(("regions", str, regions_parameter("patches", text)))
+        fields.append(("regions", str, regions_parameter("patches", help=text)))
     if "sliding_window_shapes" in asked:
         window, stride, *_ = dataclasses.fields(OcclusionParameters)
         fields += [

@@ -133,7 +133,9 @@ class OcclusionParameters(Parameters):
         0.35, "Step from square to square, as a part of the square's side", low=0.25, high=1.0, step=0.05
     )
     fill: str = parameter("mean", "What is put in place of what is covered", choices=PLATES)
-    regions: str = regions_parameter("windows", "What is covered: a sliding square, or each of the picture's segments")
+    regions: str = regions_parameter(
+        "windows", help="What is covered: a sliding square, or each of the picture's segments"
+    )
 
     def pixels(self, frame: tuple[int, int]) -> tuple[int, int]:
         """(window, stride) in pixels of a model's frame."""

@@ -1,0 +1,127 @@
+"""Values of players from the scores of some coalitions: weighted least squares, and the sums over all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import comb
+
+import torch
+from torch import Tensor
+
+from core.explainers.games.coalitions import Drawn, all_coalitions
+
+SINGULAR = 1e-9  # of the largest eigenvalue: what is less is not known from these coalitions
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What the players of one picture are worth, in float64.
+
+    Attributes:
+        values: [P]. error: [P] standard errors; None where they are exact, or where there are too few coalitions to
+            know. interactions: [P, P], or None.
+    """
+
+    values: Tensor
+    error: Tensor | None = None
+    interactions: Tensor | None = None
+
+
+def shapley_fit(coalitions: Drawn, gains: Tensor, total: float) -> Worth:
+    """KernelSHAP: the additive game that is nearest under the Shapley kernel and exact for the full coalition.
+
+    Lundberg, Lee (NeurIPS 2017). The constraint is eliminated exactly: only shares that sum to nothing are fitted. The
+    errors are those of the pairs that were drawn (sandwich, Covert and Lee, AISTATS 2021); sizes that are all there
+    have none.
+
+    Args:
+        gains: [M], each coalition's score less that of the empty one. total: the same of the full one.
+    """
+    players = coalitions.present.shape[1]
+    if players == 1:
+        return Worth(torch.tensor([total], dtype=torch.float64))
+    present, weights = coalitions.present.double(), coalitions.weights
+    centring = torch.eye(players, dtype=torch.float64) - 1 / players
+    projection = centring @ _inverse(centring @ (present.T * weights) @ present @ centring) @ centring
+    # from equal shares on; where coalitions are too few to tell, they stay equal
+    values = total / players + projection @ (present.T @ (weights * (gains - present.sum(1) * (total / players))))
+    return Worth(values, _error(coalitions, present, gains - present @ values, projection, players - 1))
+
+
+def banzhaf_fit(coalitions: Drawn, gains: Tensor, total: float) -> Worth:
+    """Banzhaf values: the additive game that is nearest where each coalition counts the same.
+
+    Hammer, Holzman (1992): its coefficients are the Banzhaf values; arguments as of `shapley_fit`.
+    """
+    players = coalitions.present.shape[1]
+    if players == 1:
+        return Worth(torch.tensor([total], dtype=torch.float64))
+    ends = torch.tensor([[False] * players, [True] * players])
+    part = 2.0 ** (1 - players)  # of all coalitions, the empty and the full one
+    whole = Drawn(
+        torch.cat([ends, coalitions.present]),
+        torch.cat([torch.full((2,), part / 2, dtype=torch.float64), coalitions.weights * (1 - part)]),
+        2 + coalitions.known,
+    )
+    gains = torch.cat([torch.tensor([0.0, total], dtype=torch.float64), gains])
+    present = torch.cat([whole.present.double(), torch.ones(len(whole), 1, dtype=torch.float64)], 1)
+    inverse = _inverse((present.T * whole.weights) @ present)
+    values = inverse @ (present.T @ (whole.weights * gains))
+    error = _error(whole, present, gains - present @ values, inverse, players)
+    return Worth(values[:-1], None if error is None else error[:-1])
+
+
+def _inverse(matrix: Tensor) -> Tensor:
+    return torch.linalg.pinv(matrix, rtol=SINGULAR, hermitian=True)
+
+
+def _error(coalitions: Drawn, present: Tensor, residuals: Tensor, projection: Tensor, unknowns: int) -> Tensor | None:
+    """[P], from how much the pairs pull apart; a pair is one equation, as its halves mirror each other."""
+    known = coalitions.known
+    pairs = (len(coalitions) - known) // 2
+    equations = known / 2 + pairs
+    if pairs < 2 or equations <= unknowns:
+        return None
+    pulls = (coalitions.weights * residuals)[:, None] * present
+    pulls = pulls[known:].view(pairs, 2, -1).sum(1)
+    pulls = pulls - pulls.mean(0)
+    spread = (pulls @ projection).square().sum(0) * (pairs / (pairs - 1)) * (equations / (equations - unknowns))
+    return spread.clamp(min=0).sqrt()
+
+
+def exact_shapley(scores: Tensor, interactions: bool) -> Worth:
+    """Shapley values, and what two are worth together, by their sums over all coalitions.
+
+    Interactions are the Shapley interaction index of pairs (Grabisch, Roubens 1999): positive where two need each
+    other, negative where either is enough.
+
+    Args:
+        scores: [2^P], that of row n of `all_coalitions`.
+    """
+    scores = scores.double()
+    players = len(scores).bit_length() - 1
+    present = all_coalitions(players)
+    sizes = present.sum(1)
+    single = _size_weights(players, 1)
+    values = torch.empty(players, dtype=torch.float64)
+    for i in range(players):
+        without = ~present[:, i]
+        numbers = without.nonzero().flatten()
+        values[i] = (single[sizes[without]] * (scores[numbers + 2**i] - scores[numbers])).sum()
+    if not interactions or players < 2:
+        return Worth(values, interactions=torch.zeros(players, players) if interactions else None)
+    double = _size_weights(players, 2)
+    pairs = torch.zeros(players, players, dtype=torch.float64)
+    for i in range(players):
+        for j in range(i):
+            without = ~(present[:, i] | present[:, j])
+            n = without.nonzero().flatten()
+            gain = scores[n + 2**i + 2**j] - scores[n + 2**i] - scores[n + 2**j] + scores[n]
+            pairs[i, j] = pairs[j, i] = (double[sizes[without]] * gain).sum()
+    return Worth(values, interactions=pairs)
+
+
+def _size_weights(players: int, order: int) -> Tensor:
+    """[P - order + 1]: the weight of a coalition of each size, of players other than the `order` in question."""
+    others = players - order
+    return torch.tensor([1 / (comb(others, size) * (others + 1)) for size in range(others + 1)], dtype=torch.float64)
