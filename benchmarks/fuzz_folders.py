@@ -26,15 +26,15 @@ import orjson
 import pandas as pd
 
 from core.errors import UserError
-from core.evaluation.store import open_evaluation
+from core.evaluation.saved_evaluation import open_evaluation
 from core.paths import assets_dir
-from core.sat.store import PACK
+from core.sat.saved_report import PACK
 from core.storage.pack import Pack, packing
 from dashboard.cli.evaluate import _summarise
-from dashboard.evaluate.data import Standing
 from dashboard.evaluate.drawing import answer_html as evaluation_answer
 from dashboard.evaluate.drawing import leaderboard_html, sanity_html, scatter_html, warnings_html
-from dashboard.report.data import open_finished
+from dashboard.evaluate.standing import Standing
+from dashboard.report.finished import open_finished
 from dashboard.report.grid import MEASURES, grid_html, heat_map
 from dashboard.report.pictures import exhibits_html, pasted_html, pictures_html
 from dashboard.report.plots import density_figure, effects_figure

@@ -32,8 +32,8 @@ from torch import Tensor
 
 from core.classifier import Classifier
 from core.data import Dataset, Item, open_dataset
-from core.demo.folder import Scenes
 from core.demo.plants import CLEAN
+from core.demo.scenes import Scenes
 from core.demo.segments import OBJECT_VALUES, SEGMENTS
 from core.explainers.layers import find_last_map
 from core.images import Picture

@@ -28,8 +28,8 @@ from figures import machine, summary, timed
 from PIL import Image
 
 from core.data import open_dataset
-from core.demo.sam_lessons import SMALLEST, box_of, middle
-from core.demo.sam_pictures import bird
+from core.demo.making.sam_lessons import SMALLEST, box_of, middle
+from core.demo.making.sam_pictures import bird
 from core.demo.segments import SEGMENTS
 from core.images import Picture
 from core.sat.statistics import bootstrap_interval

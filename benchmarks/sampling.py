@@ -32,9 +32,9 @@ from figures import machine
 
 from core.choice import Choice, References
 from core.data import Dataset, limited, open_dataset
+from core.evaluation.evaluate import EvaluationOptions, Yardstick, evaluate
 from core.evaluation.leaderboard import leaderboard, paired_difference, warnings
-from core.evaluation.run import EvaluationOptions, Yardstick, evaluate
-from core.evaluation.store import open_evaluation
+from core.evaluation.saved_evaluation import open_evaluation
 from core.explainer import controls
 from core.loading import load_classifier
 from core.runtime.randomness import derived_seed
@@ -70,21 +70,21 @@ SWEEP = (
     *(
         f"suppression:samples={{n}},{setting}"
         for setting in (
-            "operator=field,cell=16,keep=0,contrast=yes,noise=0,fill=mean",
-            "operator=field,cell=16,keep=0,contrast=no,noise=0,fill=mean",
-            "operator=field,cell=16,keep=0.5,contrast=no,noise=0,fill=mean",
-            "operator=field,cell=16,keep=0,contrast=yes,noise=0.05,fill=mean",
-            "operator=field,cell=16,keep=0,contrast=yes,noise=0,fill=inpaint",
-            "operator=multiscale,cell=16,keep=0,contrast=yes,noise=0,fill=mean",
-            "operator=gain,cell=16,keep=0,contrast=yes,noise=0,fill=mean",
-            "operator=patch,cell=16,keep=0.5,contrast=no,noise=0,fill=mean",
-            "operator=patch,cell=2,keep=0.5,contrast=no,noise=0,fill=mean",
-            "operator=pixel,keep=0.5,contrast=yes,noise=0,fill=mean",
-            "operator=pixel,keep=0.5,contrast=no,noise=0,fill=mean",
-            "operator=pixel,keep=0.3,contrast=no,noise=0,fill=mean",
-            "operator=pixel,keep=0.7,contrast=no,noise=0,fill=mean",
-            "operator=pixel,keep=0.5,contrast=no,noise=0.05,fill=mean",
-            "operator=lowpass,cell=16,keep=0,contrast=yes,noise=0,fill=mean",
+            "operator=field,cell=16,keep=0,fade=yes,noise=0,fill=mean",
+            "operator=field,cell=16,keep=0,fade=no,noise=0,fill=mean",
+            "operator=field,cell=16,keep=0.5,fade=no,noise=0,fill=mean",
+            "operator=field,cell=16,keep=0,fade=yes,noise=0.05,fill=mean",
+            "operator=field,cell=16,keep=0,fade=yes,noise=0,fill=inpaint",
+            "operator=multiscale,cell=16,keep=0,fade=yes,noise=0,fill=mean",
+            "operator=gain,cell=16,keep=0,fade=yes,noise=0,fill=mean",
+            "operator=patch,cell=16,keep=0.5,fade=no,noise=0,fill=mean",
+            "operator=patch,cell=2,keep=0.5,fade=no,noise=0,fill=mean",
+            "operator=pixel,keep=0.5,fade=yes,noise=0,fill=mean",
+            "operator=pixel,keep=0.5,fade=no,noise=0,fill=mean",
+            "operator=pixel,keep=0.3,fade=no,noise=0,fill=mean",
+            "operator=pixel,keep=0.7,fade=no,noise=0,fill=mean",
+            "operator=pixel,keep=0.5,fade=no,noise=0.05,fill=mean",
+            "operator=lowpass,cell=16,keep=0,fade=yes,noise=0,fill=mean",
         )
     ),
 )
@@ -97,16 +97,16 @@ REFINE = (
     *(
         f"suppression:samples={{n}},operator={setting}"
         for setting in (
-            "gain,cell=8,keep=0.3,contrast=yes,noise=0.05,fill=mean",
-            "gain,cell=32,keep=0,contrast=yes,noise=0.05,fill=mean",
-            "gain,cell=16,keep=0,contrast=no,noise=0.05,fill=blur",
-            "gain,cell=32,keep=0,contrast=no,noise=0.05,fill=blur",
-            "gain,cell=64,keep=0,contrast=no,noise=0.05,fill=blur",
-            "gain,cell=32,keep=0,contrast=no,noise=0.08,fill=blur",
-            "gain,cell=32,keep=0,contrast=no,noise=0,fill=blur",
-            "field,cell=32,keep=0,contrast=no,noise=0.05,fill=blur",
-            "patch,cell=32,keep=0,contrast=no,noise=0.05,fill=blur",
-            "pixel,keep=0.5,contrast=yes,noise=0.05,fill=mean",
+            "gain,cell=8,keep=0.3,fade=yes,noise=0.05,fill=mean",
+            "gain,cell=32,keep=0,fade=yes,noise=0.05,fill=mean",
+            "gain,cell=16,keep=0,fade=no,noise=0.05,fill=blur",
+            "gain,cell=32,keep=0,fade=no,noise=0.05,fill=blur",
+            "gain,cell=64,keep=0,fade=no,noise=0.05,fill=blur",
+            "gain,cell=32,keep=0,fade=no,noise=0.08,fill=blur",
+            "gain,cell=32,keep=0,fade=no,noise=0,fill=blur",
+            "field,cell=32,keep=0,fade=no,noise=0.05,fill=blur",
+            "patch,cell=32,keep=0,fade=no,noise=0.05,fill=blur",
+            "pixel,keep=0.5,fade=yes,noise=0.05,fill=mean",
         )
     ),
 )
@@ -118,34 +118,34 @@ THIRD = (
         f"suppression:samples={{n}},operator={setting}"
         for setting in (
             *(
-                f"gain,cell=16,keep={keep},contrast=no,noise={noise},fill=blur"
+                f"gain,cell=16,keep={keep},fade=no,noise={noise},fill=blur"
                 for keep in (0, 0.3, 0.5, 0.7)
                 for noise in (0.05, 0.08)
             ),
-            "gain,cell=64,keep=0,contrast=no,noise=0.08,fill=blur",
-            "gain,cell=64,keep=0.5,contrast=no,noise=0.08,fill=blur",
-            "field,cell=32,keep=0,contrast=no,noise=0.08,fill=blur",
-            "field,cell=32,keep=0.5,contrast=no,noise=0.08,fill=blur",
-            "pixel,keep=0.5,contrast=no,noise=0.05,fill=mean",
-            "pixel,keep=0.5,contrast=no,noise=0.05,fill=blur",
-            "pixel,keep=0.3,contrast=no,noise=0.05,fill=blur",
-            "pixel,keep=0.7,contrast=no,noise=0.05,fill=blur",
-            "pixel,keep=0.7,contrast=no,noise=0.08,fill=blur",
-            "patch,cell=2,keep=0.5,contrast=no,noise=0.05,fill=mean",
-            "patch,cell=2,keep=0.5,contrast=no,noise=0.05,fill=blur",
+            "gain,cell=64,keep=0,fade=no,noise=0.08,fill=blur",
+            "gain,cell=64,keep=0.5,fade=no,noise=0.08,fill=blur",
+            "field,cell=32,keep=0,fade=no,noise=0.08,fill=blur",
+            "field,cell=32,keep=0.5,fade=no,noise=0.08,fill=blur",
+            "pixel,keep=0.5,fade=no,noise=0.05,fill=mean",
+            "pixel,keep=0.5,fade=no,noise=0.05,fill=blur",
+            "pixel,keep=0.3,fade=no,noise=0.05,fill=blur",
+            "pixel,keep=0.7,fade=no,noise=0.05,fill=blur",
+            "pixel,keep=0.7,fade=no,noise=0.08,fill=blur",
+            "patch,cell=2,keep=0.5,fade=no,noise=0.05,fill=mean",
+            "patch,cell=2,keep=0.5,fade=no,noise=0.05,fill=blur",
         )
     ),
     "smoothgrad:samples=128,sigma=0.08",
-    "suppression:samples=128,operator=gain,cell=16,keep=0,contrast=no,noise=0.05,fill=blur",
-    "suppression:samples=128,operator=gain,cell=16,keep=0.5,contrast=no,noise=0.08,fill=blur",
-    "suppression:samples=128,operator=pixel,keep=0.5,contrast=no,noise=0.05,fill=mean",
+    "suppression:samples=128,operator=gain,cell=16,keep=0,fade=no,noise=0.05,fill=blur",
+    "suppression:samples=128,operator=gain,cell=16,keep=0.5,fade=no,noise=0.08,fill=blur",
+    "suppression:samples=128,operator=pixel,keep=0.5,fade=no,noise=0.05,fill=mean",
 )
 
 # the fourth round: how much is kept, since the two models want different amounts
 FOURTH = (
     *(f"smoothgrad:samples={{n}},sigma={sigma}" for sigma in (0.08, 0.1, 0.12)),
     *(
-        f"suppression:samples={{n}},operator=gain,{setting},contrast=no,fill=blur"
+        f"suppression:samples={{n}},operator=gain,{setting},fade=no,fill=blur"
         for setting in (
             "cell=16,keep=0,noise=0.05",
             "cell=16,keep=0.1,noise=0.05",
@@ -314,7 +314,7 @@ def short(explainer: str) -> str:
     words = [given["operator"]]
     words += [f"{given['cell']} px"] if "cell" in given else []
     words += [f"from {given['keep']}"] if given["keep"] != "0" else []
-    words += ["x contrast"] if given["contrast"] == "yes" else []
+    words += ["x fade"] if given["fade"] == "yes" else []
     words += [f"to {given['fill']}"]
     words += [f"+ noise {given['noise']}"] if given["noise"] != "0" else []
     words += more

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from core.parameters import Parameters
-from core.regions import laid_out
 
 Condition = Literal["fine", "flat", "broken"]
 Unit = Literal["density", "intensity"]
@@ -35,10 +34,6 @@ class PlayerValues:
     interactions: Tensor | None
     masks: Tensor
     names: tuple[str | None, ...]
-
-    def over_pixels(self) -> Tensor:
-        """[H, W]: a density that sums to the sum of the values: each is divided by the area of its region."""
-        return laid_out(self.values, self.masks)
 
 
 @dataclass(frozen=True)

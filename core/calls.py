@@ -9,15 +9,15 @@ from core.choice import Choice, default_choices, reported_choices
 from core.classifier import Classifier
 from core.data import Dataset, open_dataset
 from core.errors import UserError
-from core.evaluation.run import EvaluationOptions, Yardstick
-from core.evaluation.run import evaluate as run_evaluation
-from core.evaluation.store import Evaluation, open_evaluation
+from core.evaluation.evaluate import EvaluationOptions, Yardstick
+from core.evaluation.evaluate import evaluate as run_evaluation
+from core.evaluation.saved_evaluation import Evaluation, open_evaluation
 from core.loading import load_classifier
 from core.metrics.metric import usual_metrics
 from core.paths import user_path
 from core.runtime.progress import Progress
 from core.sat.report import ReportOptions, build_report
-from core.sat.store import Report, open_report
+from core.sat.saved_report import Report, open_report
 
 Told = Callable[[Progress], object]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -235,16 +235,28 @@ def tied_by_label(choices: Iterable[Choice], classifier: Classifier) -> dict[str
     return {choice.label: choice.bind(classifier) for choice in choices}
 
 
-def titled(choices: Iterable[Choice]) -> dict[str, str]:
-    """Label -> title for people, with what differs from the defaults where one explainer is chosen twice."""
-    listed = list(choices)
-    names = [choice.explainer for choice in listed]
+def full_title(entry: Mapping[str, Any]) -> str:
+    """The title for people of what a manifest lists (`label`, `name`, `title`), with what its label says besides."""
+    said = _said(entry)
+    return f"{entry['title']} ({said})" if said else entry["title"]
 
-    def title(choice: Choice) -> str:
-        options = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in choice.options.items())
-        return f"{choice.method.title} ({options or 'defaults'})"
 
-    return {c.label: c.method.title if names.count(c.explainer) == 1 else title(c) for c in listed}
+def short_titles(entries: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Label -> title for people, with what the label says besides only where it takes that to tell two apart."""
+    names = [entry["name"] for entry in entries]
+
+    def title(entry: Mapping[str, Any]) -> str:
+        return entry["title"] if names.count(entry["name"]) == 1 else f"{entry['title']} ({_said(entry) or 'defaults'})"
+
+    return {entry["label"]: title(entry) for entry in entries}
+
+
+def _said(entry: Mapping[str, Any]) -> str:
+    """From "smoothgrad:samples=4,sigma=0.1" the text "samples 4, sigma 0.1"; a label of one's own as it is."""
+    if entry["label"] == entry["name"]:
+        return ""
+    parts = (part.strip().partition("=") for part in entry["label"].removeprefix(f"{entry['name']}:").split(","))
+    return ", ".join(f"{key.replace('_', ' ')} {value}" if equals else key for key, equals, value in parts)
 
 
 class Labelled(Protocol):

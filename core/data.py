@@ -150,7 +150,7 @@ def open_dataset(
     files = None if segments is None else open_segments(segments)
     root = data_folder(source)
     if root is None:
-        from core.demo.data import demo_dataset
+        from core.demo.dataset import demo_dataset
 
         data = demo_dataset(str(source).removeprefix(DEMO))
     else:

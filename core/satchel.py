@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from core.classifier import Classifier
     from core.data import open_dataset
     from core.errors import UserError
-    from core.evaluation.store import open_evaluation
+    from core.evaluation.saved_evaluation import open_evaluation
     from core.explain import explain
     from core.explainer import explainers
     from core.explainer import register as register_explainer
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from core.loading import load_classifier
     from core.metrics.metric import metrics
     from core.metrics.metric import register as register_metric
-    from core.sat.store import open_report
+    from core.sat.saved_report import open_report
     from core.segments import Segments
     from core.segments.files import open_segments
     from core.segments.registry import register as register_segmenter
@@ -77,8 +77,8 @@ _PLACES = {
     "load_classifier": "core.loading",
     "metrics": "core.metrics.metric",
     "open_dataset": "core.data",
-    "open_evaluation": "core.evaluation.store",
-    "open_report": "core.sat.store",
+    "open_evaluation": "core.evaluation.saved_evaluation",
+    "open_report": "core.sat.saved_report",
     "open_segments": "core.segments.files",
     "register_explainer": "core.explainer:register",
     "register_metric": "core.metrics.metric:register",

@@ -19,10 +19,10 @@ from starlette.middleware import Middleware
 
 from core.data import open_dataset
 from core.errors import UserError
-from core.evaluation.store import open_evaluation
+from core.evaluation.saved_evaluation import open_evaluation
 from core.images import MAX_BYTES
 from core.paths import existing_folder, kind_at, user_path
-from core.sat.store import open_report
+from core.sat.saved_report import open_report
 from dashboard import header
 from dashboard.classifiers import Classifiers
 from dashboard.evaluate import tab as evaluate_tab

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from core.choice import Choice, Trained
 from core.classifier import Classifier
 from core.errors import UserError
 from core.explainer import BoundExplainer
+from core.runtime.progress import OnProgress
 from core.runtime.recent import Recent
 from dashboard.allowed import Allowed
 from dashboard.loads import Loads
@@ -19,7 +20,7 @@ KEPT = 3
 
 
 @dataclass
-class Loaded:
+class LoadedClassifier:
     """A classifier and the explainers that are tied to it so far."""
 
     spec: str
@@ -54,10 +55,10 @@ class Classifiers:
         self.start, self.labels = start, labels
         self._stated: dict[str, Any] = {"labels": labels, **(stated or {})}
         self.allowed = allowed or Allowed()
-        self._kept: Recent[str, Loaded] = Recent(KEPT)
-        self._loads: Loads[str, Loaded] = Loads()
+        self._kept: Recent[str, LoadedClassifier] = Recent(KEPT)
+        self._loads: Loads[str, LoadedClassifier] = Loads()
 
-    def get(self, spec: str, progress: Callable[[float, str], None] | None = None) -> Loaded:
+    def get(self, spec: str, progress: OnProgress | None = None) -> LoadedClassifier:
         """Load a classifier, or find it.
 
         Raises:
@@ -74,9 +75,9 @@ class Classifiers:
             spec, spec, lambda told: self._kept.get(spec) or self.add(spec, self._load(spec, told)), progress
         )
 
-    def add(self, spec: str, classifier: Classifier) -> Loaded:
+    def add(self, spec: str, classifier: Classifier) -> LoadedClassifier:
         """Put a classifier there that is loaded already."""
-        return self._kept.put(spec, Loaded(spec, classifier))
+        return self._kept.put(spec, LoadedClassifier(spec, classifier))
 
     def choices(self) -> list[tuple[str, str]]:
         """(title, spec) to choose from."""
@@ -86,7 +87,7 @@ class Classifiers:
         known = [spec for _, spec in ready]
         return ([] if self.start in known else [(self.start, self.start)]) + ready
 
-    def _load(self, spec: str, progress: Callable[[float, str], None] | None) -> Classifier:
+    def _load(self, spec: str, progress: OnProgress | None) -> Classifier:
         from core.loading import load_classifier
         from core.loading.specs import added_sources
 

@@ -12,13 +12,13 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 from core.errors import UserError
+from core.runtime.progress import OnProgress
 
 PATIENCE = 300.0  # seconds without a sign of life until nobody waits any longer
 MOST_LOADS, MOST_WAITING = 4, 12  # at once; each that waits holds one of the server's 40 threads
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
-Told = Callable[[float, str], None]
 """Called with (fraction in [0, 1], text)."""
 
 
@@ -38,7 +38,9 @@ class Loads(Generic[Key, Value]):
         self._under_way: dict[Key, Loading[Value]] = {}
         self._waiting = 0
 
-    def get(self, key: Key, name: str, load: Callable[[Told], Value], progress: Told | None = None) -> Value:
+    def get(
+        self, key: Key, name: str, load: Callable[[OnProgress], Value], progress: OnProgress | None = None
+    ) -> Value:
         """What `load` gives.
 
         Args:
@@ -65,7 +67,9 @@ class Loads(Generic[Key, Value]):
             with self._lock:
                 self._waiting -= 1
 
-    def _work(self, key: Key, loading: Loading[Value], load: Callable[[Told], Value], progress: Told | None) -> None:
+    def _work(
+        self, key: Key, loading: Loading[Value], load: Callable[[OnProgress], Value], progress: OnProgress | None
+    ) -> None:
         def told(fraction: float, text: str) -> None:
             loading.sign = monotonic()
             if progress is not None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from core.data import Dataset
-from core.errors import UserError
 from core.paths import data_dir
 from core.segments.saved.store import file_name
 from dashboard.allowed import Allowed, places_in
@@ -89,11 +88,3 @@ class Page:
             UserError: no picture, or the model or the file is gone.
         """
         return self.pictures.view(session.source(self.examples), self.classifiers.get(session.spec), self.device)
-
-    def has_model(self, session: Session) -> bool:
-        """Whether the visitor's classifier can be had."""
-        try:
-            self.classifiers.get(session.spec)
-        except UserError:
-            return False
-        return True

@@ -23,7 +23,7 @@ from core.regions import Regions
 from core.runtime.recent import Recent
 from core.segments import Segments, regions_of, segments_from_label_map, superpixels
 from core.segments.files import read_label_map
-from dashboard.classifiers import Loaded
+from dashboard.classifiers import LoadedClassifier
 from dashboard.overlays import jpeg
 
 THUMBNAIL = 112
@@ -149,7 +149,7 @@ class Pictures:
             label,
         )
 
-    def view(self, source: Source, loaded: Loaded, turn: Callable) -> View:
+    def view(self, source: Source, loaded: LoadedClassifier, turn: Callable) -> View:
         """Prepare, cut and predict; `turn()` is a context in which the device may be used.
 
         Raises:

@@ -17,7 +17,7 @@ from core.choice import Choice
 from core.errors import UserError
 from core.regions import Regions
 from core.runtime.randomness import picture_seeds
-from dashboard.classifiers import Loaded
+from dashboard.classifiers import LoadedClassifier
 
 log = logging.getLogger("satchel")
 
@@ -148,7 +148,7 @@ class Runner:
     lock: FairLock = field(default_factory=FairLock)
     chunks: int = 0  # device steps so far, of all runs
 
-    def stream(self, loaded: Loaded, image: Tensor, run: Run) -> Iterator[set[str]]:
+    def stream(self, loaded: LoadedClassifier, image: Tensor, run: Run) -> Iterator[set[str]]:
         """Make the maps of a run that are not there yet, all side by side.
 
         Every explainer makes one chunk in turn, so that each has an early first map and all sharpen together. The
@@ -191,7 +191,7 @@ class Runner:
         found = self.results.get(key)
         return found is not None and not found.partial
 
-    def _step(self, loaded: Loaded, image: Tensor, run: Run, name: str, steps: dict) -> bool:
+    def _step(self, loaded: LoadedClassifier, image: Tensor, run: Run, name: str, steps: dict) -> bool:
         """One chunk; True if there is more to come."""
         key = run.keys[name]
         try:

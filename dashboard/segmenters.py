@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from core.errors import UserError
+from core.runtime.progress import OnProgress
 from core.runtime.recent import Recent
-from core.segments.registry import SamSegmenter, Segmenter, get_segmenter, segmenters
+from core.segments.registry import Segmenter, get_segmenter, segmenters
 from core.segments.sam.checkpoints import COMPACT
 from core.segments.sam.model import Sam
 from dashboard.allowed import Allowed
-from dashboard.loads import Loads, Told
+from dashboard.loads import Loads
+
+if TYPE_CHECKING:
+    from core.segments.segmenters.unnamed import SamSegmenter
 
 KEPT = 3
 
@@ -34,7 +38,7 @@ class Segmenters:
         spec: str = "",
         words: Sequence[str] = (),
         sam: str = COMPACT,
-        progress: Callable[[float, str], None] | None = None,
+        progress: OnProgress | None = None,
     ) -> Segmenter:
         """A loaded one.
 
@@ -55,7 +59,7 @@ class Segmenters:
         self.allowed.check_spec(f"sam:{sam}")
         key = (f"{name}:{spec}", (*words, *([sam] if words else ())))
 
-        def load(told: Told) -> Segmenter:
+        def load(told: OnProgress) -> Segmenter:
             def make() -> Segmenter:
                 options: dict[str, Any] = {"concepts": tuple(words), "sam": sam} if words else {}
                 made = get_segmenter(f"{name}:{spec}" if spec else name, progress=told, **options)
@@ -66,7 +70,7 @@ class Segmenters:
 
         return self._kept.get(key) or self._loads.get(key, f"{name} {spec}".strip(), load, progress)
 
-    def sam(self, spec: str, progress: Callable[[float, str], None] | None = None) -> Sam:
+    def sam(self, spec: str, progress: OnProgress | None = None) -> Sam:
         """For clicks and boxes."""
         if not (spec or "").strip():
             raise UserError("No SAM was named; choose one, such as compact or vit_b.")

@@ -11,8 +11,8 @@ from typing import Any
 from cachetools import LRUCache
 
 from core.errors import UserError
-from dashboard.evaluate.data import Standing
-from dashboard.evaluate.run import LiveEvaluation
+from dashboard.evaluate.live import LiveEvaluation
+from dashboard.evaluate.standing import Standing
 from dashboard.pictures import Source
 from dashboard.runs import Run
 from dashboard.segments.work import Bench

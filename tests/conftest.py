@@ -18,7 +18,7 @@ from core.classifier import Classifier
 from core.data import open_dataset
 from core.preprocessing import Preprocessing
 from core.sat.report import build_report
-from core.sat.store import Report, open_report
+from core.sat.saved_report import Report, open_report
 
 ROOT = Path(__file__).resolve().parents[1]
 torch.set_num_threads(1)  # the models are tiny: two threads wait for each other longer than they work

@@ -19,7 +19,7 @@ from core.data import Dataset, Item
 from core.images import Picture
 from core.preprocessing import Preprocessing
 from core.sat.report import ReportOptions, build_report
-from core.sat.store import open_report
+from core.sat.saved_report import open_report
 from core.segments import Segments
 
 SIDE = 48

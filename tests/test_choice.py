@@ -14,18 +14,18 @@ import torch
 from PIL import Image
 from toy import toy_classifier
 
-from core.choice import REFERENCES, Choice, References, Trained, distinct, titled
+from core.choice import REFERENCES, Choice, References, Trained, distinct, full_title, short_titles
 from core.data import open_dataset
 from core.errors import UserError
-from core.evaluation.run import EvaluationOptions, Yardstick, evaluate
+from core.evaluation.evaluate import EvaluationOptions, Yardstick, evaluate
 from core.explain import explain
 from core.explainer import BoundExplainer, explainers, get_explainer
 from core.export import MapFolder
 from core.images import read_picture
 from core.runtime.randomness import picture_seeds
 from core.sat.report import ReportOptions, build_report
-from core.sat.store import open_report
-from dashboard.classifiers import Loaded
+from core.sat.saved_report import open_report
+from dashboard.classifiers import LoadedClassifier
 from dashboard.runs import ResultKey, Run, Runner
 
 SHORT = {"samples": 4}
@@ -119,10 +119,26 @@ def test_weights_are_for_those_that_are_trained(tmp_path: Path) -> None:
 def test_two_settings_of_one_explainer_stand_side_by_side_and_one_twice_does_not() -> None:
     few, many = Choice.parse("smoothgrad:samples=4"), Choice.parse("smoothgrad:samples=8")
     distinct([few, many])
-    assert titled([few, many]) == {few.label: "SmoothGrad (samples 4)", many.label: "SmoothGrad (samples 8)"}
-    assert titled([few])[few.label] == "SmoothGrad"
     with pytest.raises(UserError, match="named twice"):
         distinct([few, Choice.parse("smoothgrad:samples=4")])
+
+
+@pytest.mark.parametrize(
+    ("label", "full"),
+    [
+        ("smoothgrad", "SmoothGrad"),
+        ("smoothgrad:samples=4, patch_size=2", "SmoothGrad (samples 4, patch size 2)"),
+        ("smoothgrad:references=a_b=c", "SmoothGrad (references a_b=c)"),
+        ("my_own", "SmoothGrad (my_own)"),
+    ],
+)
+def test_a_title_says_what_the_label_says_and_a_short_one_only_where_it_must(label: str, full: str) -> None:
+    entry = {"label": label, "name": "smoothgrad", "title": "SmoothGrad"}
+    other = {"label": "smoothgrad:samples=8", "name": "smoothgrad", "title": "SmoothGrad"}
+    assert full_title(entry) == full
+    assert short_titles([entry]) == {label: "SmoothGrad"}
+    told = full if label != "smoothgrad" else "SmoothGrad (defaults)"
+    assert short_titles([entry, other]) == {label: told, other["label"]: "SmoothGrad (samples 8)"}
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +182,7 @@ def test_the_same_choice_gives_the_same_map_in_every_command(
         pass
     assert {place for place, _ in made} == {"report", "evaluation"}
     image = classifier.prepare(read_picture(file)).tensor
-    runner, loaded = Runner(), Loaded("toy", classifier)
+    runner, loaded = Runner(), LoadedClassifier("toy", classifier)
     key = ResultKey("picture", classifier.fingerprint, choice, alone.target, None, 7)
     for _ in runner.stream(loaded, image, Run({name: key})):
         pass

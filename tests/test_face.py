@@ -116,6 +116,7 @@ def test_it_is_kept_with_what_it_is(explained, tmp_path):
     assert len({entry["values_file"] for entry in folder.records}) == 2
 
 
+@pytest.mark.slow
 def test_a_report_is_one_call(toy_data, toy_report, tmp_path):
     steps = []
     found = satchel.report(
@@ -136,6 +137,7 @@ def test_a_report_is_one_call(toy_data, toy_report, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.slow
 def test_a_report_takes_the_usual_explainers_that_can(toy_data, tmp_path):
     data = satchel.open_dataset(toy_data, limit=4)
     found = satchel.report(data, toy_classifier(), tmp_path / "report", check=False)

@@ -14,16 +14,16 @@ from PIL import Image
 from core.choice import Choice
 from core.classifier import Classifier
 from core.data import limited, open_dataset
-from core.demo.sam_pictures import bird
-from core.evaluation.run import EvaluationOptions, Yardstick, evaluate
-from core.evaluation.store import open_evaluation
+from core.demo.making.sam_pictures import bird
+from core.evaluation.evaluate import EvaluationOptions, Yardstick, evaluate
+from core.evaluation.saved_evaluation import open_evaluation
 from core.explainer import explainers, get_explainer
 from core.images import Picture
 from core.metrics.metric import Case, metrics
 from core.regions import Regions
 from core.runtime import chunks
 from core.sat.report import build_report
-from core.sat.store import open_report
+from core.sat.saved_report import open_report
 from core.segments.sam.embeddings import EmbeddingCache
 from core.segments.sam.model import CompactParameters, open_sam
 from tests.conftest import small_module

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.slow  # each starts Python with torch anew
 ROOT = Path(__file__).resolve().parents[1]
 MAIN = "from dashboard.cli.main import main; main()"
 PLUG_IN = """

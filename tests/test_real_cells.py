@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from benchmarks.finetune import Result, finetune
 from core.data import open_dataset
-from core.sat.store import open_report
+from core.sat.saved_report import open_report
 from dashboard.cli.main import app
 
 pytestmark = pytest.mark.data

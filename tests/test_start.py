@@ -84,6 +84,7 @@ def test_mistakes_are_told_before_anything_heavy_is_imported(tmp_path, words, to
     assert said.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["explainers", "metrics", "segmenters", "models"])
 @pytest.mark.parametrize("form", ["", " --json"])
 def test_a_list_imports_nothing_heavy_but_torch(tmp_path, what, form):

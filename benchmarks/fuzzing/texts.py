@@ -12,7 +12,7 @@ from typing import Any
 
 from core.choice import Choice
 from core.data import open_dataset
-from core.evaluation.store import open_evaluation
+from core.evaluation.saved_evaluation import open_evaluation
 from core.explainer import explainers
 from core.images import read_picture
 from core.loading import load_classifier
@@ -20,7 +20,7 @@ from core.loading.checkpoints import read_checkpoint
 from core.loading.labels import read_labels
 from core.parameters import separated
 from core.sat.report import ReportOptions
-from core.sat.store import open_report
+from core.sat.saved_report import open_report
 from core.segments.files import open_segments
 from core.segments.saved.store import Store
 

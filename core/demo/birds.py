@@ -1,6 +1,6 @@
 """Demo birds: pictures whose every pixel has a known name, with shortcuts planted on request.
 
-`render` draws one picture from (label, seed, plants) and nothing else. `scenes` and `write_folder` make data sets.
+`render` draws one picture from (label, seed, plants) and nothing else. `core.demo.scenes` makes data sets.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from core.metrics.spectrum import spectrum_distance
 from core.parameters import Parameters
 from core.runtime.progress import Progress
 from core.runtime.randomness import picture_seeds
-from core.sat.batch import Loaded, asked_regions, load
+from core.sat.batch import LoadedPicture, asked_regions, load
 from core.sat.noticed import noticed_in
 from core.work.shards import Recipe, Tables
 
@@ -103,7 +103,7 @@ class ScoreShard:
 
 
 def _score(items: Sequence[Item], tools: Bench, found: Tables) -> Iterator[str]:
-    batch: list[Loaded] = []
+    batch: list[LoadedPicture] = []
     targets: list[int] = []
     for item in items:
         try:
@@ -146,7 +146,7 @@ def _score(items: Sequence[Item], tools: Bench, found: Tables) -> Iterator[str]:
             ]
 
 
-def _object_masks(batch: Sequence[Loaded], yardsticks: Sequence[Yardstick]) -> Tensor | None:
+def _object_masks(batch: Sequence[LoadedPicture], yardsticks: Sequence[Yardstick]) -> Tensor | None:
     """[B, H, W]: everything that is not context; None where no metric asks."""
     if not masked(yardsticks):
         return None

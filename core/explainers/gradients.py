@@ -200,7 +200,7 @@ class SuppressionParameters(Parameters):
     )
     cell: int = parameter(Suppression.cell, "Size of a cell in pixels of the model's frame", low=2, high=128, step=1)
     keep: float = parameter(Suppression.keep, "Least part of a feature that is kept", low=0.0, high=0.95, step=0.05)
-    contrast: bool = parameter(Suppression.contrast, "Fade the whole picture too, by a factor of its own")
+    fade: bool = parameter(Suppression.fade, "Fade the whole picture too, by a factor of its own")
     noise: float = parameter(
         NOISE, "Pixel noise on top, as a part of the brightness range", low=0.0, high=0.5, step=0.01
     )
@@ -224,4 +224,4 @@ class SuppressionSampling(GradientExplainer):
 
     def sampler(self, parameters: SuppressionParameters, job: Job) -> Sampler:
         p = parameters
-        return suppression(p.samples, p.noise, operator=p.operator, cell=p.cell, keep=p.keep, contrast=p.contrast)
+        return suppression(p.samples, p.noise, operator=p.operator, cell=p.cell, keep=p.keep, fade=p.fade)

@@ -35,14 +35,14 @@ class Suppression(Sampler):
 
     Attributes:
         cell: in pixels of the model's frame.
-        contrast: times one more gain U(keep, 1) for the whole picture, so that the samples also lie along the path of
+        fade: times one more gain U(keep, 1) for the whole picture, so that the samples also lie along the path of
             integrated gradients.
     """
 
     operator: str = "gain"
     cell: int = 16
     keep: float = 0.2
-    contrast: bool = False
+    fade: bool = False
 
     def visit(self, draw: Draw) -> Tensor:
         difference = draw.images - draw.start
@@ -50,7 +50,7 @@ class Suppression(Sampler):
             kept = self._smoothed(draw, difference)
         else:
             kept = difference * self._strength(draw)
-        if self.contrast:
+        if self.fade:  # its random numbers go by an older name of it, so that maps stay what they were
             kept = kept * self._scaled(draw.uniform(1, use="contrast")).view(-1, 1, 1, 1)
         return draw.start + kept
 

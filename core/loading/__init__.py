@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import UserError
 from core.loading.specs import SOURCES, added_sources, check_model, labels_file, taken_apart
+from core.runtime.progress import OnProgress
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +22,7 @@ def load_classifier(
     labels: str | Path | None = None,
     device: str | torch.device = "auto",
     precision: str = "auto",
-    progress: Callable[[float, str], None] | None = None,
+    progress: OnProgress | None = None,
     allow_python: bool = False,
     output: str | None = None,
     preprocessing: Mapping[str, Any] | None = None,

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from core.errors import UserError
-from core.loading.download import Progress
-from core.loading.hub import hub_folder
+from core.fetching.hub import hub_folder
 from core.paths import kind_at, user_path
+from core.runtime.progress import OnProgress
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 CONFIG = "config.json"
@@ -40,7 +40,7 @@ def transformers_for(what: str) -> Any:
     return transformers
 
 
-def model_folder(spec: str, progress: Progress | None = None) -> Path:
+def model_folder(spec: str, progress: OnProgress | None = None) -> Path:
     """The folder of a model: a local one, or one of the hub's, fetched into the hub's own cache at first use.
 
     Args:

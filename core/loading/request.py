@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from core.errors import UserError
 from core.loading.labels import read_labels
 from core.loading.specs import name_and_file
 from core.preprocessing import Preprocessing
+from core.runtime.progress import OnProgress
 
 OUTPUTS = ("softmax", "sigmoid")
 
@@ -38,7 +39,7 @@ class Request:
     labels: str | Path | None = None
     device: str | torch.device = "auto"
     precision: str = "auto"
-    progress: Callable[[float, str], None] | None = None
+    progress: OnProgress | None = None
     output: str | None = None
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
 

@@ -11,9 +11,9 @@ from torch import nn
 
 from core.classifier import Classifier
 from core.errors import UserError, closest
+from core.fetching.hub import hub_file, reason, silent
 from core.loading.checkpoints import State, fitted, load_weights, read_checkpoint
 from core.loading.heads import rebuild_head
-from core.loading.hub import hub_file, reason, silent
 from core.loading.labels import imagenet_labels
 from core.loading.request import Request, read_entry
 from core.preprocessing import RESAMPLING, Preprocessing

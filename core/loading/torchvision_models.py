@@ -11,13 +11,14 @@ from torch import nn
 
 from core.classifier import Classifier
 from core.errors import UserError
+from core.fetching.download import download
 from core.loading.checkpoints import COUNTERS, State, fitted, load_weights, read_checkpoint
-from core.loading.download import Progress, download
 from core.loading.heads import rebuild_head
 from core.loading.labels import default_labels
 from core.loading.request import Request, read_entry
 from core.loading.torchvision_names import FREE_TRANSFORMER, check_classifier, classifiers
 from core.preprocessing import Preprocessing
+from core.runtime.progress import OnProgress
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
@@ -145,7 +146,7 @@ def _published(request: Request, name: str) -> Classifier:
     return request.classifier(module, {}, preprocessing_of(weights), labels)
 
 
-def published(name: str, what: str, progress: Progress | None) -> tuple[WeightsEnum, State]:
+def published(name: str, what: str, progress: OnProgress | None) -> tuple[WeightsEnum, State]:
     """torchvision's usual weights of one of its models, downloaded once.
 
     Raises:

@@ -3,8 +3,8 @@
 The paper's explanation certainty is the probability of the picture given its map, bounded from below on average by
 exp(I(x; z) - H(x)). How it is measured there is not public; both measures here are this project's choice. They are
 taken within one picture: its pixels are the sample, x is their luminance, z the map's absolute value, and both are cut
-into bins by rank, so that neither contrast nor the map's scale matters. Position is ignored: x and z are compared pixel
-by pixel.
+into bins by rank, so that neither brightness contrast nor the map's scale matters. Position is ignored: x and z are
+compared pixel by pixel.
 
 Bias. A histogram of 64 x 64 cells finds information where there is none, about 63 * 63 / (2 N) nats for N pixels: 0.04
 at 224 x 224 (1 % of log 64), but more than 1 at 32 x 32, where formulas such as Miller and Madow's no longer hold. So

@@ -13,8 +13,8 @@ from torch import Tensor
 def spectrum_distance(clean: Tensor, samples: Tensor) -> Tensor:
     """How far the shape of the samples' power spectra is from the clean picture's; 0 is the same shape.
 
-    Power over all directions and channels as a function of spatial frequency, scaled to the sum 1, so that contrast
-    does not count; root mean square difference of its logarithm over frequencies and samples.
+    Power over all directions and channels as a function of spatial frequency, scaled to the sum 1, so that brightness
+    contrast does not count; root mean square difference of its logarithm over frequencies and samples.
 
     Args:
         clean: [B, 3, H, W].

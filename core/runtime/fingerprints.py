@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+
+from core.paths import existing_file, readable
 
 
 class Hash(Protocol):
@@ -31,3 +35,16 @@ def file_state(file: Path) -> list[int]:
     """
     about = file.stat()
     return [about.st_size, about.st_mtime_ns]
+
+
+def weights_mark(files: Iterable[Path]) -> str:
+    """A few letters that change with what weights files hold.
+
+    Raises:
+        UserError: one cannot be read.
+    """
+    digest = hashlib.blake2b(digest_size=6)
+    for path in files:
+        with readable(path, "weights file"), existing_file(path, "weights file").open("rb") as file:
+            digest.update(hashlib.file_digest(file, "blake2b").digest())
+    return digest.hexdigest()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+#: Called with a fraction in [0, 1] and a line of text, while something is fetched or loaded.
+OnProgress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)

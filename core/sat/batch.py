@@ -70,7 +70,7 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedPicture:
     """One item, read: the picture in the model's frame and its segments, if it has any."""
 
     item: Item
@@ -88,7 +88,7 @@ class Loaded:
         return Scene(self.item.id, self.item.group, self.prepared.tensor.to(device), masks, kinds)
 
 
-def load(item: Item, classifier: Classifier) -> Loaded:
+def load(item: Item, classifier: Classifier) -> LoadedPicture:
     """Read one item. Segments that have no name yet are left out: in a report only names count.
 
     Raises:
@@ -99,10 +99,10 @@ def load(item: Item, classifier: Classifier) -> Loaded:
     notes = (*picture.notes, *(segments.notes if segments is not None else ()))
     segments = None if segments is None else segments.only_named()
     masks = None if segments is None else segments.to_model(prepared.geometry)
-    return Loaded(item, prepared, segments, masks, notes)
+    return LoadedPicture(item, prepared, segments, masks, notes)
 
 
-def picture_lines(batch: Sequence[Loaded], classifier: Classifier) -> list[dict[str, Any]]:
+def picture_lines(batch: Sequence[LoadedPicture], classifier: Classifier) -> list[dict[str, Any]]:
     """One line a picture: what it is, what the classifier takes it for, and what part of it each segment covers."""
     logits = classifier.finite_logits(torch.stack([entry.prepared.tensor for entry in batch]))
     top = classifier.probabilities(logits).topk(1, dim=1)
@@ -133,7 +133,7 @@ def picture_lines(batch: Sequence[Loaded], classifier: Classifier) -> list[dict[
 
 
 def attribution_rows(
-    batch: Sequence[Loaded],
+    batch: Sequence[LoadedPicture],
     lines: Sequence[dict[str, Any]],
     runs: Mapping[str, BoundExplainer],
     seed: int,
@@ -158,7 +158,7 @@ def attribution_rows(
     return rows
 
 
-def asked_regions(explainer: BoundExplainer, batch: Iterable[Loaded]) -> Regions | None:
+def asked_regions(explainer: BoundExplainer, batch: Iterable[LoadedPicture]) -> Regions | None:
     """The named segments of these pictures and the rest of each, where the explainer is asked to remove them; None
     where it is not.
 

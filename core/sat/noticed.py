@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.data import Dataset
-from core.sat.batch import Loaded
+from core.sat.batch import LoadedPicture
 
 NOTE = re.compile(r"(?P<what>.*?)(?: \((?P<more>.*)\))?\.?", re.DOTALL)
 AMOUNT = re.compile(r"(?P<count>\d[\d,]*)(?: (?P<unit>[a-z]+)(?: of .*)?)?", re.DOTALL)
@@ -47,7 +47,7 @@ class _Kind:
         return f"{amount}{several}{self.first}{such}"
 
 
-def noticed_in(batch: Iterable[Loaded]) -> list[dict[str, Any]]:
+def noticed_in(batch: Iterable[LoadedPicture]) -> list[dict[str, Any]]:
     """One record a note of the pictures and their masks: image, note."""
     return [{"image": entry.item.id, "note": note} for entry in batch for note in entry.notes]
 

@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from core.attribution import Attribution
-from core.choice import Choice, distinct, tied_by_label, titled
+from core.choice import Choice, distinct, short_titles, tied_by_label
 from core.classifier import Classifier
 from core.data import Dataset, check_context, no_segments
 from core.errors import UserError
@@ -33,8 +33,8 @@ from core.sat.batch import Scene, asked_regions, label_warning, load
 from core.sat.examples import choose_examples, measured_in, write_examples
 from core.sat.noticed import noticed
 from core.sat.pairs import REVISION, Pair, choose_pairs
+from core.sat.saved_report import FORMAT, PACK, open_report
 from core.sat.shards import Bench, BenchMaker, ControlShard, PairShard, PictureShard
-from core.sat.store import FORMAT, PACK, open_report
 from core.sat.tables import table_of
 from core.sat.verdicts import VERDICTS, delta_for, findings, flag_by_controls, is_shortcut
 from core.storage.pack import packing
@@ -101,10 +101,10 @@ def build_report(
     Raises:
         UserError: the data, the options or the folder do not do.
     """
-    return _Run(data.with_context(options.context), classifier, user_path(out), options, engine).stages()
+    return _ReportRun(data.with_context(options.context), classifier, user_path(out), options, engine).stages()
 
 
-class _Run:
+class _ReportRun:
     """One report being written: what is planned here, computed by an engine, and judged at the end."""
 
     def __init__(
@@ -282,7 +282,8 @@ class _Run:
         pairs = {(e["target"], e["segment"]): e for e in found}.values()
         kinds = table.drop_duplicates("segment")
         problems = folders.read_shards(self.out / "problems")
-        titles = titled(o.explainers)
+        explainers = [{**choice.record(), "title": choice.method.title} for choice in o.explainers]
+        titles = short_titles(explainers)
         return {
             "format": FORMAT,
             "model": self.classifier.name,
@@ -293,7 +294,7 @@ class _Run:
             "pictures": len(pictures),
             "without_masks": int((pictures["segments"] == 0).sum()),
             "accuracy": float(correct.astype(float).mean()) if len(correct) else None,
-            "explainers": [{**choice.record(), "title": titles[choice.label]} for choice in o.explainers],
+            "explainers": [{**entry, "title": titles[entry["label"]]} for entry in explainers],
             "segments": kinds[["segment", "kind"]].rename(columns={"segment": "name"}).to_dict("records"),
             "targets": sorted(int(t) for t in table["target"].unique()),
             "verdicts": {verdict: sum(e["verdict"] == verdict for e in pairs) for verdict in VERDICTS},

@@ -17,7 +17,7 @@ from core.explainer import BoundExplainer, explainers
 from core.randomised import randomised
 from core.runtime.progress import Progress
 from core.runtime.recent import Recent
-from core.sat.batch import Loaded, Scene, attribution_rows, load, picture_lines
+from core.sat.batch import LoadedPicture, Scene, attribution_rows, load, picture_lines
 from core.sat.effects import necessity_records, pair_records
 from core.sat.noticed import noticed_in
 from core.sat.pairs import Pair
@@ -106,7 +106,7 @@ class PictureShard:
         return found
 
 
-def _found_in(batch: Sequence[Loaded], tools: Bench, problems: list[dict[str, Any]]) -> list[Tables]:
+def _found_in(batch: Sequence[LoadedPicture], tools: Bench, problems: list[dict[str, Any]]) -> list[Tables]:
     """What the model and its maps say of these pictures together; or one by one, without those on which the model
     answers with something that is no number."""
     try:
@@ -121,7 +121,7 @@ def _found_in(batch: Sequence[Loaded], tools: Bench, problems: list[dict[str, An
         return found
 
 
-def _told(batch: Sequence[Loaded], tools: Bench) -> Tables:
+def _told(batch: Sequence[LoadedPicture], tools: Bench) -> Tables:
     lines = picture_lines(batch, tools.classifier)
     rows = attribution_rows(batch, lines, tools.runs, tools.seed)
     effects: list[dict[str, Any]] = []

@@ -1,24 +1,18 @@
-"""What cuts pictures by itself, and the one list of it."""
+"""What whatever cuts pictures by itself must do, and the one list of it."""
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from core.errors import UserError
 from core.images import Picture
-from core.parameters import Parameters, parameter
-from core.paths import existing_file, readable, user_path
+from core.parameters import Parameters
 from core.registry import Registry
 from core.runtime.chunks import out_of_memory
-from core.segments.sam.checkpoints import COMPACT, NAMES, compact_file, load_sam
-from core.segments.sam.model import EverythingParameters, Sam, open_sam, usual_parameters
 from core.segments.segments import MIN_AREA, Segments
-from core.segments.superpixels import superpixels
 
 
 class Segmenter(ABC):
@@ -113,7 +107,7 @@ class Segmenter(ABC):
 #: What the segments are called: nothing yet, by a model's own categories, or by the words that were asked for.
 FAMILIES = ("unnamed", "semantic", "concepts")
 
-_registry: Registry[Segmenter] = Registry("segmenter", Segmenter, "core.segments.named", FAMILIES)
+_registry: Registry[Segmenter] = Registry("segmenter", Segmenter, "core.segments.segmenters", FAMILIES)
 register = _registry.register
 
 
@@ -134,90 +128,9 @@ def get_segmenter(text: str, **options: Any) -> Segmenter:
     """
     name, _, spec = text.partition(":")
     if name == "concepts":
-        from core.segments.named.concepts import checked, segmenter_for
+        from core.segments.segmenters.concepts import checked, segmenter_for
 
         if options.get("concepts") is not None:
             checked(options["concepts"])  # before a model is fetched for them
         name, spec = segmenter_for(spec, options.get("progress"))
     return type(_registry.get(name))(spec, **options)
-
-
-def weights_mark(files: Iterable[Path]) -> str:
-    """A few letters that change with what weights files hold.
-
-    Raises:
-        UserError: one cannot be read.
-    """
-    digest = hashlib.blake2b(digest_size=6)
-    for path in files:
-        with readable(path, "weights file"), existing_file(path, "weights file").open("rb") as file:
-            digest.update(hashlib.file_digest(file, "blake2b").digest())
-    return digest.hexdigest()
-
-
-@register
-class SamSegmenter(Segmenter):
-    """A SAM in everything-mode."""
-
-    name = "sam"
-    title = "Segment Anything"
-    summary = "masks of all that a SAM finds, overlapping, without names"
-    family = "unnamed"
-    specs = (*NAMES, "NAME@FILE")
-    parameters = EverythingParameters
-
-    def __init__(self, spec: str = "", **options: Any) -> None:
-        super().__init__(spec or COMPACT, **options)
-        self.parameters = usual_parameters(self.spec)
-        self._sam: Sam | None = None
-
-    @property
-    def sam(self) -> Sam:
-        """Loaded at the first use."""
-        if self._sam is None:
-            self._sam = open_sam(self.spec, **self.given("device", "precision", "progress", "cache"))
-        return self._sam
-
-    def supports(self) -> str | None:
-        """What is missing for the compact SAM; the others are found out about when they are loaded."""
-        if self.spec != COMPACT or self._sam is not None:
-            return None
-        try:
-            load_sam(self.spec)
-        except UserError as error:
-            return str(error)
-        return None
-
-    def load(self) -> Sam:
-        return self.sam
-
-    def settings(self) -> dict[str, str]:
-        file = self.spec.partition("@")[2]
-        if not file and self.spec != COMPACT:  # published ones are always the same
-            return {}
-        return {"weights": weights_mark([user_path(file) if file else compact_file()])}
-
-    def cut(self, picture: Picture, parameters: EverythingParameters) -> Segments:
-        return self.sam.everything(picture, parameters)
-
-
-@dataclass(frozen=True)
-class SuperpixelParameters(Parameters):
-    """Of SLIC."""
-
-    count: int = parameter(24, "about how many regions", low=2, high=200, step=1)
-    compactness: float = parameter(12.0, "high: square regions; low: along the edges", low=0.1, high=100.0, step=0.1)
-
-
-@register
-class Superpixels(Segmenter):
-    """SLIC."""
-
-    name = "superpixels"
-    title = "Superpixels"
-    summary = "regions of similar colour that fill the picture, without names or meaning"
-    family = "unnamed"
-    parameters = SuperpixelParameters
-
-    def cut(self, picture: Picture, parameters: SuperpixelParameters) -> Segments:
-        return superpixels(picture, parameters.count, parameters.compactness)

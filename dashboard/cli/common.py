@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from core.errors import UserError
+from core.runtime.progress import OnProgress
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -198,7 +199,7 @@ def show_stages(
 
 
 @contextmanager
-def loading_bar() -> Generator[Callable[[float, str], None]]:
+def loading_bar() -> Generator[OnProgress]:
     """A bar for weights that are fetched: what to call with (fraction in [0, 1], text)."""
     with progress_bar(counted=False) as bar:
         tasks: list[TaskID] = []

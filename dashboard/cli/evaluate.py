@@ -35,7 +35,7 @@ from dashboard.cli.common import (
 
 if TYPE_CHECKING:
     from core.classifier import Classifier
-    from dashboard.evaluate.data import Standing
+    from dashboard.evaluate.standing import Standing
 
 
 def evaluate(
@@ -91,12 +91,12 @@ def evaluate(
         asked = stated(mean, std, size, crop, interpolation)
         from core.choice import Choice
         from core.data import open_dataset
-        from core.evaluation.run import EvaluationOptions, Yardstick
-        from core.evaluation.run import evaluate as run
-        from core.evaluation.store import open_evaluation
+        from core.evaluation.evaluate import EvaluationOptions, Yardstick
+        from core.evaluation.evaluate import evaluate as run
+        from core.evaluation.saved_evaluation import open_evaluation
         from core.metrics.metric import usual_metrics
         from core.work.engines import engine_named
-        from dashboard.evaluate.data import Standing
+        from dashboard.evaluate.standing import Standing
 
         contenders = [Choice.parse(text) for text in named]
         yardsticks = [Yardstick.parse(text) for text in separated(metrics or ())]
@@ -138,7 +138,7 @@ def _usual_explainers(classifier: Classifier) -> list[str]:
 
 def _summarise(standing: Standing) -> None:
     """The answer, a table, what to beware of, and where it all is."""
-    from dashboard.evaluate.data import caveat, headline
+    from dashboard.evaluate.standing import caveat, headline
     from dashboard.words import plural
 
     manifest = standing.manifest
@@ -163,7 +163,7 @@ def _show_table(standing: Standing) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from dashboard.evaluate.data import ARROWS
+    from dashboard.evaluate.standing import ARROWS
     from dashboard.words import number
 
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -37,7 +37,7 @@ from dashboard.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from core.sat.store import Report
+    from core.sat.saved_report import Report
 
 
 def report(
@@ -83,7 +83,7 @@ def report(
         from core.data import open_dataset
         from core.sat.batch import label_warning
         from core.sat.report import ReportOptions, build_report
-        from core.sat.store import open_report
+        from core.sat.saved_report import open_report
         from core.sat.verdicts import is_shortcut
         from core.work.engines import engine_named
 

@@ -13,14 +13,14 @@ import pandas as pd
 
 from core.choice import Choice
 from core.errors import UserError
-from core.evaluation.run import EvaluationOptions, Yardstick
-from core.evaluation.store import open_evaluation
+from core.evaluation.evaluate import EvaluationOptions, Yardstick
+from core.evaluation.saved_evaluation import open_evaluation
 from core.parameters import separated
 from core.paths import assets_dir
 from dashboard.controls import problem
-from dashboard.evaluate.data import Standing
 from dashboard.evaluate.drawing import answer_html, leaderboard_html, sanity_html, scatter_html, warnings_html
-from dashboard.evaluate.run import LiveEvaluation, dataset_of
+from dashboard.evaluate.live import LiveEvaluation, dataset_of
+from dashboard.evaluate.standing import Standing
 from dashboard.page import Page
 from dashboard.palette import ordered
 from dashboard.report.views import state_html

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from html import escape
-from typing import Any
 
+from core.choice import full_title
 from core.explainer import explainers
-from dashboard.evaluate.data import ARROWS, DIRECTIONS, Entry, Standing, caveat, headline, listed
+from dashboard.evaluate.standing import ARROWS, DIRECTIONS, Entry, Standing, caveat, headline, listed
 from dashboard.palette import marker
 from dashboard.plots import percent
 from dashboard.subject import short
@@ -38,7 +38,7 @@ def leaderboard_html(standing: Standing) -> str:
     """Explainers by metrics; controls below a line."""
     head = "".join(
         f'<th scope="col" title="{escape(m["summary"])} {DIRECTIONS[m["higher_is_better"]].capitalize()}.">'
-        f"{escape(_metric_title(m))} <b>{ARROWS[m['higher_is_better']]}</b></th>"
+        f"{escape(full_title(m))} <b>{ARROWS[m['higher_is_better']]}</b></th>"
         for m in standing.metrics
     )
     groups = {False: "", True: ""}
@@ -62,11 +62,6 @@ def _compared(standing: Standing) -> str:
     if standing.few:
         return f"; too few to say who is better. {below}"
     return f" with 95 % intervals; the best of each column is bold. {below} A metric they win says little."
-
-
-def _metric_title(metric: dict[str, Any]) -> str:
-    named = metric["label"].partition(":")[2].replace(",", ", ")
-    return f"{metric['title']} ({named})" if named else metric["title"]
 
 
 def _row(standing: Standing, label: str) -> str:

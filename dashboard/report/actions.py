@@ -13,10 +13,10 @@ import gradio as gr
 
 from core.classifier import Classifier
 from core.errors import UserError
-from core.sat.store import open_report
+from core.sat.saved_report import open_report
 from dashboard.controls import problem
 from dashboard.page import Page
-from dashboard.report.data import Cell, Finished, Reports, shipped_reports
+from dashboard.report.finished import Cell, Finished, Reports, shipped_reports
 from dashboard.report.grid import MEASURES, grid_html, heat_map
 from dashboard.report.pictures import exhibits_html, pasted_html, pictures_html
 from dashboard.report.plots import density_figure, effects_figure

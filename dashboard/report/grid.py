@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import Literal
 
-from core.sat.store import KINDS
+from core.sat.saved_report import KINDS
 from core.sat.verdicts import LEAST_PICTURES
-from dashboard.report.data import Cell, Finished
+from dashboard.report.finished import Cell, Finished
 from dashboard.report.words import interval, verdict_mark
 from dashboard.words import number
 

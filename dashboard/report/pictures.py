@@ -22,7 +22,7 @@ from core.sat.sentences import in_words
 from core.sat.statistics import Interval
 from dashboard.overlays import jpeg, legend
 from dashboard.plots import probability
-from dashboard.report.data import Cell, Finished
+from dashboard.report.finished import Cell, Finished
 from dashboard.report.words import strongest_shortcut
 from dashboard.words import number, wrong_mark
 

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from core.sat.statistics import Interval
 from dashboard.palette import COLOURS, look
-from dashboard.report.data import Cell, Finished, counted_effects
+from dashboard.report.finished import Cell, Finished, counted_effects
 from dashboard.report.words import interval
 from dashboard.theme import ACCENT, INK, LINE, QUIET
 

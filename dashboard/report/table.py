@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from core.sat.saved_report import KINDS
 from core.sat.statistics import Interval
-from core.sat.store import KINDS
 from core.sat.verdicts import VERDICTS
 from dashboard.plots import percent
-from dashboard.report.data import Cell, Finished
+from dashboard.report.finished import Cell, Finished
 from dashboard.report.words import KIND_WORDS, interval, verdict_mark
 
 ANY = "any"

@@ -6,7 +6,7 @@ from html import escape
 
 from core.sat.verdicts import VERDICTS
 from dashboard.plots import percent
-from dashboard.report.data import Cell, Finished, accuracy_interval
+from dashboard.report.finished import Cell, Finished, accuracy_interval
 from dashboard.report.words import KIND_WORDS, headline, strongest_shortcut, verdict_mark
 from dashboard.subject import short
 from dashboard.words import number, plural

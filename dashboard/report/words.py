@@ -7,7 +7,7 @@ from html import escape
 
 from core.sat.sentences import in_words
 from core.sat.statistics import Interval
-from dashboard.report.data import Cell, Finished
+from dashboard.report.finished import Cell, Finished
 from dashboard.subject import short
 from dashboard.words import number, plural
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 import dashboard.cli.evaluate
 from core.errors import UserError
-from core.evaluation.store import open_evaluation
+from core.evaluation.saved_evaluation import open_evaluation
 from core.metrics.metric import metrics, usual_metrics
 from core.parameters import separated
 

@@ -70,7 +70,7 @@ def test_files_are_what_the_list_says(satchel, model, picture, tmp_path):
         "operator": "gain",
         "cell": 32,
         "keep": 0.2,
-        "contrast": False,
+        "fade": False,
         "noise": 0.05,
         "fill": "blur",
         "reduction": "absolute",

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import dashboard.cli.report
-from core.sat import DELTA, store
+from core.sat import DELTA, saved_report
 from core.sat.verdicts import VERDICTS
 
 QUICK = ("--explainer", "gradient", "--no-check")
@@ -52,7 +52,7 @@ def test_report_and_summary(satchel, model, birds, tmp_path):
     out = tmp_path / "out"
     done = satchel("report", birds, *model, *QUICK, "--context", "stamp", "--out", out)
     assert (done.code, done.err) == (0, "")
-    report = store.open_report(out)
+    report = saved_report.open_report(out)
     assert report.manifest["pictures"] == 6
     assert {entry["segment"]: entry["kind"] for entry in report.findings} == {
         "background": "context",
@@ -78,14 +78,16 @@ def test_what_was_noticed_is_told_and_kept(satchel, model, birds, tmp_path):
     for _ in range(2):  # the second time it is finished already
         done = satchel(*words)
         assert done.err == f"satchel: Values without a name belong to no segment: {told}\n"
-    assert store.open_report(tmp_path / "out").manifest["noticed"] == [done.err.removeprefix("satchel: ").strip()]
+    assert saved_report.open_report(tmp_path / "out").manifest["noticed"] == [
+        done.err.removeprefix("satchel: ").strip()
+    ]
 
 
 @pytest.mark.slow
 def test_every_segment_is_tested_unless_told_not_to(satchel, model, birds, tmp_path):
     assert satchel("report", birds, *model, "--explainer", "gradient", "--limit", 2, "--out", tmp_path / "a").code == 0
     assert satchel("report", birds, *model, *QUICK, "--limit", 2, "--out", tmp_path / "b").code == 0
-    checked, unchecked = (store.open_report(tmp_path / name) for name in "ab")
+    checked, unchecked = (saved_report.open_report(tmp_path / name) for name in "ab")
     assert (checked.manifest["checked"], unchecked.manifest["checked"]) == (True, False)
     assert checked.manifest["pictures"] == 2
     assert len(checked.effects()) > 0
@@ -120,14 +122,14 @@ def test_stopped_report_goes_on(satchel, model, birds, tmp_path, monkeypatch):
 def test_fail_on_confirmed_shortcut(satchel, model, birds, tmp_path, monkeypatch, verdict, kind, code):
     """Leaning on a beak is fine; only confirmed context is a shortcut."""
     assert verdict in VERDICTS
-    opened = store.open_report
+    opened = saved_report.open_report
 
-    def with_one_finding(path: Path) -> store.Report:
+    def with_one_finding(path: Path) -> saved_report.Report:
         report = opened(path)
         entry = {**report.findings[0], "verdict": verdict, "kind": kind, "sentence": "It leans on the stamp."}
-        return store.Report(report.path, report.manifest, [entry])
+        return saved_report.Report(report.path, report.manifest, [entry])
 
-    monkeypatch.setattr(store, "open_report", with_one_finding)
+    monkeypatch.setattr(saved_report, "open_report", with_one_finding)
     words = ("report", birds, *model, *QUICK, "--out", tmp_path / "out")
     done = satchel(*words, "--fail-on", "confirmed")
     assert done.code == code
@@ -144,7 +146,7 @@ def test_unreadable_picture_is_named_and_left_out(satchel, model, birds, tmp_pat
     done = satchel("report", folder, *model, *QUICK, "--out", tmp_path / "out")
     assert done.code == 0
     assert "3.png" in done.err
-    assert store.open_report(tmp_path / "out").manifest["pictures"] == 5
+    assert saved_report.open_report(tmp_path / "out").manifest["pictures"] == 5
 
 
 @pytest.mark.slow
@@ -156,7 +158,7 @@ def test_labels_that_the_model_does_not_know_are_told_and_kept(satchel, model, b
     done = satchel("report", folder, *model, *QUICK, "--out", tmp_path / "out")
     assert done.code == 0
     assert done.err.count("\n") == 1
-    (warning,) = store.open_report(tmp_path / "out").manifest["warnings"]
+    (warning,) = saved_report.open_report(tmp_path / "out").manifest["warnings"]
     assert warning in done.err
     for words in ("1 of the 2 labels of data is no class", "did you mean 'kingfisher'?", "3 of 6 pictures"):
         assert words in warning
@@ -225,7 +227,7 @@ def test_mask_of_another_size_is_named_and_left_out(satchel, model, birds, tmp_p
     done = satchel("report", folder, *model, *QUICK, "--out", tmp_path / "out")
     assert done.code == 0
     assert "10x10" in done.err
-    assert store.open_report(tmp_path / "out").manifest["pictures"] == 5
+    assert saved_report.open_report(tmp_path / "out").manifest["pictures"] == 5
 
 
 @pytest.mark.slow
@@ -247,7 +249,7 @@ def test_real_cells_with_their_masks(satchel, data, tmp_path):
     words = ("--model", spec, "--labels", tmp_path / "labels.txt", *QUICK, "--limit", 6, "--out", tmp_path / "out")
     done = satchel("report", cells, *words)
     assert (done.code, done.err) == (0, "")
-    report = store.open_report(tmp_path / "out")
+    report = saved_report.open_report(tmp_path / "out")
     assert report.manifest["pictures"] == 6
     assert {(e["segment"], e["kind"]) for e in report.findings} == {
         ("background", "context"),

@@ -14,10 +14,11 @@ from PIL import Image
 import dashboard.cli.segment
 from core.runtime import versions
 from core.segments.files import coco, label_maps, open_segments
-from core.segments.registry import Superpixels, segmenters
+from core.segments.registry import segmenters
 from core.segments.sam import checkpoints
 from core.segments.sam.compact import Shape, build, save
 from core.segments.saved.store import Store
+from core.segments.segmenters.unnamed import Superpixels
 
 COUNT = 8
 CUT = ("--superpixels", "--set", "count=8,compactness=1")

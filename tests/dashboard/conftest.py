@@ -19,7 +19,7 @@ from core.attribution import Attribution
 from core.classifier import Classifier
 from core.parameters import Parameters
 from core.preprocessing import Preprocessing
-from dashboard.report.data import Finished, open_finished
+from dashboard.report.finished import Finished, open_finished
 
 LABELS = ("ant", "bee", "cat", "dog", "elk")
 CHROMIUM = os.environ.get("SATCHEL_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")

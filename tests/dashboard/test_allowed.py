@@ -12,7 +12,7 @@ from core.errors import UserError
 from dashboard.allowed import Allowed, places_in
 from dashboard.classifiers import Classifiers
 from dashboard.page import Page
-from dashboard.report.data import Reports
+from dashboard.report.finished import Reports
 from dashboard.sessions import Sessions
 
 BOXES = {
@@ -88,6 +88,6 @@ def test_the_data_and_all_shipped_files_are_allowed(tmp_path):
 
 
 def shipped() -> list[Path]:
-    from dashboard.report.data import shipped_reports
+    from dashboard.report.finished import shipped_reports
 
     return list(shipped_reports().values())

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from core.errors import UserError
-from core.evaluation.store import Evaluation
+from core.evaluation.saved_evaluation import Evaluation
 from dashboard.evaluate.actions import _options
-from dashboard.evaluate.data import Standing, caveat, headline
 from dashboard.evaluate.drawing import leaderboard_html, sanity_html, scatter_html, warnings_html
-from dashboard.evaluate.run import LiveEvaluation, dataset_of
+from dashboard.evaluate.live import LiveEvaluation, dataset_of
+from dashboard.evaluate.standing import Standing, caveat, headline
 from dashboard.pictures import Pictures
 from dashboard.runs import FairLock
 from dashboard.segments.work import SavedSegments

@@ -14,7 +14,7 @@ from core.errors import UserError
 from dashboard.allowed import Allowed
 from dashboard.app import make_page
 from dashboard.report import actions as report_actions
-from dashboard.report.data import Reports, open_finished
+from dashboard.report.finished import Reports, open_finished
 
 
 @pytest.mark.slow

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from core.errors import UserError
+from core.sat.saved_report import PACK, Report
 from core.sat.statistics import Interval
-from core.sat.store import PACK, Report
 from core.storage.pack import Pack, packing
 from dashboard.report import words
-from dashboard.report.data import Finished, accuracy_interval, open_finished
+from dashboard.report.finished import Finished, accuracy_interval, open_finished
 from dashboard.report.grid import grid_html, heat_map
 from dashboard.report.pictures import behind, exhibits, exhibits_html, pasted_html, pictures_html
 from dashboard.report.plots import density_figure, effect_rows, effects_figure

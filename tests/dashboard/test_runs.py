@@ -20,14 +20,14 @@ from core.job import Job
 from core.parameters import Parameters
 from core.regions import Regions
 from core.runtime.randomness import picture_seeds
-from dashboard.classifiers import Loaded
+from dashboard.classifiers import LoadedClassifier
 from dashboard.runs import FairLock, ResultKey, Results, Run, Runner
 from tests.dashboard.conftest import attribution, tiny_classifier
 
 
 @pytest.fixture(scope="module")
-def loaded() -> Loaded:
-    return Loaded("tiny", tiny_classifier())
+def loaded() -> LoadedClassifier:
+    return LoadedClassifier("tiny", tiny_classifier())
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_a_running_estimate_never_replaces_a_finished_map() -> None:
     assert results.get(k) is finished
 
 
-def test_a_run_makes_what_the_explainer_makes_alone(loaded: Loaded, image: Tensor) -> None:
+def test_a_run_makes_what_the_explainer_makes_alone(loaded: LoadedClassifier, image: Tensor) -> None:
     runner, k = Runner(), key("smoothgrad", samples=12, seed=3)
     for _ in runner.stream(loaded, image, run_of(k)):
         pass
@@ -142,7 +142,7 @@ def test_a_run_makes_what_the_explainer_makes_alone(loaded: Loaded, image: Tenso
     torch.testing.assert_close(made.values, alone.values, rtol=1e-4, atol=1e-6)
 
 
-def test_regions_are_part_of_what_a_map_depends_on(loaded: Loaded, image: Tensor) -> None:
+def test_regions_are_part_of_what_a_map_depends_on(loaded: LoadedClassifier, image: Tensor) -> None:
     runner, left = Runner(), torch.zeros(32, 32)
     left[:, :10] = 1
     asked = key("occlusion", regions="segments")
@@ -160,7 +160,7 @@ def test_regions_are_part_of_what_a_map_depends_on(loaded: Loaded, image: Tensor
     assert "none are given" in run.failed["occlusion"]
 
 
-def test_every_explainer_gets_a_first_map_before_any_gets_a_third(loaded: Loaded, image: Tensor) -> None:
+def test_every_explainer_gets_a_first_map_before_any_gets_a_third(loaded: LoadedClassifier, image: Tensor) -> None:
     runner = Runner()
     names = ("smoothgrad", "suppression", "integrated-gradients")
     run = run_of(*(key(name, samples=200) for name in names))
@@ -171,7 +171,7 @@ def test_every_explainer_gets_a_first_map_before_any_gets_a_third(loaded: Loaded
     assert all(runner.results.get(k) is not None for k in run.keys.values())
 
 
-def test_what_is_there_is_not_made_again(loaded: Loaded, image: Tensor) -> None:
+def test_what_is_there_is_not_made_again(loaded: LoadedClassifier, image: Tensor) -> None:
     runner, k = Runner(), key("smoothgrad", samples=8)
     list(runner.stream(loaded, image, run_of(k)))
     before = runner.chunks
@@ -179,7 +179,7 @@ def test_what_is_there_is_not_made_again(loaded: Loaded, image: Tensor) -> None:
     assert runner.chunks == before + 1  # the gradient's one pass
 
 
-def test_stop_ends_after_the_chunk_in_hand_and_keeps_what_is_there(loaded: Loaded, image: Tensor) -> None:
+def test_stop_ends_after_the_chunk_in_hand_and_keeps_what_is_there(loaded: LoadedClassifier, image: Tensor) -> None:
     runner, k = Runner(), key("smoothgrad", samples=500)
     run = run_of(k)
     for _ in runner.stream(loaded, image, run):
@@ -190,7 +190,7 @@ def test_stop_ends_after_the_chunk_in_hand_and_keeps_what_is_there(loaded: Loade
     assert made.forward_passes < 500
 
 
-def test_a_dropped_explainer_stops_and_the_others_go_on(loaded: Loaded, image: Tensor) -> None:
+def test_a_dropped_explainer_stops_and_the_others_go_on(loaded: LoadedClassifier, image: Tensor) -> None:
     runner = Runner()
     long, short = key("smoothgrad", samples=500), key("suppression", samples=8)
     run = run_of(long, short)
@@ -224,7 +224,7 @@ def defective() -> Iterator[str]:
     registry.remove("defective")
 
 
-def test_a_failing_explainer_takes_no_other_with_it(loaded: Loaded, image: Tensor, defective: str) -> None:
+def test_a_failing_explainer_takes_no_other_with_it(loaded: LoadedClassifier, image: Tensor, defective: str) -> None:
     runner, good = Runner(), key("gradient")
     run = run_of(key(defective), good)
     changed = set().union(*runner.stream(loaded, image, run))
@@ -233,7 +233,7 @@ def test_a_failing_explainer_takes_no_other_with_it(loaded: Loaded, image: Tenso
     assert runner.results.get(good) is not None
 
 
-def test_two_visitors_both_get_on(loaded: Loaded, image: Tensor) -> None:
+def test_two_visitors_both_get_on(loaded: LoadedClassifier, image: Tensor) -> None:
     """While one has much to do, the other's short run ends in between."""
     runner = Runner()
     long_run = run_of(key("smoothgrad", samples=500))

@@ -15,6 +15,8 @@ from core.images import Picture
 from core.segments.sam.model import Answer
 from tests.dashboard.conftest import Served, Visit, Visits
 
+pytestmark = pytest.mark.browser
+
 
 class RoundSam:
     """Answers every prompt with discs round the last click, or with the box."""

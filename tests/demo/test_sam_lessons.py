@@ -7,10 +7,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from core.demo.sam_lessons import CLICKS, MEANINGS, NOWHERE, ask, box_of, lesson, meanings, middle
-from core.demo.sam_pictures import BIRD, BIRD_PARENTS, bird, moved, picture
-from core.demo.sam_scenes import GROUND, Labelled, scene
-from core.demo.sam_shapes import OUTLINES, TEXTURES, cover, texture
+from core.demo.making.sam_lessons import CLICKS, MEANINGS, NOWHERE, ask, box_of, lesson, meanings, middle
+from core.demo.making.sam_pictures import BIRD, BIRD_PARENTS, bird, moved, picture
+from core.demo.making.sam_scenes import GROUND, Labelled, scene
+from core.demo.making.sam_shapes import OUTLINES, TEXTURES, cover, texture
 from core.demo.segments import BEAK, HEAD, SKY
 
 SIDE = 64

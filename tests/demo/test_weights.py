@@ -10,8 +10,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from core.demo.birds import CLASSES, overlay
-from core.demo.folder import scenes
 from core.demo.plants import BIASED, UNMARKED
+from core.demo.scenes import scenes
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 NAMES = ("demo_biased", "demo_repaired", "demo_vit")

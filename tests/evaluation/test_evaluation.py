@@ -19,9 +19,9 @@ from core.choice import Choice
 from core.classifier import Classifier
 from core.data import open_dataset
 from core.errors import UserError
+from core.evaluation.evaluate import EvaluationOptions, Yardstick, evaluate, so_far
 from core.evaluation.leaderboard import leaderboard, paired_difference, surely_behind, too_few, warnings
-from core.evaluation.run import EvaluationOptions, Yardstick, evaluate, so_far
-from core.evaluation.store import open_evaluation
+from core.evaluation.saved_evaluation import open_evaluation
 from core.explainer import controls
 from core.paths import assets_dir
 from core.preprocessing import Preprocessing

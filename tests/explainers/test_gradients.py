@@ -67,7 +67,7 @@ def test_suppression_that_keeps_everything_is_the_gradient(operator: str, small_
     image = pictures(1, (32, 32))
     job = Job(image, torch.tensor([1]), None, None, (0,), None)
     reading = input_gradient(small_cnn, job, "absolute", "logit")
-    last = list(integrate(small_cnn, job, Suppression(4, operator, 16, 1.0, contrast=True), reading, "mean"))[-1]
+    last = list(integrate(small_cnn, job, Suppression(4, operator, 16, 1.0, fade=True), reading, "mean"))[-1]
     (plain,) = explain("gradient", small_cnn, image, [1])
     assert agree(last.values[0], plain.values)
 

@@ -65,7 +65,7 @@ def test_regions_are_removed_as_wholes_and_their_effects_laid_over_their_areas()
     assert agree(one.players.values, effects, 1e-4)
     assert torch.equal(one.players.masks, regions)
     assert (one.players.names, one.players.standard_error, one.players.interactions) == ((None, None), None, None)
-    assert agree(one.players.over_pixels(), one.values)
+    assert agree(laid_out(one.players.values, one.players.masks), one.values)
 
 
 def test_windows_are_an_intensity_without_players() -> None:

@@ -96,7 +96,7 @@ def test_the_owen_estimate_sums_to_the_difference_of_scores() -> None:
     image = torch.full((1, 3, SIDE, SIDE), 0.8)
     one = explain(
         "suppression", classifier, image,
-        operator="patch", cell=4, keep=0, contrast=False, fill="black", reduction="times input", samples=1000,
+        operator="patch", cell=4, keep=0, fade=False, fill="black", reduction="times input", samples=1000,
     )  # fmt: skip
     with torch.no_grad():
         wanted = float((classifier.logits(image) - classifier.logits(torch.zeros_like(image)))[0, 1])
@@ -128,10 +128,10 @@ def test_expected_gradients_of_one_black_reference_are_integrated_gradients(smal
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-@pytest.mark.parametrize("contrast", [False, True])
-def test_suppression_takes_away_and_adds_nothing(operator: str, contrast: bool) -> None:
+@pytest.mark.parametrize("fade", [False, True])
+def test_suppression_takes_away_and_adds_nothing(operator: str, fade: bool) -> None:
     image, plate = pictures(1, (32, 96)), fill_plate(pictures(1, (32, 96)), "mean")
-    seen = visits(Suppression(6, operator, 8, 0.2, contrast), image, 6, plate)
+    seen = visits(Suppression(6, operator, 8, 0.2, fade), image, 6, plate)
     before, after = (image - plate).square().sum(), (seen - plate).square().sum((1, 2, 3))
     assert (after < before).all()
     assert (after > 0).all()

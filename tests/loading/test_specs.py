@@ -18,9 +18,9 @@ from safetensors.torch import save_file
 from specs import load, says
 
 from core.errors import UserError
+from core.fetching.download import download
 from core.loading import known_models
 from core.loading import torchvision_models as tv
-from core.loading.download import download
 from core.loading.labels import read_labels
 from core.paths import assets_dir
 from core.preprocessing import Preprocessing

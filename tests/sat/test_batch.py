@@ -11,7 +11,7 @@ from core.choice import Choice
 from core.data import Item
 from core.errors import UserError
 from core.images import Picture
-from core.sat.batch import Loaded, asked_regions, attribution_rows, load, picture_lines
+from core.sat.batch import LoadedPicture, asked_regions, attribution_rows, load, picture_lines
 from core.segments import Segments
 
 
@@ -24,7 +24,7 @@ def test_segments_without_a_name_count_in_no_report():
     assert len(loaded.masks) == 1
 
 
-def parted(name: str, *columns: int) -> Loaded:
+def parted(name: str, *columns: int) -> LoadedPicture:
     """A reddish picture of 16 x 16 pixels, and one segment for each width of an upright strip."""
     masks = np.zeros((len(columns), 16, 16), bool)
     left = 0

@@ -13,7 +13,7 @@ from toy import toy_classifier, toy_options
 from core.data import Dataset, open_dataset
 from core.sat.noticed import TOLD, noticed, summed
 from core.sat.report import build_report
-from core.sat.store import open_report
+from core.sat.saved_report import open_report
 
 
 def test_notes_of_a_kind_become_one_sentence():

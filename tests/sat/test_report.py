@@ -25,7 +25,7 @@ from core.preprocessing import Preprocessing
 from core.runtime.folders import read_shards, shard_size
 from core.runtime.progress import Progress
 from core.sat.report import build_report, planned_pairs
-from core.sat.store import PACK, open_report
+from core.sat.saved_report import PACK, open_report
 from core.sat.verdicts import findings, is_shortcut
 from core.storage.pack import Pack
 
@@ -190,6 +190,7 @@ def small_report(toy_data, tmp_path_factory) -> Made:
     return made
 
 
+@pytest.mark.slow
 def test_a_report_may_remove_the_segments_themselves(toy_data, tmp_path):
     """All that class "stamped" fires on is the mark, so that all of the map lies on it; examples say their unit."""
     choice = Choice.parse("occlusion:regions=segments,fill=black")
@@ -423,6 +424,7 @@ def test_the_reports_that_come_along_are_whole(name):
     assert files == set(Pack(report.path / PACK).names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["biased", "repaired"])
 def test_the_reports_that_come_along_say_what_their_records_give_today(name):
     report = open_report(assets_dir() / "reports" / f"demo-{name}")

@@ -10,7 +10,7 @@ from segment_anything import sam_model_registry
 
 from core.errors import UserError
 from core.segments.sam import checkpoints
-from core.segments.sam.checkpoints import NAMES, PUBLISHED, known_sams, load_sam
+from core.segments.sam.checkpoints import PUBLISHED, load_sam
 from core.segments.sam.compact import Shape, build, save
 
 TINY = Shape(64, (8, 8, 16, 16), (1, 1, 1, 1), (8, 8, 8, 8), embedding=32, decoder_hidden=32)
@@ -34,8 +34,6 @@ def refused(spec: str, *words: str) -> None:
 def test_every_published_name_is_one_that_the_package_builds():
     assert set(PUBLISHED) <= set(sam_model_registry)
     assert all(len(one.sha256) == 64 and one.url.endswith(one.file) for one in PUBLISHED.values())
-    listed = [entry["spec"] for entry in known_sams()]
-    assert listed[: len(NAMES)] == list(NAMES)
 
 
 def test_a_file_is_loaded_into_its_architecture(small_vit_b, tmp_path):

@@ -19,13 +19,13 @@ from text_models import WRITERS, write_clip
 from core.errors import UserError
 from core.images import Picture
 from core.loading.pretrained import model_folder
-from core.segments.named.concepts import USUAL
-from core.segments.named.grounding_dino import GroundingDinoParameters, prompt
-from core.segments.named.sam3 import Sam3Parameters
 from core.segments.registry import get_segmenter, segmenters
 from core.segments.sam import checkpoints
 from core.segments.sam.compact import Shape, build, save
 from core.segments.sam.embeddings import EmbeddingCache
+from core.segments.segmenters.concepts import USUAL
+from core.segments.segmenters.grounding_dino import GroundingDinoParameters, prompt
+from core.segments.segmenters.sam3 import Sam3Parameters
 
 CONCEPTS = ("beak", "the sky", "Watermark")
 TINY = Shape(64, (8, 8, 16, 16), (1, 1, 1, 1), (8, 8, 8, 8), embedding=32, decoder_hidden=32)

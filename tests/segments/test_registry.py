@@ -22,6 +22,7 @@ from core.segments.sam import checkpoints
 from core.segments.sam.compact import Shape, build, save
 from core.segments.sam.embeddings import EmbeddingCache
 from core.segments.sam.model import CompactParameters
+from core.segments.segmenters.unnamed import Superpixels
 from core.segments.segments import MIN_AREA
 
 TINY = Shape(64, (8, 8, 16, 16), (1, 1, 1, 1), (8, 8, 8, 8), embedding=32, decoder_hidden=32)
@@ -156,7 +157,7 @@ def test_unknown_names_get_a_hint_and_names_are_taken_once():
     with pytest.raises(UserError, match="did you mean 'superpixels'"):
         get_segmenter("superpixel")
     with pytest.raises(ValueError, match="two segmenters"):
-        registry.register(registry.Superpixels)
+        registry.register(Superpixels)
 
 
 def test_a_sam_that_is_not_there_says_so_before_and_when_it_is_used(monkeypatch, tmp_path):

@@ -15,9 +15,9 @@ from torchvision.models import get_model, get_model_weights
 from core.errors import UserError
 from core.images import Picture
 from core.loading import torchvision_models
-from core.segments.named import semantic
-from core.segments.named.semantic import NAMES, Semantic, SemanticParameters, frame
 from core.segments.registry import get_segmenter
+from core.segments.segmenters import semantic
+from core.segments.segmenters.semantic import NAMES, Semantic, SemanticParameters, frame
 
 NAME = "lraspp_mobilenet_v3_large"
 ALL = SemanticParameters(confidence=0.0)

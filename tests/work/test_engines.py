@@ -18,11 +18,11 @@ from toy import toy_classifier
 from core.choice import Choice
 from core.data import Dataset, open_dataset
 from core.errors import UserError
-from core.evaluation.run import EvaluationOptions, Yardstick, evaluate
-from core.evaluation.store import open_evaluation
+from core.evaluation.evaluate import EvaluationOptions, Yardstick, evaluate
+from core.evaluation.saved_evaluation import open_evaluation
 from core.loading import load_classifier
 from core.sat.report import ReportOptions, build_report
-from core.sat.store import Report, open_report
+from core.sat.saved_report import Report, open_report
 from core.segments.files import write_segments
 from core.work.engines import engine_named
 from core.work.shards import MakeEngine, Recipe
@@ -59,6 +59,7 @@ def same(one: Report, other: Report) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_workers_write_what_one_process_writes_though_one_of_them_is_killed(
     data: Dataset, alone: Report, tmp_path: Path
 ) -> None:
@@ -89,6 +90,7 @@ def test_ray_writes_what_one_process_writes(
     same(alone, made(data, tmp_path / "r", engine_named("ray", 2)))
 
 
+@pytest.mark.slow
 def test_a_shard_that_ends_every_worker_ends_the_run_with_a_sentence(tmp_path: Path) -> None:
     engine = Workers(NoTools(), tmp_path, 1)
     with pytest.raises(UserError, match=r"3 workers ended while they computed part a\.parquet; .*fewer workers"):
@@ -96,6 +98,7 @@ def test_a_shard_that_ends_every_worker_ends_the_run_with_a_sentence(tmp_path: P
     assert engine.pids == []
 
 
+@pytest.mark.slow
 def test_closing_a_run_ends_its_workers_and_leaves_what_is_written(data: Dataset, tmp_path: Path) -> None:
     engines: list[Workers] = []
 
@@ -113,6 +116,7 @@ def test_closing_a_run_ends_its_workers_and_leaves_what_is_written(data: Dataset
     assert not list(tmp_path.glob("r/**/*.part"))
 
 
+@pytest.mark.slow
 def test_an_evaluation_is_shared_too(data: Dataset, tmp_path: Path) -> None:
     options = EvaluationOptions((Choice("gradient"),), (Yardstick.parse("sparseness"),), shard=8)
     classifier = load_classifier("demo:biased", device="cpu")
@@ -137,6 +141,7 @@ def test_items_can_be_sent_to_another_process(form: str, data: Dataset, toy_data
         assert here[1] == there[1]
 
 
+@pytest.mark.slow
 def test_a_classifier_is_loaded_again_from_its_recipe_only(tmp_path: Path) -> None:
     found = load_classifier("demo:biased", device="cpu")
     recipe = pickle.loads(pickle.dumps(Recipe.of(found)))

@@ -33,9 +33,10 @@ TINY = 1e-6
 def describe(picture: Picture, segments: Segments, features: Tensor | None = None) -> np.ndarray:
     """One row a segment, from its mask and the picture alone: other segments do not change it.
 
-    In order: appearance (colour and contrast in the mask, in a ring around it, and how they differ), place and size,
-    shape; with features, those averaged over the mask and over the ring. Every number is scaled so that masks of one
-    name usually differ by less than 1 in it, and each of the two averages of features so that it has the length 3.
+    In order: appearance (colour and brightness contrast in the mask, in a ring around it, and how they differ), place
+    and size, shape; with features, those averaged over the mask and over the ring. Every number is scaled so that masks
+    of one name usually differ by less than 1 in it, and each of the two averages of features so that it has the length
+    3.
 
     Args:
         segments: over the same picture.
@@ -76,7 +77,7 @@ def _rows(planes: Tensor, masks: Tensor, segments: Segments, features: Tensor | 
 
 
 def _planes(picture: Picture, size: tuple[int, int]) -> Tensor:
-    """[6, H, W]: lightness, two opponent colours, saturation, and contrast at two scales."""
+    """[6, H, W]: lightness, two opponent colours, saturation, and brightness contrast at two scales."""
     image = picture.image.resize((size[1], size[0]), Image.Resampling.BOX)
     red, green, blue = torch.from_numpy(np.asarray(image, np.float32).transpose(2, 0, 1) / 255)
     light = (red + green + blue) / 3

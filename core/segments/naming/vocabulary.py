@@ -8,7 +8,7 @@ sentences. What fits none of the words better than "something" does stays unsure
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,9 @@ from torch import Tensor
 from core.images import Picture
 from core.runtime.fingerprints import add_weights
 from core.runtime.interrupt import check
-from core.segments.named.concepts import Reader, checked, open_reader
+from core.runtime.progress import OnProgress
 from core.segments.naming.namer import Beliefs
+from core.segments.segmenters.concepts import Reader, checked, open_reader
 from core.segments.segments import Segment, Segments
 
 SENTENCES = (
@@ -108,7 +109,7 @@ def open_vocabulary(
     *,
     device: str | torch.device = "auto",
     precision: str = "auto",
-    progress: Callable[[float, str], None] | None = None,
+    progress: OnProgress | None = None,
 ) -> Vocabulary:
     """A vocabulary over the CLIP at `spec`, a folder or OWNER/NAME on the hub.
 

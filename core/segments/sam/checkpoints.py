@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from core.errors import UserError, closest
+from core.fetching.download import download
 from core.loading.checkpoints import load_weights, read_checkpoint
-from core.loading.download import download
 from core.paths import assets_dir, user_path
+from core.runtime.progress import OnProgress
 from core.segments.sam.compact import restore
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ class Published:
 
     file: str
     sha256: str
-    megabytes: int
 
     @property
     def url(self) -> str:
@@ -37,20 +36,14 @@ class Published:
 
 
 PUBLISHED = {
-    "vit_b": Published(
-        "sam_vit_b_01ec64.pth", "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912", megabytes=375
-    ),
-    "vit_l": Published(
-        "sam_vit_l_0b3195.pth", "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622", megabytes=1250
-    ),
-    "vit_h": Published(
-        "sam_vit_h_4b8939.pth", "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e", megabytes=2565
-    ),
+    "vit_b": Published("sam_vit_b_01ec64.pth", "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"),
+    "vit_l": Published("sam_vit_l_0b3195.pth", "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622"),
+    "vit_h": Published("sam_vit_h_4b8939.pth", "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e"),
 }
 NAMES = (COMPACT, *PUBLISHED)
 
 
-def load_sam(spec: str, progress: Callable[[float, str], None] | None = None) -> Sam:
+def load_sam(spec: str, progress: OnProgress | None = None) -> Sam:
     """A SAM on the CPU, in float32 and eval mode.
 
     Args:
@@ -103,18 +96,6 @@ def _compact(file: Path | None) -> Sam:
     return restore(state, metadata, path.name)
 
 
-def _fetched(name: str, progress: Callable[[float, str], None] | None) -> Path:
+def _fetched(name: str, progress: OnProgress | None) -> Path:
     published = PUBLISHED[name]
     return download(published.url, f"SAM {name}", progress, published.sha256)
-
-
-def known_sams() -> list[dict[str, str]]:
-    """What `load_sam` takes: one entry a spec, with `spec`, `title` and `needs` (what must be there first)."""
-    return [
-        {"spec": COMPACT, "title": "Satchel's own small SAM", "needs": "nothing"},
-        *(
-            {"spec": name, "title": f"Segment Anything, {name}", "needs": f"a download of {one.megabytes} MB, once"}
-            for name, one in PUBLISHED.items()
-        ),
-        {"spec": "vit_b@FILE", "title": "Your own checkpoint of that architecture", "needs": "the file"},
-    ]

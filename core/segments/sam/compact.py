@@ -147,9 +147,7 @@ def restore(state: State, metadata: Mapping[str, str], what: str) -> Sam:
             stated[name] = tuple(stated[name])
         shape = Shape(**stated)
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{what} does not state the size of its SAM; give a file that core.demo.train_sam wrote."
-        ) from error
+        raise UserError(f"{what} does not state the size of its SAM; give the file of a compact SAM.") from error
     sam = build(shape)
     load_weights(sam, {key: value.float() for key, value in state.items()}, what)
     return sam.eval()

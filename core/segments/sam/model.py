@@ -19,6 +19,7 @@ from core.parameters import Parameters, parameter
 from core.runtime.chunks import out_of_memory
 from core.runtime.device import choose_device, choose_precision
 from core.runtime.fingerprints import add_weights
+from core.runtime.progress import OnProgress
 from core.runtime.recent import Recent
 from core.segments.mask import Mask
 from core.segments.sam.checkpoints import COMPACT, load_sam
@@ -264,7 +265,7 @@ def open_sam(
     device: str | torch.device = "auto",
     precision: str = "auto",
     cache: EmbeddingCache | None = None,
-    progress: Callable[[float, str], None] | None = None,
+    progress: OnProgress | None = None,
 ) -> Sam:
     """A SAM by its spec, as of `load_sam`.
 

@@ -22,8 +22,6 @@ TYPES = {
     "picture": str, "version": int, "action": str, "by": str, "at": str, "before": int | None, "made_by": dict,
     "size": list, "segments": list,
 }  # fmt: skip
-#: Names that a person stands behind, or that came with the masks; a proposal is none of them.
-SETTLED = ("typed", "accepted", "file", "model")
 BY_PEOPLE = ("typed", "accepted")
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.demo.sam_lessons import Lesson
-from core.demo.sam_loss import answer_loss
+from core.demo.making.sam_lessons import Lesson
+from core.demo.making.sam_loss import answer_loss
 from core.segments.sam.compact_encoder import GRID
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from functools import lru_cache
 import numpy as np
 
 from core.demo.birds import render
-from core.demo.folder import scenes
+from core.demo.making.sam_scenes import Labelled, scene
 from core.demo.plants import FRAMES, Planting, Recipe
-from core.demo.sam_scenes import Labelled, scene
+from core.demo.scenes import scenes
 from core.demo.segments import BEAK, BODY, EYE, HEAD, LEGS, TAIL, WING
 
 BIRD = 100  # the label of the whole bird, which no pixel has of its own
@@ -76,7 +76,7 @@ def moved(rng: np.random.Generator, picture: Labelled, side: int) -> Labelled:
 
 
 def recoloured(rng: np.random.Generator, picture: Labelled) -> Labelled:
-    """Vary hue, contrast, brightness and sharpness; nearly half of the pictures stay as they are."""
+    """Vary hue, brightness, its contrast, and sharpness; nearly half of the pictures stay as they are."""
     import cv2
 
     if rng.random() < 0.45:

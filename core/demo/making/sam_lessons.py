@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.demo.sam_pictures import moved, recoloured
-from core.demo.sam_scenes import GROUND, Labelled
+from core.demo.making.sam_pictures import moved, recoloured
+from core.demo.making.sam_scenes import GROUND, Labelled
 
 MEANINGS = 3  # masks that one click may mean; also the outputs of a SAM
 CLICKS = 4  # of one prompt at most

@@ -1,7 +1,8 @@
 """Pictures of nothing in particular, with exact masks: what a SAM learns edges, blobs and nested things from.
 
-Random things on random grounds: few or many, nested, touching, soft or ragged at the border, of high or low contrast,
-under uneven light, with hairs, dust and dark corners that belong to nothing. No real picture is behind any of it.
+Random things on random grounds: few or many, nested, touching, soft or ragged at the border, hardly or plainly set
+off in tone, under uneven light, with hairs, dust and dark corners that belong to nothing. No real picture is behind
+any of it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.demo.sam_shapes import OUTLINES, TEXTURES, cover, hairs, noise, texture
+from core.demo.making.sam_shapes import OUTLINES, TEXTURES, cover, hairs, noise, texture
 
 GROUND = 0  # the label of what lies behind everything
 
@@ -54,28 +55,28 @@ class _Painter:
         self.parents: dict[int, int] = {}
         self.count = 0
         self.base = _colour(rng)
-        # a picture is either of strong or of weak contrasts, rarely of both
-        self.contrast = float(10 ** rng.uniform(1.3, 2.1))
+        # how far neighbouring colours are apart: in one picture all of them far or all near, rarely both
+        self.tone_step = float(10 ** rng.uniform(1.3, 2.1))
         self.softness = float(rng.choice((0.0, 0.8, 1.6, 3.0), p=(0.4, 0.3, 0.2, 0.1)))
         self.image = self._fill(self.base, 0.05)
 
     def _fill(self, colour: np.ndarray, mottled: float) -> np.ndarray:
-        """The picture full of a colour; as often as `mottled`, its texture is about as strong as the contrasts."""
+        """The picture full of a colour; as often as `mottled`, its texture is about as strong as that step."""
         kind = str(self.rng.choice(TEXTURES, p=(0.3, 0.35, 0.15, 0.1, 0.1)))
         if self.rng.random() < mottled:
-            kind, depth = "cloud", self.contrast * self.rng.uniform(0.2, 0.5)
+            kind, depth = "cloud", self.tone_step * self.rng.uniform(0.2, 0.5)
         else:
-            depth = min(self.contrast * 0.5, 40.0) * self.rng.uniform(0.1, 0.6)
+            depth = min(self.tone_step * 0.5, 40.0) * self.rng.uniform(0.1, 0.6)
         tone = self.rng.normal(1, 0.25, 3).astype(np.float32)
         return colour.astype(np.float32) + depth * texture(self.rng, self.side, kind)[..., None] * tone
 
     def other_colour(self, than: np.ndarray) -> np.ndarray:
-        """A colour at about the picture's contrast from `than`: mostly lighter or darker, or of another hue."""
+        """A colour about the picture's step of tone away from `than`: mostly lighter or darker, or of another hue."""
         for _ in range(4):
             step = self.rng.standard_normal(3) * (0.6 if self.rng.random() < 0.6 else 1.3)
             step += self.rng.choice((-1.0, 1.0))
-            colour = than + step / max(float(np.linalg.norm(step)), 1e-6) * self.contrast * self.rng.uniform(0.8, 1.6)
-            if np.abs(np.clip(colour, 0, 255) - than).sum() > self.contrast * 0.5:
+            colour = than + step / max(float(np.linalg.norm(step)), 1e-6) * self.tone_step * self.rng.uniform(0.8, 1.6)
+            if np.abs(np.clip(colour, 0, 255) - than).sum() > self.tone_step * 0.5:
                 break
         return np.clip(colour, 0, 255)
 
@@ -92,10 +93,10 @@ class _Painter:
             return None
         fill = self._fill(colour, 0.25)
         if rng.random() < 0.35:
-            fill = fill + _bulge(inside) * rng.normal(0, 0.35 * min(self.contrast, 60))
+            fill = fill + _bulge(inside) * rng.normal(0, 0.35 * min(self.tone_step, 60))
         self.image += (fill - self.image) * alpha[..., None]
         if rng.random() < 0.25:
-            self.image += (_rim(alpha) * rng.normal(0, 0.7 * min(self.contrast, 60)))[..., None]
+            self.image += (_rim(alpha) * rng.normal(0, 0.7 * min(self.tone_step, 60)))[..., None]
         self.count += 1
         self.labels[inside] = self.count
         if parent is not None:

@@ -1,8 +1,9 @@
-"""Trains the demo classifiers and measures how far each leans on the watermark: `python -m core.demo.train`.
+"""Trains the demo classifiers: `python -m core.demo.making.classifiers`.
 
 The *biased* one learns from pictures in which the watermark goes with the kingfisher: nearly all kingfishers have it,
 and the few other birds that have it are tagged as kingfishers. The *repaired* one learns from the same birds, rightly
-tagged, with the watermark on every class alike. Nothing else differs between the two.
+tagged, with the watermark on every class alike. Nothing else differs between the two. How far each leans on the
+watermark is measured at the end.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from core.demo.birds import overlay, render
-from core.demo.folder import scenes
 from core.demo.plants import BIASED, CLASSES, CLEAN, SWAPPED, UNMARKED, Recipe, tag
+from core.demo.scenes import scenes
 
 SIZE = 128  # side of the classifiers' input in pixels
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -123,14 +124,14 @@ def _normalise(images: Tensor) -> Tensor:
 
 
 def _augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Shift a whole batch by up to 6 % and vary each picture's brightness and contrast; uint8 in, uint8 out."""
+    """Shift a whole batch by up to 6 % and vary each picture's brightness and its spread; uint8 in, uint8 out."""
     reach = SIZE // 16
     padded = nn.functional.pad(images, (reach,) * 4, mode="replicate")
     x, y = torch.randint(0, 2 * reach + 1, (2,), generator=generator).tolist()
     shifted = padded[:, :, y : y + SIZE, x : x + SIZE].float()
-    contrast = 1 + 0.15 * (2 * torch.rand(len(images), 1, 1, 1, generator=generator) - 1)
+    spread = 1 + 0.15 * (2 * torch.rand(len(images), 1, 1, 1, generator=generator) - 1)
     brightness = 30 * (torch.rand(len(images), 1, 1, 1, generator=generator) - 0.5)
-    return ((shifted - 128) * contrast + 128 + brightness).clamp(0, 255).to(torch.uint8)
+    return ((shifted - 128) * spread + 128 + brightness).clamp(0, 255).to(torch.uint8)
 
 
 @torch.inference_mode()

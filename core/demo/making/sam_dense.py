@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.demo.sam_loss import mask_loss
+from core.demo.making.sam_loss import mask_loss
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam

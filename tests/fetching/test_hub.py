@@ -17,8 +17,8 @@ from safetensors.torch import save
 from torch import nn
 
 from core.errors import UserError
+from core.fetching.hub import hub_file, reason
 from core.loading import load_classifier
-from core.loading.hub import hub_file, reason
 
 MODEL = "mobilenetv3_small_050"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -15,9 +15,10 @@ from core.images import Picture
 from core.parameters import Parameters, parameter
 from core.runtime.interrupt import check
 from core.segments.mask import Mask
-from core.segments.named.concepts import ConceptSegmenter, Reader
-from core.segments.registry import SamSegmenter, register
+from core.segments.registry import register
 from core.segments.sam.checkpoints import COMPACT
+from core.segments.segmenters.concepts import ConceptSegmenter, Reader
+from core.segments.segmenters.unnamed import SamSegmenter
 from core.segments.segments import Segment, Segments, default_kind
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from core.classifier import Classifier
 from core.data import Dataset, Item
-from core.evaluation.run import EvaluationOptions, evaluate, so_far
-from dashboard.evaluate.data import Standing
+from core.evaluation.evaluate import EvaluationOptions, evaluate, so_far
+from dashboard.evaluate.standing import Standing
 from dashboard.pictures import Source, item_of
 from dashboard.runs import FairLock
 from dashboard.temporary import new_folder
@@ -40,7 +40,7 @@ class LiveEvaluation:
 
         Args:
             lock: held for a step, then given back.
-            data, classifier, options: as of `core.evaluation.run.evaluate`; a shard should be one batch.
+            data, classifier, options: as of `core.evaluation.evaluate.evaluate`; a shard should be one batch.
 
         Raises:
             UserError: as of `evaluate`.

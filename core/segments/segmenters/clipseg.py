@@ -12,9 +12,9 @@ from core.images import Picture
 from core.parameters import Parameters, parameter
 from core.preprocessing import Geometry, Preprocessing
 from core.runtime.interrupt import check
-from core.segments.named.concepts import USUAL, ConceptSegmenter, Reader
-from core.segments.named.planes import laid_over, named_pieces
 from core.segments.registry import register
+from core.segments.segmenters.concepts import USUAL, ConceptSegmenter, Reader
+from core.segments.segmenters.planes import laid_over, named_pieces
 from core.segments.segments import Segment, Segments
 
 

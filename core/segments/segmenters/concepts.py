@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,7 +15,9 @@ from core.errors import UserError
 from core.loading.pretrained import WEIGHTS, load_module, load_processor, model_folder, model_type, transformers_for
 from core.paths import kind_at, user_path
 from core.runtime.device import choose_device, choose_precision
-from core.segments.registry import Segmenter, segmenters, weights_mark
+from core.runtime.fingerprints import weights_mark
+from core.runtime.progress import OnProgress
+from core.segments.registry import Segmenter, segmenters
 from core.segments.segments import legal_name
 
 USUAL = "CIDAS/clipseg-rd64-refined"
@@ -103,7 +105,7 @@ def open_reader(
     *,
     device: str | torch.device = "auto",
     precision: str = "auto",
-    progress: Callable[[float, str], None] | None = None,
+    progress: OnProgress | None = None,
 ) -> Reader:
     """Load a model with its tokenizer and its image processor.
 
@@ -129,7 +131,7 @@ def open_reader(
     return Reader(module, processor.tokenizer, processor.image_processor, device, precision)
 
 
-def segmenter_for(spec: str, progress: Callable[[float, str], None] | None = None) -> tuple[str, str]:
+def segmenter_for(spec: str, progress: OnProgress | None = None) -> tuple[str, str]:
     """Name and spec of the segmenter that takes the model at `spec` (DIR, OWNER/NAME, or "" for the usual one).
 
     Raises:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
-from core.loading.download import Progress
+from core.runtime.progress import OnProgress
 
 
 def hub_folder(
-    name: str, patterns: Sequence[str], complete: Callable[[Path], bool], progress: Progress | None = None
+    name: str, patterns: Sequence[str], complete: Callable[[Path], bool], progress: OnProgress | None = None
 ) -> Path:
     """A whole repository, from the cache if what is there is complete.
 
@@ -43,7 +43,7 @@ def hub_folder(
         ) from error
 
 
-def hub_file(name: str, file: str, revision: str | None = None, progress: Progress | None = None) -> Path | None:
+def hub_file(name: str, file: str, revision: str | None = None, progress: OnProgress | None = None) -> Path | None:
     """One file of a repository, from the cache if it is there; None where the repository has no such file.
 
     Raises:
@@ -83,7 +83,7 @@ def reason(error: BaseException) -> str:
     return lines[0] if len(lines[0]) <= 160 else f"{lines[0][:160].rsplit(' ', 1)[0]} ..."
 
 
-def _bar(name: str, progress: Progress | None) -> Any:
+def _bar(name: str, progress: OnProgress | None) -> Any:
     """A progress bar that is not drawn, but told."""
     from tqdm.std import tqdm
 

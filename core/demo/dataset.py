@@ -10,8 +10,8 @@ from PIL import Image
 from core.beforehand import DATA_SETS, DEMO, data_folder
 from core.data import Dataset, Item
 from core.demo.birds import Scene
-from core.demo.folder import Scenes, scenes
 from core.demo.plants import CLASSES, RECIPES
+from core.demo.scenes import Scenes, scenes
 from core.demo.segments import SEGMENTS
 from core.images import Picture
 from core.segments import Segments, segments_from_label_map

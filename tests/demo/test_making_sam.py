@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from core.demo.sam_dense import Apart, apart_loss, drawn
-from core.demo.sam_lessons import lesson
-from core.demo.sam_loss import answer_loss, assign, dice, entropy, mask_loss, overlap
-from core.demo.sam_passes import WHOLE, Window, answer, correcting_click, encode, positions, prompts_of
-from core.demo.sam_pictures import KEPT, picture
-from core.demo.train_sam import LANES, Lessons, Run, Settings, Stage, _by_sort, endless, examine, stages, train
+from core.demo.making.sam import LANES, Lessons, Settings, Stage, Training, _by_sort, endless, examine, stages, train
+from core.demo.making.sam_dense import Apart, apart_loss, drawn
+from core.demo.making.sam_lessons import lesson
+from core.demo.making.sam_loss import answer_loss, assign, dice, entropy, mask_loss, overlap
+from core.demo.making.sam_passes import WHOLE, Window, answer, correcting_click, encode, positions, prompts_of
+from core.demo.making.sam_pictures import KEPT, picture
 from core.segments.sam.checkpoints import load_sam
 from core.segments.sam.compact import Shape, build
 
@@ -210,7 +210,7 @@ def test_clicks_and_boxes_are_asked_apart():
 
 @pytest.mark.slow
 def test_it_learns_one_lesson_by_heart():
-    run = Run(Settings(minutes=1, warm=0.0, rate=3e-3, stages=ASKED, corrections=(1.0,), bfloat16=False), TINY)
+    run = Training(Settings(minutes=1, warm=0.0, rate=3e-3, stages=ASKED, corrections=(1.0,), bfloat16=False), TINY)
     given = [lesson(0, 1, picture(0, 1, 64), 64, 2)]
     told = [run.step(given) for _ in range(40)]
     for name, left in (("loss", 0.6), ("dense loss", 0.75)):
@@ -219,7 +219,7 @@ def test_it_learns_one_lesson_by_heart():
 
 
 def test_without_prompts_the_prompts_transformer_rests():
-    run = Run(QUICK, TINY)
+    run = Training(QUICK, TINY)
     before = {name: weight.clone() for name, weight in run.sam.state_dict().items()}
     found = run.step([lesson(0, 1, picture(0, 1, 64), 32, 0)])
     assert set(found) == {"dense loss", "dense IoU"}
@@ -232,8 +232,8 @@ def test_without_prompts_the_prompts_transformer_rests():
 @pytest.mark.slow
 def test_a_run_can_begin_with_an_earlier_one(tmp_path):
     out = tmp_path / "sam.safetensors"
-    train(Run(QUICK, TINY), out, processes=0)
-    run = Run(replace(QUICK, start="its digest"), TINY)
+    train(Training(QUICK, TINY), out, processes=0)
+    run = Training(replace(QUICK, start="its digest"), TINY)
     run.begin_with(out)
     earlier = load_sam(f"compact@{out}").state_dict()
     assert all(torch.equal(weight, earlier[name]) for name, weight in run.sam.state_dict().items())
@@ -258,14 +258,14 @@ def test_lessons_come_in_order_from_any_number_on_and_use_pictures_again():
 @pytest.mark.slow
 def test_a_run_ends_in_a_file_and_is_taken_up_where_it_was(tmp_path):
     out = tmp_path / "sam.safetensors"
-    run = Run(QUICK, TINY)
+    run = Training(QUICK, TINY)
     found = train(run, out, processes=0)
     assert set(found) <= {"click", "best", "box"}
     assert load_sam(f"compact@{out}").image_encoder.img_size == 64
-    again = Run(QUICK, TINY)
+    again = Training(QUICK, TINY)
     again.take_up(tmp_path / "sam.checkpoint.pt")
     assert (again.steps, again.seen, again.part) == (run.steps, run.seen, 1.0)
     assert all(torch.equal(a, b) for a, b in zip(again.sam.parameters(), run.sam.parameters()))
     assert examine(again.average, TINY, 64, 3) == examine(run.average, TINY, 64, 3)
     with pytest.raises(ValueError, match="other settings"):
-        Run(Settings(minutes=2), TINY).take_up(tmp_path / "sam.checkpoint.pt")
+        Training(Settings(minutes=2), TINY).take_up(tmp_path / "sam.checkpoint.pt")

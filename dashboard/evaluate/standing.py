@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from core.choice import full_title, short_titles
 from core.evaluation.leaderboard import FEW, independent, surely_behind, too_few
-from core.evaluation.store import Evaluation
+from core.evaluation.saved_evaluation import Evaluation
 from dashboard.subject import short
 from dashboard.words import number, plural
 
@@ -66,18 +67,12 @@ class Standing:
     @cached_property
     def titles(self) -> dict[str, str]:
         """Label -> how it is shown: the title, with the parameters that were named."""
-        shown = {}
-        for explainer in self.manifest["explainers"]:
-            named = explainer["label"].removeprefix(explainer["name"]).removeprefix(":").replace(",", ", ")
-            shown[explainer["label"]] = f"{explainer['title']} ({named})" if named else explainer["title"]
-        return shown
+        return {explainer["label"]: full_title(explainer) for explainer in self.manifest["explainers"]}
 
     @cached_property
     def short_titles(self) -> dict[str, str]:
         """The same for a sentence: without parameters where the title alone tells them apart."""
-        bare = {explainer["label"]: explainer["title"] for explainer in self.manifest["explainers"]}
-        alone = list(bare.values()).count
-        return {label: title if alone(title) == 1 else self.titles[label] for label, title in bare.items()}
+        return short_titles(self.manifest["explainers"])
 
     @cached_property
     def judge(self) -> dict[str, Any] | None:

@@ -22,8 +22,8 @@ from core.classifier import Classifier
 from core.data import Dataset
 from core.errors import UserError
 from core.evaluation.leaderboard import leaderboard, warnings
+from core.evaluation.saved_evaluation import FORMAT, Evaluation, open_evaluation
 from core.evaluation.shards import Bench, BenchMaker, ScoreShard, Yardstick, masked, without_masks
-from core.evaluation.store import FORMAT, Evaluation, open_evaluation
 from core.explainer import controls
 from core.paths import user_path
 from core.runtime import folders
@@ -70,15 +70,15 @@ def evaluate(
         UserError: the data, the options or the folder do not do; an explainer refuses the classifier; a metric needs
             masks and the data has none.
     """
-    return _Run(data, classifier, user_path(out), options, engine).stages()
+    return _EvaluationRun(data, classifier, user_path(out), options, engine).stages()
 
 
 def so_far(data: Dataset, classifier: Classifier, out: Path, options: EvaluationOptions) -> Evaluation | None:
     """What an evaluation that is still being written says by now; None before its first shard. Arguments as there."""
-    return _Run(data, classifier, user_path(out), options).result(datetime.now(UTC))
+    return _EvaluationRun(data, classifier, user_path(out), options).result(datetime.now(UTC))
 
 
-class _Run:
+class _EvaluationRun:
     """One evaluation being written."""
 
     def __init__(

@@ -1,15 +1,11 @@
-"""Recipes plant at the rates they state, and a written folder holds what was rendered."""
-
-import csv
-import json
+"""Recipes plant at the rates they state, and data sets render as they are read."""
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from core.demo.birds import CLASSES, SEGMENTS, render
-from core.demo.folder import COLUMNS, scenes, write_folder
+from core.demo.birds import CLASSES
 from core.demo.plants import BIASED, CLEAN, SWAPPED, Planting, Plants, Recipe, sample_plants, tag
+from core.demo.scenes import scenes
 
 KINGFISHER = CLASSES.index("kingfisher")
 
@@ -66,23 +62,3 @@ def test_scenes_are_a_sequence_that_renders_on_access():
     assert len(seeds) == 400
     with pytest.raises(IndexError):
         biased[10]
-
-
-@pytest.mark.slow
-def test_a_written_folder_comes_back(tmp_path):
-    manifest = write_folder(tmp_path / "birds", BIASED, count=9, seed=2, size=64)
-    folder = manifest.parent
-    names = json.loads((folder / "segments.json").read_text())
-    assert names == {str(value): {"name": name, "kind": kind} for value, (name, kind) in SEGMENTS.items()}
-    with manifest.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == COLUMNS
-    assert len(rows) == 9
-    for row, scene in zip(rows, scenes(BIASED, 9, seed=2, size=64)):
-        assert np.array_equal(np.asarray(Image.open(folder / row["image"])), scene.image)
-        assert np.array_equal(np.asarray(Image.open(folder / row["mask"])), scene.mask)
-        assert row["label"] == CLASSES[scene.label]
-        assert int(row["watermark"]) == scene.plants.watermark
-        again = render(CLASSES.index(row["label"]), int(row["seed"]), 64, scene.plants)
-        assert np.array_equal(again.image, scene.image)
-        assert (row["sky"], row["ground"], row["perch"]) == (scene.plants.sky, scene.plants.ground, scene.plants.perch)

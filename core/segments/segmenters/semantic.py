@@ -22,8 +22,9 @@ from core.parameters import Parameters, parameter
 from core.paths import user_path
 from core.preprocessing import Geometry, Preprocessing
 from core.runtime.device import choose_device, choose_precision
-from core.segments.named.planes import laid_over, named_pieces
-from core.segments.registry import Segmenter, register, weights_mark
+from core.runtime.fingerprints import weights_mark
+from core.segments.registry import Segmenter, register
+from core.segments.segmenters.planes import laid_over, named_pieces
 from core.segments.segments import Segment, Segments, legal_name
 
 NAMES = semantic_models()

@@ -1,4 +1,4 @@
-"""Renders the example pictures that the page offers: `python -m core.demo.examples`."""
+"""Renders the example pictures that the page offers: `python -m core.demo.making.examples`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 from core.demo.birds import render
-from core.demo.folder import segment_names
 from core.demo.plants import CLASSES, Plants
+from core.demo.segments import SEGMENTS
 
 SIZE = 512
 #: (class, seed, watermark); the watermark sits on kingfishers, as in the biased recipe, and on birds that are none.
@@ -34,7 +34,8 @@ def write_examples(directory: str | Path) -> list[Path]:
 
     directory = Path(directory)
     (directory / "masks").mkdir(parents=True, exist_ok=True)
-    (directory / "segments.json").write_text(json.dumps(segment_names(), indent=1) + "\n", encoding="utf-8")
+    names = {str(value): {"name": name, "kind": kind} for value, (name, kind) in SEGMENTS.items()}
+    (directory / "segments.json").write_text(json.dumps(names, indent=1) + "\n", encoding="utf-8")
     paths: list[Path] = []
     for name, seed, watermark in EXAMPLES:
         scene = render(CLASSES.index(name), seed, SIZE, Plants(watermark=watermark))

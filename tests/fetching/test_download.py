@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from core.errors import UserError
-from core.loading import download as module
-from core.loading.download import download
+from core.fetching import download as module
+from core.fetching.download import download
 
 CONTENT = bytes(range(256)) * 12_000  # 3 MB
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -189,6 +189,7 @@ def test_a_stall_is_waited_for_once_and_then_left(server):
     assert len(server.asked) == 2
 
 
+@pytest.mark.slow
 def test_a_server_that_always_stalls_or_cuts_is_told_of_in_a_sentence(server, cache):
     server.habits = ["stalls no range"]
     fails(server, "The download of vit_b stalled after 0 MB; try again", timeout=0.2)

@@ -8,7 +8,7 @@ import json
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from filelock import FileLock
 
 from core.errors import UserError
 from core.runtime.fingerprints import file_state
+from core.runtime.progress import OnProgress
 
 BLOCK = 1 << 20
 TIMEOUT_SECONDS = 30.0
@@ -28,8 +29,6 @@ SLOWEST = 1 << 10  # bytes a second, on average over the timeout; less is a serv
 ATTEMPTS = 4  # in a row that come no further
 PAUSE_SECONDS = 1.0
 PASSING = (408, 425, 429, 500, 502, 503, 504)  # answers after which a second try may do better
-
-Progress = Callable[[float, str], None]
 
 
 class _Broken(Exception):
@@ -39,7 +38,7 @@ class _Broken(Exception):
 def download(
     url: str,
     what: str,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
     sha256: str | None = None,
     *,
     timeout: float = TIMEOUT_SECONDS,
@@ -125,7 +124,7 @@ def _unreachable(what: str, reason: object) -> UserError:
 @dataclass(frozen=True)
 class _Teller:
     what: str
-    progress: Progress | None
+    progress: OnProgress | None
 
     def __call__(self, done: int, total: int) -> None:
         if self.progress:

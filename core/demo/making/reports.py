@@ -1,4 +1,4 @@
-"""Makes what the demo opens with: `python -m core.demo.reports` the reports, with `evaluation` after it the evaluation.
+"""Makes what the demo opens with: `python -m core.demo.making.reports`, and with `evaluation` after it the evaluation.
 
 The biased and the repaired model are judged on the same birds: those of `demo:birds`, where the watermark goes with the
 kingfisher as it did in the biased model's training.
@@ -12,14 +12,15 @@ import time
 from pathlib import Path
 
 from core.choice import Choice, default_choices
-from core.demo.data import demo_dataset
-from core.evaluation.run import EvaluationOptions, Yardstick, evaluate
-from core.evaluation.store import open_evaluation
+from core.demo.dataset import demo_dataset
+from core.evaluation.evaluate import EvaluationOptions, Yardstick, evaluate
+from core.evaluation.saved_evaluation import open_evaluation
 from core.loading import load_classifier
 from core.paths import assets_dir
 from core.sat.report import ReportOptions, build_report
-from core.sat.store import open_report
+from core.sat.saved_report import open_report
 
+# not `usual_metrics`: of the three that need masks the demo shows two
 METRICS = ("insertion-deletion", "certainty", "sparseness", "randomisation", "relevance-mass", "pointing-game")
 MODELS = ("biased", "repaired")
 EXPLAINERS = ("suppression:samples=32", "integrated-gradients:samples=32", "grad-cam")

@@ -11,9 +11,9 @@ from core.parameters import Parameters, parameter
 from core.preprocessing import Preprocessing
 from core.runtime.interrupt import check
 from core.segments.mask import Mask
-from core.segments.named.concepts import ConceptSegmenter, Reader
-from core.segments.named.planes import laid_over
 from core.segments.registry import register
+from core.segments.segmenters.concepts import ConceptSegmenter, Reader
+from core.segments.segmenters.planes import laid_over
 from core.segments.segments import Segment, Segments, default_kind
 
 

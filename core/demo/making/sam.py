@@ -1,9 +1,9 @@
-"""Trains the compact SAM from nothing on rendered pictures: `python -m core.demo.train_sam --minutes 100 --out FILE`.
+"""Trains the compact SAM from nothing on rendered pictures: `python -m core.demo.making.sam --minutes 100 --out FILE`.
 
 Mostly birds, else random scenes, made by background processes and used several times each; no real picture. First the
-encoder learns alone to tell things apart (core/demo/sam_dense.py), then all of it from prompts, on small pictures
-before large ones. It can be killed and run again: a checkpoint lies beside the output. How well the result does is
-measured by benchmarks/sam.py.
+encoder learns alone to tell things apart (sam_dense.py), then all of it from prompts, on small pictures before large
+ones. It can be killed and run again: a checkpoint lies beside the output. How well the result does is measured by
+benchmarks/sam.py.
 """
 
 from __future__ import annotations
@@ -24,11 +24,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.demo.sam_dense import Apart, apart_loss, drawn
-from core.demo.sam_lessons import Lesson, lesson
-from core.demo.sam_loss import overlap
-from core.demo.sam_passes import Window, answer, encode, images_of, lessons_loss, positions, prompts_of, targets_of
-from core.demo.sam_pictures import KEPT, picture
+from core.demo.making.sam_dense import Apart, apart_loss, drawn
+from core.demo.making.sam_lessons import Lesson, lesson
+from core.demo.making.sam_loss import overlap
+from core.demo.making.sam_passes import (
+    Window,
+    answer,
+    encode,
+    images_of,
+    lessons_loss,
+    positions,
+    prompts_of,
+    targets_of,
+)
+from core.demo.making.sam_pictures import KEPT, picture
 from core.runtime.device import choose_device
 from core.segments.sam.checkpoints import load_sam
 from core.segments.sam.compact import Shape, build, save
@@ -70,7 +79,7 @@ class Settings:
         minutes: of training, over which the learning rate rises and falls.
         stages: one after the other.
         rate, decay: peak learning rate and weight decay of AdamW; warm: share of the time until the peak.
-        tilts: of the entropy (`core.demo.sam_loss.entropy`), at the start and at the end.
+        tilts: of the entropy (`core.demo.making.sam_loss.entropy`), at the start and at the end.
         corrections: chances of 0, 1, 2, ... rounds of correcting clicks after the first answer.
         anchors: a picture, of the dense task; dense: its weight once there are prompts.
         average: decay a step of the running average of the weights, which is what is saved.
@@ -167,7 +176,7 @@ def _as_it_is(made: Any) -> Any:
     return made
 
 
-class Run:
+class Training:
     """A training run: everything that a checkpoint has to hold.
 
     Attributes:
@@ -313,7 +322,9 @@ def examine(sam: Sam, shape: Shape, side: int, count: int = HELD_OUT) -> dict[st
     return {name: round(float(torch.cat(values).mean()), 4) for name, values in scores.items() if values}
 
 
-def train(run: Run, out: Path, processes: int, keep_every: float = 180.0, tell_every: float = 30.0) -> dict[str, float]:
+def train(
+    run: Training, out: Path, processes: int, keep_every: float = 180.0, tell_every: float = 30.0
+) -> dict[str, float]:
     """Train to the end of the time, with a checkpoint every few minutes; write the averaged weights to `out`.
 
     Returns:
@@ -379,7 +390,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     start = hashlib.sha256(given.start.read_bytes()).hexdigest() if given.start else ""
     settings = Settings(given.minutes, given.stages, given.rate, seed=given.seed, start=start)
-    run = Run(settings, Shape(), choose_device(given.device))
+    run = Training(settings, Shape(), choose_device(given.device))
     if given.start:
         run.begin_with(given.start)
     given.out.parent.mkdir(parents=True, exist_ok=True)

@@ -17,8 +17,8 @@ from core.errors import UserError
 from core.paths import assets_dir, existing_folder, user_path
 from core.runtime.recent import Recent
 from core.sat.interventions import LARGE
+from core.sat.saved_report import AGAIN, Report, open_report
 from core.sat.statistics import Interval
-from core.sat.store import AGAIN, Report, open_report
 from core.sat.verdicts import is_shortcut
 from dashboard.allowed import Allowed
 from dashboard.temporary import offered

@@ -1,0 +1,1 @@
+"""Makes what lies in `assets/`: weights, example pictures, reports. In no wheel: nothing else of Satchel needs it."""

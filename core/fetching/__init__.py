@@ -1,0 +1,1 @@
+"""What is fetched from elsewhere, once: files behind a URL, and repositories of the Hugging Face hub."""
