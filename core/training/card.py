@@ -31,7 +31,7 @@ def results_card(
     classifier: Classifier,
     surrogate: Classifier,
     held: Frames,
-    file: str,
+    file: Path,
     each: Callable[[str], None] = lambda what: None,
 ) -> dict[str, Any]:
     """Everything on held-out pictures; figures of masked pictures once with each model that scored them.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -52,8 +52,8 @@ def with_options(of: type[Parameters]) -> Callable[[Callable[..., None]], Callab
         added = []
         for spec in of.specs():
             names[spec.name] = spec
-            kind: Any = {"int": int, "float": float, "bool": bool}.get(spec.kind) or Literal[spec.choices]
-            bounds = {} if spec.kind in ("bool", "choice") else {"min": spec.low, "max": spec.high}
+            kind: Any = {"int": int, "float": float, "bool": bool}.get(spec.kind) or Literal[spec.choices]  # ty: ignore[invalid-type-form]
+            bounds: dict[str, Any] = {} if spec.kind in ("bool", "choice") else {"min": spec.low, "max": spec.high}
             annotation = Annotated[kind, typer.Option(help=f"{spec.help}.", **bounds)]
             added.append(
                 inspect.Parameter(
@@ -69,7 +69,8 @@ def with_options(of: type[Parameters]) -> Callable[[Callable[..., None]], Callab
         taken = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in kept]
         run.__signature__ = inspect.Signature([*taken, *added])  # ty: ignore[unresolved-attribute]
         run.__annotations__ = {p.name: p.annotation for p in (*taken, *added)}
-        run.__doc__, run.__name__ = command.__doc__, command.__name__
+        run.__doc__ = command.__doc__
+        run.__name__ = getattr(command, "__name__", "train")
         return run
 
     return decorate
@@ -169,7 +170,7 @@ def _line(point: Any) -> str:
     return f"{point.stage:<10} step {point.step:>6}  loss {point.loss:.4f}, held out {point.held_out:.4f}{drawn}"
 
 
-def card_lines(card: dict[str, Any]) -> list[str]:
+def card_lines(card: Mapping[str, Any]) -> list[str]:
     """The results card for a terminal."""
     lines = []
     for name, scores in card.get("faithfulness", {}).items():
