@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from core.errors import UserError
 from core.parameters import Parameters, parameter
 
+VARIABLE = "SATCHEL_EXPLAINERS"  # folders of trained explainers, besides the user's own and the shipped ones
 SAMPLERS = ("informed", "shapley", "uniform", "gumbel")
 LINKS = ("softmax", "identity")
 DIVERGENCES = ("kl", "js", "cross-entropy", "mse")

@@ -22,7 +22,7 @@ SIZE = 224
 SEED = 2_000_000
 
 
-def demo_dataset(name: str, count: int = COUNT) -> Dataset:
+def demo_dataset(name: str, count: int = COUNT, seed: int = SEED) -> Dataset:
     """`birds` (the watermark goes with the kingfisher, as in the biased model's training), `birds-clean` or
     `birds-swapped` (a watermark on every other bird).
 
@@ -30,35 +30,35 @@ def demo_dataset(name: str, count: int = COUNT) -> Dataset:
         UserError: there is no such data set.
     """
     data_folder(DEMO + name)
-    rendered = _rendered(name, count)
+    rendered = _rendered(name, count, seed)
 
     def item(index: int) -> Item:
-        label, seed, plants = rendered.plan(index)
+        label, own, plants = rendered.plan(index)
         columns = {key: str(value) for key, value in asdict(plants).items() if value not in (None, False)}
         return Item(
             id=f"{index:05d}_{CLASSES[label]}",
             label=CLASSES[label],
-            picture=partial(_picture, name, count, index, f"{CLASSES[label]} {index}"),
-            segments=partial(_segments, name, count, index),
-            columns={"seed": str(seed), **columns},
+            picture=partial(_picture, name, count, seed, index, f"{CLASSES[label]} {index}"),
+            segments=partial(_segments, name, count, seed, index),
+            columns={"seed": str(own), **columns},
         )
 
     return Dataset(f"demo {name}", f"demo:{name}", tuple(item(i) for i in range(count)))
 
 
 @lru_cache(maxsize=4)
-def _rendered(name: str, count: int) -> Scenes:
-    return scenes(RECIPES[DATA_SETS[name]], count, SEED, SIZE)
+def _rendered(name: str, count: int, seed: int) -> Scenes:
+    return scenes(RECIPES[DATA_SETS[name]], count, seed, SIZE)
 
 
 @lru_cache(maxsize=4)  # the picture and its mask come from one rendering
-def _scene(name: str, count: int, index: int) -> Scene:
-    return _rendered(name, count)[index]
+def _scene(name: str, count: int, seed: int, index: int) -> Scene:
+    return _rendered(name, count, seed)[index]
 
 
-def _picture(name: str, count: int, index: int, called: str) -> Picture:
-    return Picture(Image.fromarray(_scene(name, count, index).image), called)
+def _picture(name: str, count: int, seed: int, index: int, called: str) -> Picture:
+    return Picture(Image.fromarray(_scene(name, count, seed, index).image), called)
 
 
-def _segments(name: str, count: int, index: int) -> Segments:
-    return segments_from_label_map(_scene(name, count, index).mask, dict(SEGMENTS), source="demo")
+def _segments(name: str, count: int, seed: int, index: int) -> Segments:
+    return segments_from_label_map(_scene(name, count, seed, index).mask, dict(SEGMENTS), source="demo")

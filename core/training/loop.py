@@ -16,7 +16,8 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from core.errors import UserError
-from core.runtime.folders import whole_file
+from core.runtime.folders import whole_file, writing
+from core.training import together
 
 EVERY = 30.0  # seconds between two checkpoints, and one at the end of every epoch
 CLIP = 1.0  # of the gradient's norm
@@ -105,7 +106,11 @@ def alone(out: Path) -> Generator[None]:
     Raises:
         UserError: somebody does.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
+    if together.rank() > 0:  # the first one keeps others out
+        yield
+        return
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(out.with_name(out.name + ".lock"))
     try:
         lock.acquire(timeout=0)
@@ -136,6 +141,7 @@ def train(
         UserError: the loss is no number, the disk is full, or a checkpoint belongs to another training.
     """
     path = checkpoint_of(out)
+    together.wait()
     saved = _read(path, identity) if path.is_file() and not fresh else None
     told = Training(tuple(stage.name for stage in stages), notes=list(notes))
     told.steps = sum(stage.epochs * stage.steps for stage in stages)
@@ -183,6 +189,8 @@ def _one_stage(
     entered = time.monotonic()
 
     def save() -> None:
+        if together.rank() > 0:
+            return
         whole = {
             "format": FORMAT, "identity": json.dumps(identity, sort_keys=True), "stage": number, "step": told.step,
             "points": [asdict(point) for point in told.points], "seconds": told.seconds, "finished": finished,
@@ -197,16 +205,18 @@ def _one_stage(
             group["lr"] = peak * schedule(step, total)
         optimiser.zero_grad(set_to_none=True)
         loss, measures = stage.loss(step)
-        if not bool(torch.isfinite(loss)):
+        measured = float(loss.detach())
+        if not math.isfinite(*together.total([measured], loss.device)):
             there = f"; what was learned up to the last checkpoint is in {path}" if path.is_file() else ""
             raise UserError(
                 f"The loss is no number any more at step {step + 1} of the {stage.name}{there}: try again with a lower "
                 "--rate."
             )
         loss.backward()
+        together.average(module)
         torch.nn.utils.clip_grad_norm_(module.parameters(), CLIP)
         optimiser.step()
-        recent.add({"loss": float(loss.detach()), **measures})
+        recent.add({"loss": measured, **measures})
         told.step = first + step + 1
         told.seconds = seconds_before + time.monotonic() - entered
         each = (time.monotonic() - began) / max(1, told.step - done_before)

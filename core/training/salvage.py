@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from core.explainers.learned.subsets import Likelihood, balance, drawn, generato
 from core.fills import fill_plate
 from core.learning import SalvageTraining
 from core.runtime.chunks import FixedChunk, chunked
+from core.training import together
 from core.training.loop import Training, alone, checkpoint_of, train
 from core.training.pictures import Batch, Frames, split
 
@@ -88,15 +89,22 @@ class _Stage:
     def batch(self, step: int) -> tuple[Batch, torch.Generator]:
         epoch, within = divmod(step, self.steps)
         numbers = order(len(self.learn), self.o.seed, epoch, self.name)[within * self.size : (within + 1) * self.size]
-        random = generator(self.o.seed, self.name, "step", step)
+        numbers = together.own(numbers)
+        random = generator(self.o.seed, self.name, "step", step, *([together.rank()] if together.several() else []))
         flipped = (torch.rand(len(numbers), generator=random) < 0.5).tolist() if self.o.mirror else []
         return self.learn.batch(numbers, flipped), random
 
     def watched(self) -> Generator[tuple[Batch, torch.Generator]]:
         """Held-out pictures, with the same random numbers each time."""
-        for start in range(0, len(self.held), self.size):
+        for start in together.own(range(0, len(self.held), self.size)):
             numbers = range(start, min(start + self.size, len(self.held)))
             yield self.held.batch(numbers), generator(self.o.seed, self.name, "held out", start)
+
+    def _mean(self, losses: Iterable[tuple[Tensor, int]]) -> float:
+        """Over all held-out pictures, from the mean of each batch and how many it had."""
+        found = [(float(loss) * count, count) for loss, count in losses]
+        loss, count = together.total([sum(one for one, _ in found), sum(n for _, n in found)], self.classifier.device)
+        return loss / count
 
 
 class SurrogateStage(_Stage):
@@ -125,8 +133,7 @@ class SurrogateStage(_Stage):
 
     @torch.no_grad()
     def held_out(self) -> float:
-        losses = [self._loss(batch, random) * len(batch.images) for batch, random in self.watched()]
-        return float(torch.stack(losses).sum()) / len(self.held)
+        return self._mean((self._loss(batch, random), len(batch.images)) for batch, random in self.watched())
 
     def _loss(self, batch: Batch, random: torch.Generator) -> Tensor:
         with torch.no_grad():
@@ -208,9 +215,9 @@ class ExplainerStage(_Stage):
     @torch.no_grad()
     def held_out(self) -> float:
         """By the Shapley kernel, whatever the sampler, so that samplers can be compared."""
-        losses = [self._loss(batch, random, "shapley", WATCHED)[0] * len(batch.images)
-                  for batch, random in self.watched()]  # fmt: skip
-        return float(torch.stack(losses).sum()) / len(self.held)
+        return self._mean(
+            (self._loss(batch, random, "shapley", WATCHED)[0], len(batch.images)) for batch, random in self.watched()
+        )
 
     def _loss(self, batch: Batch, random: torch.Generator, sampler: str, count: int) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
@@ -248,7 +255,8 @@ def train_salvage(
 ) -> Generator[Training, None, Path]:
     """Train an explainer of a classifier, yielding after every step; the generator's value is the file.
 
-    It goes on from a checkpoint that lies beside `out`. Stopped (`close`), it leaves one.
+    It goes on from a checkpoint that lies beside `out`. Stopped (`close`), it leaves one. Started by torchrun in
+    several processes, each learns from its part of every batch, and the first one writes the files.
 
     Args:
         data: pictures; their labels are not looked at. With players "segments" each needs some.
@@ -273,6 +281,7 @@ def train_salvage(
         )
     if o.grid > min(classifier.input_size):
         raise UserError(f"The grid has more patches than pixels; choose at most {min(classifier.input_size)} a side.")
+    together.begin(classifier.device)
     with alone(out):
         seen, kept = split(data, o.seed)
         learn, held = (Frames(classifier, items, shape.grid, segments) for items in (seen, kept))
@@ -288,8 +297,10 @@ def train_salvage(
         for told in train(stages, out, identity, notes, fresh=fresh):
             yield told
         last._begin()
-        _save(out, classifier, o, last, {})
+        if together.rank() > 0:
+            return out
         results = _card(told, last, learn, held)
+        _save(out, classifier, o, last, results)
         if card is not None:
             results |= card(load_model(out, classifier), last.surrogate, held, out)
             _save(out, classifier, o, last, results)
@@ -331,7 +342,7 @@ def _card(told: Training, stage: ExplainerStage, learn: Frames, held: Frames) ->
 
 
 def _save(out: Path, classifier: Classifier, o: SalvageTraining, stage: ExplainerStage, card: dict[str, Any]) -> None:
-    tensors = {f"{HEAD}{name}": value for name, value in stage.network.head.state_dict().items()}
+    tensors = _halved(HEAD, stage.network.head)
     if o.backbone_rate or stage.surrogate is not classifier:
         tensors |= _halved(BACKBONE, stage.network.module)
     if o.link == "identity":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,6 +78,12 @@ ExplainerOption = Annotated[
         "-e",
         metavar="NAME[:key=value,...]",
         help="How to explain; may be repeated. `satchel list explainers` shows them.",
+    ),
+]
+TrainedOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="DIR", help="Folder of trained explainers, besides your own and the shipped ones; may be repeated."
     ),
 ]
 SeedOption = Annotated[int, typer.Option(min=0, help="Same seed, same maps.")]
@@ -259,21 +266,28 @@ def check_asked(
     segments: str | Path | None = None,
     explainers: Iterable[str] = (),
     cutters: Iterable[str | None] = (),
+    trained: Iterable[Path] = (),
 ) -> None:
     """What can be known to be wrong at once, before torch is imported.
 
     Args:
         cutters: specs of segmenters' models, NAME[@FILE].
+        trained: folders of trained explainers, in which this process, and those it starts, look from now on.
 
     Raises:
         UserError: a file or folder is not there, or the text of a spec is none.
     """
     from core.beforehand import PREFIXES, data_folder, masks_place
+    from core.learning import VARIABLE
     from core.loading.specs import check_file, check_model, labels_file
     from core.parameters import named_options
+    from core.paths import existing_folder, user_path
 
     for text in explainers:
         named_options(text, PREFIXES)
+    folders = [str(existing_folder(user_path(one), "folder of trained explainers")) for one in trained]
+    if folders:
+        os.environ[VARIABLE] = os.pathsep.join([*folders, *filter(None, [os.environ.get(VARIABLE)])])
     if data is not None:
         data_folder(data)
     if segments is not None:

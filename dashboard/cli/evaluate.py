@@ -23,6 +23,7 @@ from dashboard.cli.common import (
     SegmentsOption,
     SizeOption,
     StdOption,
+    TrainedOption,
     WorkersOption,
     check_asked,
     mistakes_told,
@@ -74,6 +75,7 @@ def evaluate(
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the evaluation.")] = Path("evaluation"),
     limit: LimitOption = None,
+    trained: TrainedOption = None,
     seed: SeedOption = 0,
     workers: WorkersOption = None,
     engine: EngineOption = "local",
@@ -85,7 +87,7 @@ def evaluate(
         from core.parameters import separated
 
         named = separated(explainers or ())
-        check_asked(model=model, labels=labels, data=data, segments=segments, explainers=named)
+        check_asked(model=model, labels=labels, data=data, segments=segments, explainers=named, trained=trained or ())
         if scorer is not None:
             check_asked(model=scorer)
         asked = stated(mean, std, size, crop, interpolation)

@@ -22,6 +22,7 @@ from dashboard.cli.common import (
     SeedOption,
     SizeOption,
     StdOption,
+    TrainedOption,
     check_asked,
     mistakes_told,
     open_classifier,
@@ -50,6 +51,7 @@ def explain(
     crop: CropOption = None,
     interpolation: InterpolationOption = None,
     explainer: ExplainerOption = None,
+    trained: TrainedOption = None,
     target: Annotated[
         str | None, typer.Option(metavar="LABEL", help="Class to explain; without it, each picture's predicted one.")
     ] = None,
@@ -63,7 +65,7 @@ def explain(
 ) -> None:
     """Explain pictures: an overlay (PNG), raw values (.npy) a map, and attribution.json with what they are."""
     with mistakes_told(f"Run the same command again for all maps; those made so far, if any, are in {out}."):
-        check_asked(model=model, labels=labels, explainers=explainer or ())
+        check_asked(model=model, labels=labels, explainers=explainer or (), trained=trained or ())
         pictures = list(dict.fromkeys(pictures))  # named twice, as overlapping patterns do, is explained once
         if not _any_there(pictures):
             raise typer.Exit(MISTAKE)

@@ -19,6 +19,7 @@ from dashboard.cli.common import (
     OutputOption,
     SizeOption,
     StdOption,
+    TrainedOption,
     check_asked,
     mistakes_told,
     show_table,
@@ -74,6 +75,7 @@ def serve(
     size: SizeOption = None,
     crop: CropOption = None,
     interpolation: InterpolationOption = None,
+    trained: TrainedOption = None,
     report: Annotated[
         Path | None, typer.Option(metavar="DIR", help="A finished report to show; without it the demo's.")
     ] = None,
@@ -109,7 +111,7 @@ def serve(
     """Open the page."""
     with mistakes_told("Run the same command to open the page again."):
         told = {"output": output, "preprocessing": stated(mean, std, size, crop, interpolation)}
-        check_asked(model=model, labels=labels, data=data)
+        check_asked(model=model, labels=labels, data=data, trained=trained or ())
         _check_finished(report, evaluation)
         from dashboard.app import launch
 

@@ -27,6 +27,7 @@ from dashboard.cli.common import (
     SegmentsOption,
     SizeOption,
     StdOption,
+    TrainedOption,
     WorkersOption,
     check_asked,
     mistakes_told,
@@ -52,6 +53,7 @@ def report(
     interpolation: InterpolationOption = None,
     segments: SegmentsOption = None,
     explainer: ExplainerOption = None,
+    trained: TrainedOption = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the report.")] = Path("report"),
     context: Annotated[
         str, typer.Option(metavar="NAME,...", help="Segments that are context: relying on them is a shortcut.")
@@ -77,7 +79,14 @@ def report(
 ) -> None:
     """Report over a data set which named segments the model leans on, with tests and verdicts."""
     with mistakes_told(f"Run the same command again to go on where it stopped; what is done is kept in {out}."):
-        check_asked(model=model, labels=labels, data=data, segments=segments, explainers=explainer or ())
+        check_asked(
+            model=model,
+            labels=labels,
+            data=data,
+            segments=segments,
+            explainers=explainer or (),
+            trained=trained or (),
+        )
         asked = stated(mean, std, size, crop, interpolation)
         from core.choice import Choice, reported_choices
         from core.data import open_dataset

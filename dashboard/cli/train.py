@@ -67,7 +67,7 @@ def with_options(of: type[Parameters]) -> Callable[[Callable[..., None]], Callab
 
         kept = [parameter for parameter in own.parameters.values() if parameter.name != "options"]
         taken = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in kept]
-        run.__signature__ = inspect.Signature([*taken, *added])  # ty: ignore[unresolved-attribute]
+        run.__signature__ = inspect.Signature([*taken, *added])  # ty: ignore[missing-attribute]
         run.__annotations__ = {p.name: p.annotation for p in (*taken, *added)}
         run.__doc__ = command.__doc__
         run.__name__ = getattr(command, "__name__", "train")

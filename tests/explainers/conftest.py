@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import product
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,11 +18,14 @@ from torch import Tensor, nn
 
 from core.classifier import Classifier
 from core.explainer import Explainer, explainers
+from core.explainers.learned.files import VARIABLE
+from core.learning import PLAYERS
 from core.parameters import Parameters
 from core.preprocessing import Preprocessing
 from core.runtime import chunks
 from core.runtime.chunks import FixedChunk
 from tests.conftest import small_classifier
+from tests.trained import write_explainer
 
 KINDS = ("cnn", "vit", "swin")
 FRAMES = {"square": (32, 32), "wide": (32, 96)}
@@ -32,6 +41,23 @@ def plain(module: nn.Module, side: int) -> Classifier:
     """A classifier of square pictures that sees them as they are, without normalisation."""
     preprocessing = Preprocessing(resize=(side, side), crop=(side, side), mean=(0, 0, 0), std=(1, 1, 1))
     return Classifier(module, preprocessing=preprocessing, device="cpu")
+
+
+FOLDER = Path(tempfile.mkdtemp(prefix="satchel-explainers-"))
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
+
+
+def with_trained() -> None:
+    """Learned explainers for the small classifiers, where Satchel looks for them; before anything is collected."""
+    os.environ[VARIABLE] = str(FOLDER)
+    for kind, logits, frame in product(KINDS, LOGITS, FRAMES):
+        for players in PLAYERS:
+            write_explainer(
+                classifier_of(kind, logits, frame), FOLDER / f"{kind}-{logits}-{frame}-{players}.safetensors", players
+            )
+
+
+with_trained()
 
 
 @cache

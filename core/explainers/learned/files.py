@@ -15,6 +15,7 @@ from torch import Tensor
 
 from core.classifier import Classifier
 from core.errors import UserError
+from core.learning import VARIABLE
 from core.paths import assets_dir, data_dir, existing_file, user_path
 from core.runtime.fingerprints import file_state
 from core.runtime.folders import whole_file
@@ -24,7 +25,6 @@ from core.runtime.software import satchel_version
 FORMAT = 1
 KEY = "satchel_explainer"
 FOLDER = "explainers"
-VARIABLE = "SATCHEL_EXPLAINERS"  # folders besides the user's own and the shipped ones, as of $PATH
 
 
 @dataclass(frozen=True)

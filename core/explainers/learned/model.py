@@ -98,8 +98,7 @@ def _loaded(path: Path, classifier: Classifier, explainer: str) -> SalvageModel:
         shape = Shape.from_dict(about.settings["shape"])
         objective = Objective(**about.settings["objective"])
         backbone = _with_weights(classifier, tensors, BACKBONE) or classifier
-        network = Network(backbone, shape)
-        network.head.load_state_dict(_below(tensors, HEAD))
+        network = Network(backbone, shape, _below(tensors, HEAD))
         null = tensors[NULL].to(classifier.device)
         surrogate = _with_weights(classifier, tensors, SURROGATE)
     except (KeyError, TypeError, RuntimeError) as error:
@@ -114,7 +113,7 @@ def _with_weights(classifier: Classifier, tensors: Mapping[str, Tensor], prefix:
     if not own:
         return None
     module = unfolded(classifier.module)
-    module.load_state_dict({name: value.float() if value.is_floating_point() else value for name, value in own.items()})
+    module.load_state_dict(own)  # which makes them float32 again
     return classifier.with_module(module, f"{classifier.name} ({prefix.rstrip('.')})")
 
 

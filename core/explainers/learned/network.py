@@ -127,11 +127,18 @@ def trainable(classifier: Classifier) -> Classifier:
 class Network(nn.Module):
     """A classifier's copy, whose features are read, and the head on them."""
 
-    def __init__(self, backbone: Classifier, shape: Shape) -> None:
+    def __init__(self, backbone: Classifier, shape: Shape, weights: Mapping[str, Tensor] | None = None) -> None:
+        """With a head that is drawn anew, or one with these weights, for which no random number is drawn."""
         super().__init__()
         self.backbone = backbone
         self.module = backbone.module  # registered, so that it is trained and saved along
-        self.head = Head(shape).to(backbone.device)
+        if weights is None:
+            self.head = Head(shape).to(backbone.device)
+        else:
+            with torch.device("meta"):
+                self.head = Head(shape)
+            own = {name: value.to(backbone.device, torch.float32) for name, value in weights.items()}
+            self.head.load_state_dict(own, assign=True)
 
     @property
     def shape(self) -> Shape:

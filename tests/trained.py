@@ -1,0 +1,35 @@
+"""Salvage explainers that know nothing yet, written as files: what does not depend on how well they are trained."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from core.classifier import Classifier
+from core.explainers.learned.files import About, save_trained
+from core.explainers.learned.model import BACKBONE, HEAD, NULL
+from core.explainers.learned.network import Network, shape_for, trainable
+from core.explainers.learned.objective import Objective
+from core.learning import SalvageTraining
+
+
+def write_explainer(classifier: Classifier, path: Path, players: str = "patches", grid: int = 4, seed: int = 0) -> Path:
+    """With weights that were drawn at random."""
+    options = SalvageTraining(players=players, grid=grid, width=16)
+    shape = shape_for(classifier, grid, players == "segments", options.width)
+    assert shape is not None
+    objective = Objective(sigmoid=classifier.output == "sigmoid")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = Network(trainable(classifier), shape)
+        torch.nn.init.normal_(network.head.values.weight)
+        null = objective.null(torch.rand(len(classifier.labels)).softmax(0))
+    tensors = {f"{HEAD}{name}": value for name, value in network.head.state_dict().items()}
+    tensors |= {f"{BACKBONE}{name}": value for name, value in network.module.state_dict().items()}
+    tensors[NULL] = null
+    settings = {"shape": shape.to_dict(), "objective": asdict(objective), "training": options.to_dict()}
+    about = About("salvage", players, classifier.fingerprint, classifier.name, classifier.labels, settings, {})
+    save_trained(path, about, tensors)
+    return path
