@@ -78,6 +78,7 @@ class Explainer(ABC):
         revision: of the algorithm; raised when the same parameters and seed give other values than before.
         needs_weights: `bind` needs trained weights.
         takes_references: it can compare with other pictures.
+        forgets: what is shuffled where a control asks for maps of a model that has forgotten what it learned.
         to_beat: a control; a report flags only what stands out above its maps too.
         default: chosen when a person has not chosen.
         reported: the same for a report: quick enough for a whole data set.
@@ -95,6 +96,7 @@ class Explainer(ABC):
     revision: ClassVar[int] = 1
     needs_weights: ClassVar[bool] = False
     takes_references: ClassVar[bool] = False
+    forgets: ClassVar[str] = "the model's weights"
     to_beat: ClassVar[bool] = False
     default: ClassVar[bool] = False
     reported: ClassVar[bool] = False

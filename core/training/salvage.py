@@ -21,6 +21,7 @@ from core.explainers.learned.subsets import Likelihood, balance, drawn, generato
 from core.fills import fill_plate
 from core.learning import SalvageTraining
 from core.runtime.chunks import FixedChunk, chunked
+from core.runtime.folding import unfolded
 from core.training import together
 from core.training.loop import Training, alone, checkpoint_of, train
 from core.training.pictures import Batch, Frames, split
@@ -167,10 +168,14 @@ class ExplainerStage(_Stage):
         learn: Frames,
         held: Frames,
         shape: Shape,
-        before: SurrogateStage | None,
+        surrogate: Callable[[], Classifier | None],
     ) -> None:
+        """
+        Args:
+            surrogate: asked once, when this stage begins; None leaves the classifier itself to be asked.
+        """
         super().__init__(classifier, options, learn, held)
-        self.epochs, self.shape, self._before = options.epochs, shape, before
+        self.epochs, self.shape, self._surrogate = options.epochs, shape, surrogate
         self.objective = Objective(
             options.link, options.divergence, options.temperature, classifier.output == "sigmoid"
         )
@@ -183,10 +188,8 @@ class ExplainerStage(_Stage):
         """Once the surrogate is there: its features are where this one starts."""
         if self._begun:
             return
-        self.surrogate = self.classifier
-        if self._before is not None and self._before.made is not None:
-            self.surrogate = self._before.made
-            self.network.module.load_state_dict(self._before.twin.module.state_dict())
+        self.surrogate = self._surrogate() or self.classifier
+        self.network.module.load_state_dict(unfolded(self.surrogate.module).state_dict())
         if self.o.backbone_rate == 0:
             self.network.module.requires_grad_(False)
         self.passes = Passes(self.surrogate, self.o.fill)
@@ -250,6 +253,7 @@ def train_salvage(
     out: Path | None = None,
     *,
     fresh: bool = False,
+    surrogate: Classifier | None = None,
     reading: Callable[[int, int], None] = lambda done, total: None,
     card: Callable[[SalvageModel, Classifier, Frames, Path], dict[str, Any]] | None = None,
 ) -> Generator[Training, None, Path]:
@@ -262,6 +266,7 @@ def train_salvage(
         data: pictures; their labels are not looked at. With players "segments" each needs some.
         out: a .safetensors file; None for the place where Satchel looks for it.
         fresh: leave a checkpoint that is there, and begin anew.
+        surrogate: one that is there already, of `load_model`; none is trained then.
         reading: told how many pictures have been read, of how many.
         card: makes the results card of the trained explainer, the surrogate, the held-out pictures and the file.
 
@@ -288,11 +293,13 @@ def train_salvage(
         total = len(seen) + len(kept)
         learn.read_all(lambda done, of: reading(done, total))
         held.read_all(lambda done, of: reading(len(seen) + done, total))
-        notes = _notes(classifier, o, learn, held)
-        before = SurrogateStage(classifier, o, learn, held) if o.surrogate_epochs else None
-        last = ExplainerStage(classifier, o, learn, held, shape, before)
+        notes = _notes(classifier, o, learn, held, surrogate)
+        before = SurrogateStage(classifier, o, learn, held) if o.surrogate_epochs and surrogate is None else None
+        last = ExplainerStage(classifier, o, learn, held, shape, lambda: before.made if before else surrogate)
         stages = [stage for stage in (before, last) if stage is not None]
         identity = {"classifier": classifier.fingerprint, "data": data.fingerprint(), "options": o.to_dict()}
+        if surrogate is not None:
+            identity["surrogate"] = surrogate.fingerprint
         told = Training(())
         for told in train(stages, out, identity, notes, fresh=fresh):
             yield told
@@ -308,12 +315,14 @@ def train_salvage(
     return out
 
 
-def _notes(classifier: Classifier, o: SalvageTraining, learn: Frames, held: Frames) -> list[str]:
+def _notes(
+    classifier: Classifier, o: SalvageTraining, learn: Frames, held: Frames, surrogate: Classifier | None
+) -> list[str]:
     notes = []
     problems = [*learn.problems, *held.problems]
     if problems:
         notes.append(f"{len(problems)} pictures are left out, first {problems[0]}")
-    if not o.surrogate_epochs:
+    if not o.surrogate_epochs and surrogate is None:
         batch = held.batch(range(min(32, len(held))))
         present = uniform_subsets(batch.exists, 2, generator(o.seed, "half"))
         half = Passes(classifier, o.fill)(batch, present).argmax(-1)
@@ -346,9 +355,7 @@ def _save(out: Path, classifier: Classifier, o: SalvageTraining, stage: Explaine
     if o.backbone_rate or stage.surrogate is not classifier:
         tensors |= _halved(BACKBONE, stage.network.module)
     if o.link == "identity":
-        tensors |= _halved(
-            SURROGATE, stage._before.twin.module if stage._before is not None else trainable(classifier).module
-        )
+        tensors |= _halved(SURROGATE, unfolded(stage.surrogate.module))
     tensors[NULL] = stage.null
     settings = {"shape": stage.shape.to_dict(), "objective": asdict(stage.objective), "training": o.to_dict()}
     about = About("salvage", o.players, classifier.fingerprint, classifier.name, classifier.labels, settings, card)

@@ -6,7 +6,7 @@ import math
 from html import escape
 
 from core.choice import full_title
-from core.explainer import explainers
+from core.explainer import Explainer, explainers
 from dashboard.evaluate.standing import ARROWS, DIRECTIONS, Entry, Standing, caveat, headline, listed
 from dashboard.palette import marker
 from dashboard.plots import percent
@@ -226,9 +226,14 @@ def sanity_html(standing: Standing) -> str:
         verb, they = ("changes", "it") if len(fine) == 1 else ("change", "they")
         forgotten = f"{verb} when the model forgets what it learned, as {they} should"
         lines.append(f"<li>{escape(listed(fine))} {forgotten}.</li>")
+    known = explainers()
+    own = {known[name].title: known[name].forgets for name in standing.names.values()
+           if name in known and known[name].forgets != Explainer.forgets}  # fmt: skip
+    besides = "".join(f" Of {escape(title)} it is {escape(what)} that is shuffled." for title, what in own.items())
     return (
         f'<ul class="said" data-testid="sanity">{"".join(lines)}</ul><p class="note">Likeness of a map before and '
-        f"after the weights are shuffled: 1 the same, 0 nothing in common; {plural(standing.pictures, 'picture')}.</p>"
+        f"after the weights are shuffled: 1 the same, 0 nothing in common; {plural(standing.pictures, 'picture')}."
+        f"{besides}</p>"
     )
 
 

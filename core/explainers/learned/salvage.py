@@ -50,6 +50,7 @@ class Salvage(Explainer):
     signed = True
     unit = "density"
     needs_weights = True
+    forgets = "its own head, and not the model"
 
     def supports(self, classifier: Classifier) -> str | None:
         if trained_for(self.name, classifier):
