@@ -7,17 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from core.attribution import Attribution
 from core.choice import Choice, Trained
 from core.classifier import Classifier
 from core.errors import UserError
 from core.explainer import get_explainer
 from core.explainers.games.coalitions import size_weights
+from core.explainers.games.players import cells
 from core.explainers.learned.files import about_trained, load_trained, save_trained, trained_for
 from core.explainers.learned.model import SalvageModel, load_model
 from core.explainers.learned.objective import Objective
 from core.explainers.learned.salvage import SalvageParameters, salvage_model
+from core.explainers.learned.single import SingleParameters
 from core.explainers.learned.subsets import (
     Likelihood,
     balance,
@@ -27,11 +30,12 @@ from core.explainers.learned.subsets import (
     shapley_subsets,
     uniform_subsets,
 )
+from core.fills import fill_plate
 from core.learning import SAMPLERS
 from core.randomised import kept_twin
 from core.regions import Regions
 from tests.conftest import small_classifier
-from tests.explainers.conftest import KINDS, agree, classifier_of, pictures, thirds
+from tests.explainers.conftest import KINDS, agree, classifier_of, pictures, plain, thirds
 from tests.trained import write_explainer
 
 
@@ -267,3 +271,59 @@ def test_a_file_settles_its_players(classifier: Classifier, tmp_path: Path) -> N
     assert choice.parameters == SalvageParameters(regions="segments")
     assert choice == Choice.parse(f"salvage:weights={path}")
     assert isinstance(load_model(path, classifier), SalvageModel)
+
+
+# --- one picture, without training
+
+
+def single(classifier: Classifier, images: Tensor, targets: list[int], **options: object) -> list[Attribution]:
+    parameters = get_explainer("salvage-single").parameters.parse(options)
+    return get_explainer("salvage-single").bind(classifier).explain(images, targets, parameters)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_pictures_values_meet_both_ends_exactly(kind: str) -> None:
+    classifier, images = classifier_of(kind), pictures(2, (32, 32))
+    with torch.no_grad():
+        logits = classifier.logits(torch.cat([images, fill_plate(images, "mean")]))
+    centred = logits - logits.mean(1, keepdim=True)
+    for target in (0, 3):
+        for b, one in enumerate(single(classifier, images, [target], samples=32, grid=3)):
+            assert float(one.values.sum()) == pytest.approx(
+                float(centred[b, target] - centred[2 + b, target]), abs=1e-4
+            )
+            assert one.forward_passes == 34
+
+
+def test_where_log_odds_are_a_sum_over_patches_one_pictures_values_are_the_shapley_values() -> None:
+    """And so they are whatever the sampler, and whichever subsets it draws."""
+    module = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 3))
+    with torch.no_grad():
+        module[1].weight.copy_(torch.randn(3, 768, generator=torch.Generator().manual_seed(5)) / 8)
+    classifier, images = plain(module, 16), pictures(1, (16, 16))
+    exact = get_explainer("exact-shapley").bind(classifier)
+    (wanted,) = exact.explain(images, [1], contrasts=[2])
+    bound = get_explainer("salvage-single").bind(classifier)
+    for sampler in SAMPLERS:
+        parameters = SingleParameters(samples=200, grid=3, sampler=sampler)
+        (found,) = bound.explain(images, [1], parameters, contrasts=[2], seeds=[SAMPLERS.index(sampler)])
+        assert agree(found.values, wanted.values, 2e-2)
+
+
+def test_more_subsets_predict_unseen_ones_better() -> None:
+    """By the KL divergence from what the classifier says, on subsets that were not fitted."""
+    classifier, images = classifier_of("vit"), pictures(1, (32, 32))
+    present = shapley_subsets(everybody(1, 16), 400, generator("unseen"))[0]
+    plate = fill_plate(images, "mean")
+    kept = present[:, cells((32, 32), 4, 4)].float()[:, None]
+    with torch.no_grad():
+        wanted = classifier.logits(torch.lerp(plate.expand(400, -1, -1, -1), images.expand(400, -1, -1, -1), kept))
+        empty = classifier.logits(plate)
+
+    def error(samples: int) -> float:
+        values = torch.stack([
+            single(classifier, images, [target], samples=samples, grid=4)[0].players.values for target in range(4)
+        ], 1)  # fmt: skip
+        return float(Objective().loss(empty + present.float() @ values, wanted.softmax(-1)).mean())
+
+    assert error(400) < 0.5 * error(16)

@@ -255,7 +255,7 @@ def test_a_full_disk_leaves_the_old_file_whole(data: Dataset, tmp_path: Path, mo
     def full(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("core.explainers.learned.files.save_file", full)
+    monkeypatch.setattr("core.explainers.learned.files.save", full)
     with pytest.raises(UserError, match="free some room"):
         finished(data, out, seed=3)
     assert out.read_bytes() == before

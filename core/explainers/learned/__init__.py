@@ -1,5 +1,5 @@
 """Explainers that are trained beside a classifier. Importing this package registers them."""
 
-from core.explainers.learned import salvage
+from core.explainers.learned import salvage, single
 
-__all__ = ["salvage"]
+__all__ = ["salvage", "single"]

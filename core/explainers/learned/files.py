@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from core.classifier import Classifier
@@ -67,7 +67,8 @@ def save_trained(path: Path, about: About, tensors: Mapping[str, Tensor]) -> Non
     }
     own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with whole_file(path) as part:
-        save_file(own, part, {KEY: json.dumps(told, allow_nan=False)})
+        # written here and not by the library, whose files nobody else may read
+        part.write_bytes(save(own, {KEY: json.dumps(told, allow_nan=False)}))
 
 
 def about_trained(path: Path) -> About:

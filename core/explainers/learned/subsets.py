@@ -105,6 +105,8 @@ def gumbel_subsets(exists: Tensor, values: Tensor, count: int, generator: torch.
         values: [B, P], of the target, on the scale of log-odds.
     """
     kernel = max(2, int(count * KERNEL) // 2 * 2)
+    if count - kernel < 2:
+        return Subsets(shapley_subsets(exists, count, generator), torch.ones(len(exists), count, device=exists.device))
     guided = shapley_subsets(exists, count - kernel, generator)[:, ::2]
     noise = torch.rand(*guided.shape, generator=generator).to(exists.device).clamp(1e-12, 1 - 1e-7)
     spread = values.std(1, keepdim=True).clamp(min=1e-6)
