@@ -22,7 +22,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -101,14 +101,20 @@ class Bench:
     def part(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Done before, or done now."""
         if name not in self.kept["runs"]:
-            if time.monotonic() > self.until:
-                raise SystemExit(f"the hours are over before {name}; run it again to go on")
+            self.check_hours(name)
             began = time.perf_counter()
-            found = make()
-            self.kept["runs"][name] = {**found, "seconds": round(time.perf_counter() - began, 1)}
-            write_json(RESULT, self.kept)
+            self.keep(name, {**make(), "seconds": round(time.perf_counter() - began, 1)})
             print(f"{name}: {self.kept['runs'][name]['seconds']:.0f} s", flush=True)
         return self.kept["runs"][name]
+
+    def keep(self, name: str, found: dict[str, Any]) -> None:
+        """On the disk, at once."""
+        self.kept["runs"][name] = found
+        write_json(RESULT, self.kept)
+
+    def check_hours(self, name: str) -> None:
+        if time.monotonic() > self.until:
+            raise SystemExit(f"the hours are over at {name}; run it again to go on")
 
 
 # --- pictures and classifiers
@@ -181,6 +187,10 @@ def _distil(module: nn.Module, images: Tensor, teacher: Classifier, epochs: int,
 # --- explainers
 
 
+def file_name(root: str, label: str) -> str:
+    return f"{root}-{label}".replace("/", "-").replace(" ", "_").replace(",", "") + ".safetensors"
+
+
 def trained(
     bench: Bench,
     key: str,
@@ -189,23 +199,23 @@ def trained(
     options: dict[str, Any],
     surrogate: Classifier | None,
 ) -> Path:
-    """The file of an explainer, trained now or before."""
-    out = bench.work / (key.replace("/", "-").replace(" ", "_").replace(",", "") + ".safetensors")
-
-    def make() -> dict[str, Any]:
-        state = None
-        for state in train_salvage(classifier, learn, SalvageTraining.parse(options), out, surrogate=surrogate):  # noqa: B007
-            if time.monotonic() > bench.until:
-                raise SystemExit("the hours are over; run it again to go on")
-        assert state is not None
-        ends = [p for p in state.points if p.stage == "explainer"]
-        return {
+    """The file of an explainer, trained now if it is not there."""
+    out = bench.work / file_name(*key.rsplit("/", 1))
+    if out.is_file():
+        return out
+    state = None
+    for state in train_salvage(classifier, learn, SalvageTraining.parse(options), out, surrogate=surrogate):  # noqa: B007
+        bench.check_hours(key)
+    assert state is not None
+    ends = [p for p in state.points if p.stage == "explainer"]
+    bench.keep(
+        f"{key}/training",
+        {
             "minutes": round(state.seconds / 60, 2),
             "held_out": [p.held_out for p in ends],
             "balance": [(p.low, p.middle, p.high) for p in ends],
-        }
-
-    bench.part(f"{key}/training", make)
+        },
+    )
     return out
 
 
@@ -261,25 +271,39 @@ def compare(bench: Bench, data: str, kind: str, seeds: int) -> None:
     masks = object_masks(judge_data, classifier)
     shared = {"grid": GRID, "fill": FILL, "epochs": EPOCHS.get(name, 8), "surrogate_epochs": SURROGATE.get(name, 4)}
     for seed in range(seeds):
-        root = f"{name}/{kind}/{seed}"
+        _one_seed(bench, f"{name}/{kind}/{seed}", classifier, learn, {**shared, "seed": seed}, judge, masks)
+
+
+def _one_seed(
+    bench: Bench,
+    root: str,
+    classifier: Classifier,
+    learn: Dataset,
+    options: dict[str, Any],
+    judge: Frames,
+    masks: Tensor | None,
+) -> None:
+    @cache
+    def surrogate() -> Classifier:
         # the identity keeps its surrogate in its file, which the others of this seed then share
-        first = trained(
-            bench, f"{root}/ViT-Shapley", classifier, learn, {**shared, **MAIN["ViT-Shapley"], "seed": seed}, None
-        )
-        surrogate = load_model(first, classifier).surrogate
-        assert surrogate is not None
-        variants = {**MAIN, **(EXPLORATORY if seed == 0 else {})}
-        for label, options in variants.items():
-            own = None if options.get("surrogate_epochs") == 0 else surrogate
-            file = first if label == "ViT-Shapley" else trained(
-                bench, f"{root}/{label}", classifier, learn, {**shared, **options, "seed": seed}, own
-            )  # fmt: skip
-            explainer = partial(explained, file, classifier, surrogate, judge, masks, label not in MAIN)
-            bench.part(f"{root}/{label}", explainer)
+        key = "ViT-Shapley"
+        first = trained(bench, f"{root}/{key}", classifier, learn, {**options, **MAIN[key]}, None)
+        found = load_model(first, classifier).surrogate
+        assert found is not None
+        return found
+
+    def learned(label: str, own: dict[str, Any]) -> dict[str, Any]:
+        given = None if label == "ViT-Shapley" or own.get("surrogate_epochs") == 0 else surrogate()
+        file = trained(bench, f"{root}/{label}", classifier, learn, {**options, **own}, given)
+        return explained(file, classifier, surrogate(), judge, masks, label not in MAIN)
+
+    variants = {**MAIN, **(EXPLORATORY if options["seed"] == 0 else {})}
+    for label, own in variants.items():
+        bench.part(f"{root}/{label}", partial(learned, label, own))
+    if options["seed"] == 0:
         for label, choice in others(classifier):
-            if seed == 0:
-                bench.part(f"{root}/{label}", partial(judged, choice, classifier, surrogate, judge, masks))
-    bench.part(f"{name}/{kind}/speed", partial(speed, classifier, load_model(first, classifier), judge))
+            bench.part(f"{root}/{label}", lambda choice=choice: judged(choice, classifier, surrogate(), judge, masks))
+        bench.part(f"{root}/speed", lambda: speed(classifier, bench.work / file_name(root, "salvage, informed"), judge))
 
 
 def explained(
@@ -302,8 +326,9 @@ def others(classifier: Classifier) -> Iterator[tuple[str, Choice]]:
             yield label, choice
 
 
-def speed(classifier: Classifier, model: Any, judge: Frames) -> dict[str, Any]:
+def speed(classifier: Classifier, file: Path, judge: Frames) -> dict[str, Any]:
     """One picture through the classifier and through the explainer, in turn."""
+    model = load_model(file, classifier)
     image = judge.batch([0]).images
     times: dict[str, list[float]] = {"classifier": [], "explainer": []}
     for _ in range(40):

@@ -321,7 +321,10 @@ def _notes(
     notes = []
     problems = [*learn.problems, *held.problems]
     if problems:
-        notes.append(f"{len(problems)} pictures are left out, first {problems[0]}")
+        several = (
+            f"{len(problems)} pictures are left out, the first is" if len(problems) > 1 else "One picture is left out:"
+        )
+        notes.append(f"{several} {problems[0]}")
     if not o.surrogate_epochs and surrogate is None:
         batch = held.batch(range(min(32, len(held))))
         present = uniform_subsets(batch.exists, 2, generator(o.seed, "half"))

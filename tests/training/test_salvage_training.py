@@ -277,7 +277,7 @@ def test_data_that_nothing_can_be_learned_from_is_told(toy_data: Path, tmp_path:
     (bare / "a" / "4.png").write_bytes(b"no picture")
     state = finished(open_dataset(bare), tmp_path / "e.safetensors")
     assert len(state.notes) == 1
-    assert state.notes[0].startswith("1 pictures are left out")
+    assert state.notes[0].startswith("One picture is left out: a/4.png")
 
 
 def test_options_that_do_not_go_together_are_told(data: Dataset, tmp_path: Path) -> None:
