@@ -44,16 +44,14 @@ def make(model: str, players: str, out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="*", default=[], help="such as biased-patches")
+    parser.add_argument("--only", nargs="*", default=[], help="such as biased-patches, in this order")
     parser.add_argument("--threads", type=int, default=None)
     asked = parser.parse_args()
     if asked.threads:
         torch.set_num_threads(asked.threads)
-    for players in PLAYERS:
-        for model in DATA:
-            name = f"{model}-{players}"
-            if not asked.only or name in asked.only:
-                make(model, players, assets_dir() / FOLDER / f"demo-salvage-{name}.safetensors")
+    for name in asked.only or [f"{model}-{players}" for players in PLAYERS for model in DATA]:
+        model, _, players = name.partition("-")
+        make(model, players, assets_dir() / FOLDER / f"demo-salvage-{name}.safetensors")
 
 
 if __name__ == "__main__":
