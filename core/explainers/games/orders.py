@@ -13,6 +13,7 @@ from core.explainers.games.fits import Worth
 
 LEAST = 5  # pairs of orders that tell something of their spread
 
+
 @dataclass(frozen=True)
 class Orders:
     """The coalitions that arrivals go through, for one picture.
@@ -80,17 +81,21 @@ class Orders:
         return players == 2 or not ((places == 0) | (places == players - 1)).all(0).any()
 
     def _together(self, path: np.ndarray, swapped: np.ndarray) -> Tensor:
-        """[P, P]: the Shapley interaction index. That two arrive one after the other at a coalition is as likely as
-        its weight there, so the plain mean over the orders in which they do is unbiased."""
+        """[P, P]: the Shapley interaction index; NaN for two that never came one after the other.
+
+        That two do so at a coalition is as likely as its weight there, so the plain mean over such orders is unbiased.
+        """
         players = self.orders.shape[1]
         gain = path[:, 2:] - path[:, 1:-1] - swapped + path[:, :-2]  # [O, P - 1]
         first, second = self.orders[:, :-1], self.orders[:, 1:]
         known = np.isfinite(gain)
         sums, counts = np.zeros((players, players)), np.zeros((players, players))
-        for i, j in ((first, second), (second, first)):
-            np.add.at(sums, (i[known], j[known]), gain[known])
-            np.add.at(counts, (i[known], j[known]), 1)
-        return torch.from_numpy(sums / np.maximum(counts, 1))
+        np.add.at(sums, (first[known], second[known]), gain[known])
+        np.add.at(counts, (first[known], second[known]), 1)
+        sums, counts = sums + sums.T, counts + counts.T
+        means = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+        np.fill_diagonal(means, 0)
+        return torch.from_numpy(means)
 
 
 def _mean(gains: np.ndarray) -> np.ndarray:
