@@ -24,7 +24,8 @@ class PlayerValues:
     Attributes:
         values: [P] float32, on the CPU, as all here.
         standard_error: [P] Monte-Carlo error of `values`; None where the method is exact.
-        interactions: [P, P], what two are worth together beyond each alone, symmetric; None where not asked for.
+        interactions: [P, P], what two are worth together beyond each alone, symmetric; NaN for two that were never
+            looked at together, None where not asked for.
         masks: [P, H, W] in [0, 1], or of booleans, in the model's frame; they add up to 1 at most.
         names: one each; None where a region has none.
     """

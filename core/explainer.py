@@ -251,8 +251,9 @@ class BoundExplainer:
                 f"{self.explainer.name} is asked to remove segments, and none are given here; give the picture's "
                 "segments, or leave regions at its default."
             )
-        self.explainer.check_state(job.parameters, self._state)
-        self.explainer.check_job(self.classifier, job)
+        with torch.inference_mode(False):
+            self.explainer.check_state(job.parameters, self._state)
+            self.explainer.check_job(self.classifier, job)
         return self._timed(job)
 
     def explain(self, *args: Any, **kwargs: Any) -> list[Attribution]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +88,7 @@ _gates: weakref.WeakKeyDictionary[nn.Module, TokenGate | None] = weakref.WeakKey
 
 
 def token_gate(classifier: Classifier) -> TokenGate | None:
-    """Where a classifier's tokens can leave; None if it has no such place, or no token that stands for the whole."""
+    """Where a classifier's tokens can leave; None if it has no such place, or says nothing without any patch."""
     module = classifier.module
     if module not in _gates:
         _gates[module] = _found(classifier)
@@ -107,26 +108,44 @@ def _found(classifier: Classifier) -> TokenGate | None:
         tokens = answers.get(name)
         if not isinstance(tokens, Tensor) or tokens.dim() != 3:
             continue
-        gate = _shaped(classifier.input_size, part, tokens.shape[1])
-        if gate is None:
-            continue
-        order = torch.arange(math.prod(gate.grid) - 1, -1, -1, device=images.device).expand(len(images), -1)
-        try:
-            turned = gate.passed(classifier, images, order)
-            few = gate.passed(classifier, images, order[:, :1])
-        except Exception:  # noqa: BLE001 - the model's own code may count its tokens
-            continue
-        scale = float(usual.abs().max())
-        if few.shape == usual.shape and torch.allclose(turned, usual, rtol=0, atol=SAME_ANSWER * scale + 1e-6):
-            return gate
+        for gate in _shaped(classifier.input_size, part, tokens.shape[1]):
+            if _stands_for_patches(classifier, gate, images) and _leaves(classifier, gate, images, usual):
+                return gate
     return None
 
 
-def _shaped(frame: tuple[int, int], part: nn.Module, tokens: int) -> TokenGate | None:
-    """Patches are as many as fit a grid like the frame, and what is left over, one at least, comes first."""
+def _shaped(frame: tuple[int, int], part: nn.Module, tokens: int) -> Iterator[TokenGate]:
+    """Patches may be as many as fit a grid like the frame; what is left over, one at least, comes first."""
     height, width = frame
     for rows in range(tokens, 0, -1):
         columns = rows * width / height
         if columns == int(columns) and 1 <= tokens - rows * columns <= PREFIX:
-            return TokenGate(part, tokens - rows * int(columns), (rows, int(columns)))
-    return None
+            yield TokenGate(part, tokens - rows * int(columns), (rows, int(columns)))
+
+
+def _stands_for_patches(classifier: Classifier, gate: TokenGate, images: Tensor) -> bool:
+    """Whether tokens are those of the grid's patches, row by row: change the second patch and the last, and look."""
+    rows, columns = gate.grid
+    height, width = (side // count for side, count in zip(images.shape[-2:], gate.grid))
+    changed = images[:1].clone()
+    for patch in (changed[..., :height, width : 2 * width], changed[..., -height:, -width:]):
+        patch.copy_((patch < HALF).float())  # far from what it was
+    with captured([("gate", gate.module)]) as answers:
+        classifier.logits(torch.cat([images[:1], changed]))
+    before, after = answers["gate"]
+    moves = (before - after).float().abs().amax(1)
+    moved = (moves > SAME_ANSWER * moves.max()).nonzero().flatten().tolist()
+    return moved == sorted({gate.prefix + 1, gate.prefix + rows * columns - 1})
+
+
+def _leaves(classifier: Classifier, gate: TokenGate, images: Tensor, usual: Tensor) -> bool:
+    """Whether the model answers the same to tokens in another order, and answers to few of them and to none."""
+    order = torch.arange(math.prod(gate.grid) - 1, -1, -1, device=images.device).expand(len(images), -1)
+    try:
+        turned = gate.passed(classifier, images, order)
+        fewer = [gate.passed(classifier, images, chosen) for chosen in (order[:, :1], None)]
+    except Exception:  # noqa: BLE001 - the model's own code may count its tokens
+        return False
+    scale = float(usual.abs().max())
+    same = torch.allclose(turned, usual, rtol=0, atol=SAME_ANSWER * scale + 1e-6)
+    return same and all(few.shape == usual.shape and bool(torch.isfinite(few).all()) for few in fewer)

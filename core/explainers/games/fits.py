@@ -11,6 +11,7 @@ from torch import Tensor
 from core.explainers.games.coalitions import Drawn, all_coalitions
 
 SINGULAR = 1e-9  # of the largest eigenvalue: what is less is not known from these coalitions
+LEAST_LEFT = 1e-3  # of a residual's variance, after the fit
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def shapley_fit(coalitions: Drawn, gains: Tensor, total: float) -> Worth:
 
     Lundberg, Lee (NeurIPS 2017). The constraint is eliminated exactly: only shares that sum to nothing are fitted. The
     errors are those of the pairs that were drawn (sandwich, Covert and Lee, AISTATS 2021); sizes that are all there
-    have none.
+    have none. They are not known where no more pairs were drawn than tell the players apart.
 
     Args:
         gains: [M], each coalition's score less that of the empty one. total: the same of the full one.
@@ -42,10 +43,12 @@ def shapley_fit(coalitions: Drawn, gains: Tensor, total: float) -> Worth:
         return Worth(torch.tensor([total], dtype=torch.float64))
     present, weights = coalitions.present.double(), coalitions.weights
     centring = torch.eye(players, dtype=torch.float64) - 1 / players
-    projection = centring @ _inverse(centring @ (present.T * weights) @ present @ centring) @ centring
+    inverse, rank = _inverse(centring @ (present.T * weights) @ present @ centring)
+    projection = centring @ inverse @ centring
     # from equal shares on; where coalitions are too few to tell, they stay equal
     values = total / players + projection @ (present.T @ (weights * (gains - present.sum(1) * (total / players))))
-    return Worth(values, _error(coalitions, present, gains - present @ values, projection, players - 1))
+    error = _error(coalitions, present, gains - present @ values, projection) if rank == players - 1 else None
+    return Worth(values, error)
 
 
 def banzhaf_fit(coalitions: Drawn, gains: Tensor, total: float) -> Worth:
@@ -65,28 +68,40 @@ def banzhaf_fit(coalitions: Drawn, gains: Tensor, total: float) -> Worth:
     )
     gains = torch.cat([torch.tensor([0.0, total], dtype=torch.float64), gains])
     present = torch.cat([whole.present.double(), torch.ones(len(whole), 1, dtype=torch.float64)], 1)
-    inverse = _inverse((present.T * whole.weights) @ present)
+    inverse, rank = _inverse((present.T * whole.weights) @ present)
     values = inverse @ (present.T @ (whole.weights * gains))
-    error = _error(whole, present, gains - present @ values, inverse, players)
+    error = _error(whole, present, gains - present @ values, inverse) if rank == players + 1 else None
     return Worth(values[:-1], None if error is None else error[:-1])
 
 
-def _inverse(matrix: Tensor) -> Tensor:
-    return torch.linalg.pinv(matrix, rtol=SINGULAR, hermitian=True)
+def _inverse(matrix: Tensor) -> tuple[Tensor, int]:
+    """Of a symmetric matrix, [N, N], on what it knows; and how many directions that are."""
+    sizes, directions = torch.linalg.eigh(matrix)
+    known = sizes > SINGULAR * sizes.abs().max()
+    directions = directions[:, known]
+    return (directions / sizes[known]) @ directions.T, int(known.sum())
 
 
-def _error(coalitions: Drawn, present: Tensor, residuals: Tensor, projection: Tensor, unknowns: int) -> Tensor | None:
-    """[P], from how much the pairs pull apart; a pair is one equation, as its halves mirror each other."""
-    known = coalitions.known
+def _error(coalitions: Drawn, present: Tensor, residuals: Tensor, inverse: Tensor) -> Tensor | None:
+    """[N], from how much the pairs that were drawn pull apart, with HC2 (MacKinnon, White 1985).
+
+    A pair is one equation, as its halves mirror each other. The more it decides by itself (its leverage), the smaller
+    its residual is made by the fit: with a player for every two equations most of it may be gone.
+    """
+    known, players = coalitions.known, coalitions.present.shape[1]
     pairs = (len(coalitions) - known) // 2
-    equations = known / 2 + pairs
-    if pairs < 2 or equations <= unknowns:
+    if pairs < 2 or known / 2 + pairs <= players:
         return None
     pulls = (coalitions.weights * residuals)[:, None] * present
     pulls = pulls[known:].view(pairs, 2, -1).sum(1)
+    sides = coalitions.present[known::2].double() - 0.5
+    leverage = 2 * coalitions.weights[known::2] * ((sides @ inverse[:players, :players]) * sides).sum(1)
+    same = (sides * sides[:, :1]).unique(dim=0, return_inverse=True)[1]
+    if torch.zeros(pairs, dtype=torch.float64).index_add_(0, same, leverage).max() > 1 - LEAST_LEFT:
+        return None  # some value hangs on one pair, which leaves no residual however often it was drawn
+    pulls = pulls / (1 - leverage).sqrt()[:, None]
     pulls = pulls - pulls.mean(0)
-    spread = (pulls @ projection).square().sum(0) * (pairs / (pairs - 1)) * (equations / (equations - unknowns))
-    return spread.clamp(min=0).sqrt()
+    return ((pulls @ inverse).square().sum(0) * (pairs / (pairs - 1))).sqrt()
 
 
 def exact_shapley(scores: Tensor, interactions: bool) -> Worth:

@@ -11,6 +11,8 @@ from torch import Tensor
 from core.explainers.games.coalitions import permutations
 from core.explainers.games.fits import Worth
 
+LEAST = 5  # pairs of orders that tell something of their spread
+
 
 @dataclass(frozen=True)
 class Orders:
@@ -49,7 +51,7 @@ class Orders:
     def worth(self, scores: Tensor) -> Worth:
         """Of the scores of the full, the empty and the first of the coalitions: [2 + m] float64.
 
-        Values of players that have not come yet are 0; errors are known from three pairs of orders on.
+        Values of players that have not come yet are 0; errors are known from a few pairs of orders on.
         """
         players = self.orders.shape[1]
         full, empty, own = float(scores[0]), float(scores[1]), scores[2:].numpy()
@@ -66,24 +68,34 @@ class Orders:
         values = _mean(gains)
         whole = np.isfinite(gains).all(1).reshape(-1, 2).all(1)  # pairs that are all there
         error = None
-        if whole.sum() >= 3:
+        if whole.sum() >= LEAST and self._varied(whole):
             pairs = gains.reshape(-1, 2, players)[whole].mean(1)
             error = torch.from_numpy(pairs.std(0, ddof=1) / np.sqrt(len(pairs)))
         together = self._together(path, chains[:, 1::2]) if self.interactions else None
         return Worth(torch.from_numpy(values), error, together)
 
+    def _varied(self, whole: np.ndarray) -> bool:
+        """Whether no player came first or last in each of these pairs, which are then one draw again and again."""
+        players = self.orders.shape[1]
+        places = self.orders[::2][whole].argsort(1)
+        return players == 2 or not ((places == 0) | (places == players - 1)).all(0).any()
+
     def _together(self, path: np.ndarray, swapped: np.ndarray) -> Tensor:
-        """[P, P]: the Shapley interaction index. That two arrive one after the other at a coalition is as likely as
-        its weight there, so the plain mean over the orders in which they do is unbiased."""
+        """[P, P]: the Shapley interaction index; NaN for two that never came one after the other.
+
+        That two do so at a coalition is as likely as its weight there, so the plain mean over such orders is unbiased.
+        """
         players = self.orders.shape[1]
         gain = path[:, 2:] - path[:, 1:-1] - swapped + path[:, :-2]  # [O, P - 1]
         first, second = self.orders[:, :-1], self.orders[:, 1:]
         known = np.isfinite(gain)
         sums, counts = np.zeros((players, players)), np.zeros((players, players))
-        for i, j in ((first, second), (second, first)):
-            np.add.at(sums, (i[known], j[known]), gain[known])
-            np.add.at(counts, (i[known], j[known]), 1)
-        return torch.from_numpy(sums / np.maximum(counts, 1))
+        np.add.at(sums, (first[known], second[known]), gain[known])
+        np.add.at(counts, (first[known], second[known]), 1)
+        sums, counts = sums + sums.T, counts + counts.T
+        means = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+        np.fill_diagonal(means, 0)
+        return torch.from_numpy(means)
 
 
 def _mean(gains: np.ndarray) -> np.ndarray:

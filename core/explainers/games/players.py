@@ -15,8 +15,6 @@ from core.parameters import parameter
 from core.regions import SEGMENTS, Regions, laid_out, regions_parameter
 from core.superpixels import slic_labels
 
-MOST = 256  # superpixels, and cells of a square grid
-
 
 def players_parameter() -> Any:
     """What can be absent."""
@@ -143,7 +141,8 @@ def grid_of(frame: tuple[int, int], grid: int) -> tuple[int, int]:
     height, width = frame
     side = (height * width) ** 0.5 / grid
     rows, columns = (min(max(1, int(length / side + 1e-9)), length) for length in frame)
-    return min(rows, grid * grid // columns), min(columns, grid * grid // rows)
+    rows = min(rows, max(1, grid * grid // columns))
+    return rows, min(columns, grid * grid // rows)
 
 
 @lru_cache(maxsize=16)
@@ -157,7 +156,11 @@ def cells(frame: tuple[int, int], rows: int, columns: int) -> Tensor:
 
 
 def _superpixels(image: Tensor, count: int) -> Tensor:
-    """[3, H, W] in [0, 1] -> [H, W], numbers from 0 on."""
+    """[3, H, W] in [0, 1] -> [H, W], numbers from 0 on, `count` at most."""
     pixels = (image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    labels = torch.from_numpy(slic_labels(pixels, min(count, MOST)).astype("int64"))
-    return labels.unique(return_inverse=True)[1].view(labels.shape)
+    for asked in range(count, 0, -1):  # SLIC may make some more than it was asked for
+        labels = torch.from_numpy(slic_labels(pixels, asked).astype("int64"))
+        numbers, own = labels.unique(return_inverse=True)
+        if len(numbers) <= count:
+            break
+    return own.view(labels.shape)

@@ -87,12 +87,10 @@ class Rise(Explainer):
             with torch.no_grad():
                 score = classifier.score(classifier.logits(shown), job.targets[pictures], contrasts, scale)
             powers = torch.stack([torch.ones_like(score), score, score.square()])  # [3, K]
-            for b in set(rows):
-                own = pictures == b
-                flat = masks[own].flatten(1)
-                added = torch.cat([powers[:, own] @ flat, powers[:, own] @ flat.square()])
-                sums[b] += added.view(6, *job.frame)
-                scores[b] += powers[:, own].sum(1)
+            added = {b: _added(powers[:, pictures == b], masks[pictures == b]) for b in set(rows)}
+            for b, more in added.items():
+                sums[b] += more
+                scores[b] += powers[:, pictures == b].sum(1)
 
         for done in in_turns(classifier, tuple(job.images.shape[1:]), turns, look):
             passes = turns.passed(done, job.size)
@@ -100,12 +98,21 @@ class Rise(Explainer):
             yield Estimate(values, passes, [0] * job.size, done < len(turns), error)
 
 
+def _added(powers: Tensor, masks: Tensor) -> Tensor:
+    """[3, K], [K, H, W] -> [6, H, W]."""
+    flat = masks.flatten(1)
+    return torch.cat([powers @ flat, powers @ flat.square()]).view(6, *masks.shape[1:])
+
+
 def _estimate(sums: Tensor, scores: Tensor, p: RiseParameters) -> tuple[Tensor, Tensor]:
-    """Values and their standard errors, [B, H, W] each: those of a ratio of two means, or of a mean."""
+    """Values and their standard errors, [B, H, W] each: those of a ratio of two means, or of a mean.
+
+    Errors of less than two masks are NaN.
+    """
     shown, shown_f, shown_ff, twice, twice_f, twice_ff = sums.unbind(1)
-    count, total, squares = (one.clamp(min=1)[:, None, None] if n == 0 else one[:, None, None]
-                             for n, one in enumerate(scores.unbind(1)))  # fmt: skip
-    few = count / (count - 1).clamp(min=1)
+    count, total, squares = scores[..., None, None].unbind(1)
+    few = torch.where(count > 1, count / (count - 1), float("nan"))
+    count = count.clamp(min=1)
     if not p.centred:
         values = shown_f / (count * p.keep)
         spread = twice_ff / p.keep**2 - count * values.square()

@@ -25,8 +25,8 @@ ENDS = 2  # the full and the empty coalition, which are played first
 AGAIN = 1.15  # a running estimate is made when there are so many times the coalitions of the last
 
 
-def samples_parameter() -> Any:
-    return parameter(512, "How many coalitions are tried, at most", low=2, high=8192, step=2)
+def samples_parameter(but: str = "") -> Any:
+    return parameter(512, f"How many coalitions are tried, at most{but}", low=2, high=8192, step=2)
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class SampledParameters(GameParameters):
 
 @dataclass(frozen=True)
 class OrderParameters(SampledParameters):
+    samples: int = samples_parameter("; two orders of all players at least")
     interactions: bool = parameter(
         False, "Also what pairs of players are worth together, which takes twice the passes an order"
     )
