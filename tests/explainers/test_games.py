@@ -20,6 +20,7 @@ from core.explainers.games.fits import Worth, banzhaf_fit, exact_shapley, shaple
 from core.explainers.games.orders import Orders
 from core.explainers.games.players import patches
 from core.fills import fill_plate
+from core.regions import laid_out
 from tests.explainers.conftest import agree, classifier_of, pictures
 
 Game = Callable[[set[int]], float]
@@ -190,7 +191,7 @@ def test_coalitions_that_are_drawn(law: str, players: int, budget: int) -> None:
     present, known = coalitions.present, coalitions.known
     assert budget - 1 <= len(coalitions) <= budget
     assert float(coalitions.weights.sum()) == pytest.approx(1)
-    assert 0 < int(present.sum(1).min())
+    assert int(present.sum(1).min()) > 0
     assert int(present.sum(1).max()) < players
     whole = present[:known].unique(dim=0)
     assert len(whole) == known
@@ -271,7 +272,7 @@ def test_values_are_captums() -> None:
         options = {} if name == "exact-shapley" else {"samples": 510 if name == "kernel-shap" else 4000}
         one = explain(name, classifier, image, grid=3, **options)
         assert one.players is not None
-        assert agree(one.players.over_pixels(), one.values)
+        assert agree(laid_out(one.players.values, one.players.masks), one.values)
         assert agree(one.players.values, by_player(sampled, nine), 0.15)
         assert agree(one.players.values, by_player(kernel, nine), 0.15)
 

@@ -66,7 +66,7 @@ class Orders:
         gains = np.full(self.orders.shape, np.nan)
         np.put_along_axis(gains, self.orders, np.diff(path, axis=1), axis=1)  # [O, P], by player
         values = _mean(gains)
-        whole = np.isfinite(gains).all(1).reshape(-1, 2).all(1)  # pairs that are all there
+        whole = np.asarray(np.isfinite(gains).all(1).reshape(-1, 2).all(1))  # pairs that are all there
         error = None
         if whole.sum() >= LEAST and self._varied(whole):
             pairs = gains.reshape(-1, 2, players)[whole].mean(1)
