@@ -126,7 +126,7 @@ def test_one_player_is_worth_everything() -> None:
 
 @pytest.mark.parametrize("regions", ["patches", "superpixels"])
 def test_more_players_than_pixels_are_one_sentence(regions: str) -> None:
-    with pytest.raises(UserError, match="8 x 8 pixels cannot be cut into 100 players; choose a coarser grid."):
+    with pytest.raises(UserError, match="8 x 8 pixels cannot be cut into 100 players; choose a coarser grid"):
         explain("kernel-shap", plain(nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), 8), torch.rand(1, 3, 8, 8), [1],
                 regions=regions, grid=10)  # fmt: skip
 
@@ -134,7 +134,7 @@ def test_more_players_than_pixels_are_one_sentence(regions: str) -> None:
 def test_too_many_players_for_all_coalitions_are_one_sentence() -> None:
     rows = torch.eye(17)[:, :, None].expand(17, 17, 17)
     classifier = plain(nn.Sequential(nn.Flatten(), nn.Linear(3 * 17 * 17, 2)), 17)
-    with pytest.raises(UserError, match="17 players have 131,072 coalitions.*choose 16 players or fewer"):
+    with pytest.raises(UserError, match=r"17 players have 131,072 coalitions.*choose 16 players or fewer"):
         explain("exact-shapley", classifier, pictures(1, (17, 17)), [1], rows, regions="segments")
 
 

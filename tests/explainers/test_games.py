@@ -190,7 +190,7 @@ def test_coalitions_that_are_drawn(law: str, players: int, budget: int) -> None:
     present, known = coalitions.present, coalitions.known
     assert budget - 1 <= len(coalitions) <= budget
     assert float(coalitions.weights.sum()) == pytest.approx(1)
-    assert 0 < int(present.sum(1).min())
+    assert int(present.sum(1).min()) > 0
     assert int(present.sum(1).max()) < players
     whole = present[:known].unique(dim=0)
     assert len(whole) == known
