@@ -1,11 +1,11 @@
 """Coalition games against the bare loop of the same passes, captum's KernelSHAP, and RISE as its authors wrote it.
 
-    uv run python benchmarks/games.py [loop] [captum] [rise] [tokens] [--samples 512] [--rounds 3]
+    uv run python benchmarks/games.py [tokens] [loop] [captum] [rise] [--samples 512] [--rounds 3] [--busy]
 
 Writes benchmarks/results/games.json: machine, load, raw samples in seconds, medians and ratios. Both sides of a ratio
-come from one run, turn about, so that a busy machine slows both. How good a result is: its rank correlation with a long
-run of ours with another seed. Needs the real weights and photos that the tests use (`../shared/data` or
-$SATCHEL_TEST_DATA).
+come from one run, turn about, so that a busy machine slows both; where it is very busy, `--busy` counts the processor's
+seconds instead, on one thread. How good a result is: its rank correlation with a long run of ours with another seed.
+Needs the real weights and photos that the tests use (`../shared/data` or $SATCHEL_TEST_DATA).
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
 import torch
 from captum.attr import KernelShap
-from figures import RESULT, SPEC, WEIGHTS, machine, photo, summary, timed
+from figures import RESULT, SPEC, WEIGHTS, machine, photo, summary
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
@@ -43,7 +44,7 @@ AIMS = {
 GRIDS = (7, 14)
 CHUNKS = (4, 8)  # the bare loop's; the faster one counts
 BATCHES = (1, 32)  # the authors' RISE's; the faster one counts
-LONG = 4096  # passes of what counts as the truth
+LONG = 2048  # passes of what counts as the truth
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -55,6 +56,7 @@ class Scene:
         self.image = self.classifier.prepare(read_picture(photo())).tensor.unsqueeze(0)
         self.target = self.classifier.predict(self.image)[0][0].index
         self.plate = fill_plate(self.image, "mean")
+        self.explain("kernel-shap", 0, samples=64)  # everything warms up, and chunks are learned
 
     def explain(self, name: str, seed: int, **options: object) -> Attribution:
         explainer = get_explainer(name)
@@ -73,14 +75,16 @@ class Scene:
 def turn_about(
     sides: Mapping[str, Callable[[int], object]], rounds: int
 ) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    """Each side in turn, given the round's number; the first round, in which everyone warms up, is not counted."""
+    """Each side in turn, given the round's number."""
+    clock = process_time if torch.get_num_threads() == 1 else perf_counter
     samples: dict[str, list[float]] = {name: [] for name in sides}
     results: dict[str, list[Any]] = {name: [] for name in sides}
-    for turn in range(1 + rounds):
+    for turn in range(rounds):
         for name, work in sides.items():
-            seconds = timed(lambda name=name, work=work, turn=turn: results[name].append(work(turn)))
-            samples[name].append(seconds)
-    return {name: {"first_s": round(s[0], 4), **summary(s[1:])} for name, s in samples.items()}, results
+            began = clock()
+            results[name].append(work(turn))
+            samples[name].append(clock() - began)
+    return {name: summary(one) for name, one in samples.items()}, results
 
 
 def agreement(results: list[Any], truth: Any) -> float:
@@ -205,26 +209,32 @@ def measure_tokens(scene: Scene, samples: int, rounds: int) -> dict[str, Any]:
                 gate.logits(classifier, images, kept)
 
     sides = {"all tokens": partial(passes, kept=torch.ones_like(half)), "half of them": partial(passes, kept=half)}
+    for work in sides.values():
+        work(0)
     timings, _ = turn_about(sides, 3 * rounds)
     ratio = round(timings["half of them"]["median_s"] / timings["all tokens"]["median_s"], 3)
     return {"model": "vit_small_patch16_224", "passes": 16, "sides": timings, "half_over_all": ratio}
 
 
-PARTS = {"loop": measure_loop, "captum": measure_captum, "rise": measure_rise, "tokens": measure_tokens}
+PARTS = {"tokens": measure_tokens, "loop": measure_loop, "captum": measure_captum, "rise": measure_rise}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure games, and write benchmarks/results/games.json.")
     parser.add_argument("parts", nargs="*", help=f"any of {', '.join(PARTS)}; all of them if none is named")
     parser.add_argument("--samples", type=int, default=512, help="passes of each side")
-    parser.add_argument("--rounds", type=int, default=3, help="that are counted")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--busy", action="store_true", help="one thread, and the processor's seconds")
     given = parser.parse_args()
+    if given.busy:
+        torch.set_num_threads(1)
     if unknown := set(given.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     path, scene = RESULT.with_name("games.json"), Scene()
     figures = json.loads(path.read_text()) if path.exists() else {}
     for part in given.parts or PARTS:
         head = {"aim": AIMS[part], "machine": machine(), "samples": given.samples}
+        head["clock"] = "the processor's seconds, on one thread" if given.busy else "seconds"
         found = PARTS[part](scene, given.samples, given.rounds)
         figures[part] = {**head, "load_at_end": round(os.getloadavg()[0], 2), **found}
         path.write_text(json.dumps(figures, indent=2) + "\n")

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-import torch
-
 from core.attribution import Attribution, PlayerValues
 from dashboard.palette import look
 from dashboard.plots import Z95
@@ -79,8 +77,10 @@ def players_panel(attribution: Attribution | None) -> str:
     players = None if attribution is None else attribution.players
     if attribution is None or players is None or not any(players.names) or attribution.condition == "broken":
         return ""
-    errors = torch.zeros_like(players.values) if players.standard_error is None else players.standard_error.nan_to_num()
-    rows = sorted(zip(titles_of(players), players.values.tolist(), errors.tolist()), key=lambda row: -abs(row[1]))
+    errors = (
+        [0.0] * len(players.values) if players.standard_error is None else players.standard_error.nan_to_num().tolist()
+    )
+    rows = sorted(zip(titles_of(players), players.values.tolist(), errors), key=lambda row: -abs(row[1]))
     reach = [value + sign * Z95 * error for _, value, error in rows for sign in (-1, 1)]
     span = (min(0.0, *reach), max(0.0, *reach, 1e-9))
     bars = [_bar(*row, span, attribution.method) for row in rows]
