@@ -123,7 +123,9 @@ def _together(players: PlayerValues) -> str:
     largest = float(players.values.abs().max())
     said = [pair for pair in pairs[:SAID] if abs(pair.together) >= LEAST * largest]
     words = "".join(f"<li>{escape(pair.sentence)}</li>" for pair in said)
-    front = f"<ul>{words}</ul>" if words else '<p class="note">Parts count each for itself.</p>'
+    front = (
+        f"<ul>{words}</ul>" if words else '<p class="note">No two parts are worth much together beyond each alone.</p>'
+    )
     doubt = (
         "" if players.standard_error is None else '<p class="note">From few looks at each pair; no error is known.</p>'
     )

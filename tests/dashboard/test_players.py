@@ -60,7 +60,7 @@ def test_pairs_come_strongest_first_and_only_where_they_were_looked_at() -> None
 
 def test_weak_pairs_are_not_told_and_stand_in_the_table() -> None:
     panel = players_panel(played([5.0, 4.0], ("a", "b"), {(0, 1): 0.01}))
-    assert "Parts count each for itself." in panel
+    assert "No two parts are worth much together beyond each alone." in panel
     assert "1 pair" in panel
     assert "+0.01" in panel
 
