@@ -8,6 +8,7 @@ from core.attribution import Attribution
 from core.explainer import Explainer, get_explainer
 from core.overlays import Scale, dim_outside, display_size, overlay, shrunk
 from dashboard.explain.convergence import convergence_plot, settled
+from dashboard.explain.players import players_panel
 from dashboard.overlays import jpeg, legend
 from dashboard.palette import marker
 from dashboard.pictures import View
@@ -44,7 +45,7 @@ def map_panel(
         f'<figcaption><i class="mark {marker(explainer.name)}"></i>'
         f'<b title="{escape(explainer.summary)}">{escape(explainer.title)}</b></figcaption>'
         f'<div class="canvas">{picture}{over}</div>'
-        f"{_legend(attribution, scale)}{_figures(attribution, running)}</figure>"
+        f"{_legend(attribution, scale)}{_figures(attribution, running)}{players_panel(attribution)}</figure>"
     )
 
 

@@ -126,7 +126,7 @@ def test_one_player_is_worth_everything() -> None:
 
 @pytest.mark.parametrize("regions", ["patches", "superpixels"])
 def test_more_players_than_pixels_are_one_sentence(regions: str) -> None:
-    with pytest.raises(UserError, match=r"8 x 8 pixels cannot be cut into 100 players; choose a coarser grid\."):
+    with pytest.raises(UserError, match="8 x 8 pixels cannot be cut into 100 players; choose a coarser grid"):
         explain("kernel-shap", plain(nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), 8), torch.rand(1, 3, 8, 8), [1],
                 regions=regions, grid=10)  # fmt: skip
 

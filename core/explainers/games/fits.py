@@ -10,7 +10,7 @@ from torch import Tensor
 
 from core.explainers.games.coalitions import Drawn, all_coalitions
 
-SINGULAR = 1e-9  # of the largest eigenvalue: what is less is not known from these coalitions
+SINGULAR = 1e-9  # of the largest spread: what is less is not known from these coalitions
 LEAST_LEFT = 1e-3  # of a residual's variance, after the fit
 
 
@@ -42,13 +42,19 @@ def shapley_fit(coalitions: Drawn, gains: Tensor, total: float) -> Worth:
     if players == 1:
         return Worth(torch.tensor([total], dtype=torch.float64))
     present, weights = coalitions.present.double(), coalitions.weights
-    centring = torch.eye(players, dtype=torch.float64) - 1 / players
-    inverse, rank = _inverse(centring @ (present.T * weights) @ present @ centring)
-    projection = centring @ inverse @ centring
+    spread = _centred((present.T * weights) @ present)
+    inverse, whole = _inverse(spread + spread.diagonal().mean() / players)  # equal shares stay as they are
+    projection = _centred(inverse)
     # from equal shares on; where coalitions are too few to tell, they stay equal
     values = total / players + projection @ (present.T @ (weights * (gains - present.sum(1) * (total / players))))
-    error = _error(coalitions, present, gains - present @ values, projection) if rank == players - 1 else None
+    error = _error(coalitions, present, gains - present @ values, projection) if whole else None
     return Worth(values, error)
+
+
+def _centred(matrix: Tensor) -> Tensor:
+    """Less the means of its rows and columns."""
+    matrix = matrix - matrix.mean(0)
+    return matrix - matrix.mean(1, keepdim=True)
 
 
 def banzhaf_fit(coalitions: Drawn, gains: Tensor, total: float) -> Worth:
@@ -68,18 +74,25 @@ def banzhaf_fit(coalitions: Drawn, gains: Tensor, total: float) -> Worth:
     )
     gains = torch.cat([torch.tensor([0.0, total], dtype=torch.float64), gains])
     present = torch.cat([whole.present.double(), torch.ones(len(whole), 1, dtype=torch.float64)], 1)
-    inverse, rank = _inverse((present.T * whole.weights) @ present)
+    inverse, known = _inverse((present.T * whole.weights) @ present)
     values = inverse @ (present.T @ (whole.weights * gains))
-    error = _error(whole, present, gains - present @ values, inverse) if rank == players + 1 else None
+    error = _error(whole, present, gains - present @ values, inverse) if known else None
     return Worth(values[:-1], None if error is None else error[:-1])
 
 
-def _inverse(matrix: Tensor) -> tuple[Tensor, int]:
-    """Of a symmetric matrix, [N, N], on what it knows; and how many directions that are."""
-    sizes, directions = torch.linalg.eigh(matrix)
-    known = sizes > SINGULAR * sizes.abs().max()
-    directions = directions[:, known]
-    return (directions / sizes[known]) @ directions.T, int(known.sum())
+def _inverse(matrix: Tensor) -> tuple[Tensor, bool]:
+    """Of a symmetric matrix without negative directions, [N, N]; and whether it says something in all of them.
+
+    Where it does not, what is multiplied by the inverse stays near 0.
+    """
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    spread = factor.diagonal().square()
+    if not failed and spread.min() > SINGULAR * spread.max():
+        return torch.cholesky_inverse(factor), True
+    ridge = SINGULAR * float(matrix.diagonal().max()) or 1.0
+    return torch.cholesky_inverse(
+        torch.linalg.cholesky(matrix + ridge * torch.eye(len(matrix), dtype=matrix.dtype))
+    ), False
 
 
 def _error(coalitions: Drawn, present: Tensor, residuals: Tensor, inverse: Tensor) -> Tensor | None:

@@ -21,6 +21,7 @@ from core.passes import Turns, in_turns, scored
 
 TOKENS = "tokens"
 FILLS = (*PLATES, TOKENS)
+AGAIN = 1.15  # a running estimate is made when there are so many times the passes of the last
 
 
 def fill_parameter(default: str = "mean") -> Any:

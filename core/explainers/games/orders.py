@@ -66,9 +66,9 @@ class Orders:
         gains = np.full(self.orders.shape, np.nan)
         np.put_along_axis(gains, self.orders, np.diff(path, axis=1), axis=1)  # [O, P], by player
         values = _mean(gains)
-        whole = np.asarray(np.isfinite(gains).all(1).reshape(-1, 2).all(1))  # pairs that are all there
+        whole = np.asarray(np.isfinite(gains).reshape(len(gains) // 2, -1).all(1))  # pairs that are all there
         error = None
-        if whole.sum() >= LEAST and self._varied(whole):
+        if int(whole.sum()) >= LEAST and self._varied(whole):
             pairs = gains.reshape(-1, 2, players)[whole].mean(1)
             error = torch.from_numpy(pairs.std(0, ddof=1) / np.sqrt(len(pairs)))
         together = self._together(path, chains[:, 1::2]) if self.interactions else None

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from core.classifier import Classifier, Scale
 from core.explainer import Estimate, Explainer, register
-from core.explainers.games.game import scale_parameter
+from core.explainers.games.game import AGAIN, scale_parameter
 from core.fills import PLATES, fill_plate
 from core.job import Job
 from core.parameters import Parameters, parameter
@@ -92,10 +92,11 @@ class Rise(Explainer):
                 sums[b] += more
                 scores[b] += powers[:, pictures == b].sum(1)
 
+        made, last = 0, None
         for done in in_turns(classifier, tuple(job.images.shape[1:]), turns, look):
-            passes = turns.passed(done, job.size)
-            values, error = _estimate(sums, scores, p)
-            yield Estimate(values, passes, [0] * job.size, done < len(turns), error)
+            if last is None or done == len(turns) or done >= AGAIN * made:
+                made, last = done, _estimate(sums, scores, p)
+            yield Estimate(last[0], turns.passed(done, job.size), [0] * job.size, done < len(turns), last[1])
 
 
 def _added(powers: Tensor, masks: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -15,14 +15,14 @@ from core.errors import UserError
 from core.explainer import Estimate, Explainer, Players, register
 from core.explainers.games.coalitions import ENUMERATED, Drawn, all_coalitions, drawn
 from core.explainers.games.fits import Worth, banzhaf_fit, exact_shapley, shapley_fit
-from core.explainers.games.game import Game, GameParameters, check_game, fill_parameter, scale_parameter
+from core.explainers.games.game import AGAIN, Game, GameParameters, check_game, fill_parameter, scale_parameter
 from core.explainers.games.orders import Orders
 from core.explainers.games.players import grid_parameter, players_of, players_parameter
 from core.job import Job
 from core.parameters import parameter
+from core.runtime.threads import on_threads, usual_threads
 
 ENDS = 2  # the full and the empty coalition, which are played first
-AGAIN = 1.15  # a running estimate is made when there are so many times the coalitions of the last
 
 
 def samples_parameter(but: str = "") -> Any:
@@ -81,18 +81,20 @@ class PlayedGame(Explainer):
         for scores, played in game.play(coalitions):
             done = sum(played)
             if last is None or done == total or done >= AGAIN * made:
-                worth = [value(scores[b, : played[b]].double()) if played[b] >= ENDS else Worth(torch.zeros(n))
-                         for b, ((_, value), n) in enumerate(zip(plans, game.players.counts))]  # fmt: skip
-                made, last = done, _padded(worth, max(game.players.counts))
-            yield Estimate(
-                values=game.players.laid(last.values),
-                forward_passes=played,
-                backward_passes=[0] * job.size,
-                partial=done < total,
-                standard_error=None if last.standard_error is None else game.players.laid(last.standard_error),
-                players=last,
-                regions=regions,
-            )
+                with on_threads(1, usual_threads()):  # small matrices: threads would wait for each other
+                    worth = [value(scores[b, : played[b]].double()) if played[b] >= ENDS else Worth(torch.zeros(n))
+                             for b, ((_, value), n) in enumerate(zip(plans, game.players.counts))]  # fmt: skip
+                made, players = done, _padded(worth, max(game.players.counts))
+                error = players.standard_error
+                last = Estimate(
+                    values=game.players.laid(players.values),
+                    forward_passes=played,
+                    backward_passes=[0] * job.size,
+                    standard_error=None if error is None else game.players.laid(error),
+                    players=players,
+                    regions=regions,
+                )
+            yield replace(last, forward_passes=played, partial=done < total)
 
 
 def _padded(worth: Sequence[Worth], players: int) -> Players:
