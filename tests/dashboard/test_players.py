@@ -9,6 +9,7 @@ import torch
 
 from core.attribution import Attribution, PlayerValues
 from core.explainer import get_explainer
+from core.regions import laid_out
 from dashboard.explain.panels import map_panel
 from dashboard.explain.players import REST, pairs_of, players_panel, titles_of
 from tests.dashboard.conftest import attribution
@@ -30,7 +31,7 @@ def played(
     players = PlayerValues(
         torch.tensor(values), None if error is None else torch.tensor(error), together, masks, names
     )  # fmt: skip
-    made = attribution(players.over_pixels(), signed=True, partial=partial)
+    made = attribution(laid_out(players.values, players.masks), signed=True, partial=partial)
     return replace(made, method="exact-shapley", players=players)
 
 
