@@ -47,8 +47,8 @@ def test_a_training_that_is_stopped_and_gone_on_with_ends_among_the_explainers(
     tab.reload()
     tab.get_by_role("tab", name="Train").click()
     has_said(tab, f"Stopped at step {reached} of 302")
-    assert tab.locator("#train-count input").input_value() == "16"  # controls are as they were
-    assert tab.locator("#train-epochs input[type=number]").input_value() == "300"
+    for name, value in (("count", "16"), ("epochs", "300")):  # controls are as they were
+        tab.wait_for_function(f"document.querySelector('#train-{name} input[type=number]').value === '{value}'")
 
     fill(tab, "epochs", 301)
     tab.locator("#train-start").click()
