@@ -8,6 +8,7 @@ from typing import Any
 
 from core.classifier import Classifier
 from core.explainers.learned.files import About
+from core.training.card import JUDGED
 from dashboard.controls import problem
 from dashboard.evaluate.standing import ARROWS
 from dashboard.subject import short
@@ -141,7 +142,8 @@ def _card(players: str, about: About) -> str:
             f"{duration(60 * card['minutes'])} of training",
         ]
     if card.get("held_out_pictures"):
-        facts.append(f"judged on {card['held_out_pictures']:,} others")
+        held, some = card["held_out_pictures"], min(JUDGED, card["held_out_pictures"])
+        facts.append(f"judged on {held:,} others" + (f", faithfulness on {some}" if some < held else ""))
     told = "".join(f"<span>{escape(fact)}</span>" for fact in facts if fact)
     tables = _faithfulness(card.get("faithfulness")) + _worth(card)
     none = '<p class="note">It was not measured; train it to the end here, or without --no-card.</p>'

@@ -37,7 +37,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
 
 @pytest.fixture
 def sums(page: Page) -> Sums:
-    return Sums(page, SimpleNamespace(sum_area="area", sum="sum"))  # ty: ignore[invalid-argument-type]
+    return Sums(page, SimpleNamespace(sum_area="area", sum="sum"))
 
 
 @pytest.fixture
