@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent.parent / "assets" / "screenshots"
-TABS = ("explain", "segments", "report", "evaluate")
+TABS = ("explain", "segments", "report", "evaluate", "train")
 KEPT = ("explain", "segments", "report")
 HEIGHT, PATIENCE = 980, 180_000  # pixels; milliseconds
 EXPLAINERS = ("Smoothgrad", "Occlusion")
@@ -42,6 +42,7 @@ def take(tab: Any, name: str, arguments: argparse.Namespace) -> None:
         "segments": "#segments canvas, #segments img",
         "report": "[data-testid=answer]",
         "evaluate": "[data-testid=evaluation-answer]",
+        "train": "[data-testid=train-answer]",
     }[name]
     tab.locator(ready).first.wait_for()
     if name == "explain":

@@ -20,7 +20,9 @@ from core.errors import UserError
 from core.explainer import BoundExplainer, Explainer, explainers, get_explainer
 from core.parameters import Parameters, named_options, parsed
 from core.paths import existing_file, user_path
+from core.runtime.fingerprints import file_state
 from core.runtime.randomness import derived_seed
+from core.runtime.recent import Recent
 
 REFERENCES = 16  # pictures
 
@@ -45,8 +47,16 @@ class Trained:
         """
         path = user_path(file)
         existing_file(path, "file of trained weights", "check the path")
-        with path.open("rb") as opened:
-            return cls(path, hashlib.file_digest(opened, "sha256").hexdigest())
+
+        def read() -> Trained:
+            with path.open("rb") as opened:
+                return cls(path, hashlib.file_digest(opened, "sha256").hexdigest())
+
+        # a page asks for it with every frame that it draws
+        return _trained.get_or_make((str(path), *file_state(path)), read)
+
+
+_trained: Recent[tuple, Trained] = Recent(64)
 
 
 @dataclass(frozen=True)

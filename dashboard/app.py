@@ -35,9 +35,17 @@ from dashboard.segments import tab as segments_tab
 from dashboard.sessions import Sessions
 from dashboard.temporary import keep_files_here
 from dashboard.theme import script, style_sheet, theme
+from dashboard.train import tab as train_tab
 
 # (title, module with `build(page)`), in the order they stand
-TABS = (("Explain", explain_tab), ("Segments", segments_tab), ("Report", report_tab), ("Evaluate", evaluate_tab))
+TABS = (
+    ("Explain", explain_tab),
+    ("Segments", segments_tab),
+    ("Report", report_tab),
+    ("Evaluate", evaluate_tab),
+    ("Train", train_tab),
+)
+PATIENCE = 30.0  # seconds that a training has to write down what it learned
 
 OPEN = (
     "satchel: Everyone who reaches port {port} of this machine can use this page, its models and its pictures; "
@@ -163,6 +171,7 @@ def launch(
         with _ended_by_sigterm():
             Event().wait()
     finally:
+        page.trainer.stop(PATIENCE)
         blocks.close(verbose=False)
 
 

@@ -18,6 +18,7 @@ from dashboard.runs import Runner
 from dashboard.segmenters import Segmenters
 from dashboard.segments.work import SavedSegments
 from dashboard.sessions import Session, Sessions
+from dashboard.train.live import Trainer
 
 
 @dataclass
@@ -31,6 +32,7 @@ class Page:
         data: what the Segments tab works on besides the pictures of the page.
         allow: what the text boxes may name besides all that is given here.
         segments: where its segments are kept; None for a folder of the data set's own in the user's data folder.
+        trainer: the server's one training.
         key: state, the visitor's key. dark: state, True on a dark page. model: state, the loaded model's spec.
         tabs: the tabs by title; `select` fires when one is opened.
         opened: hidden; its `change` fires when a page is opened or reloaded, after `key` and `dark` are there.
@@ -58,6 +60,7 @@ class Page:
         if self.data is not None and not self.data.source.startswith("demo:"):
             given.append(self.data.source)
         self.allowed = self.classifiers.allowed = Allowed(filter(None, given))
+        self.trainer = Trainer(self.runner.lock)
         self.segmenters = Segmenters(self.allowed)
         self.pictures = Pictures(SavedSegments(lambda: self.segments_folder(False)))
 

@@ -39,6 +39,8 @@ class Session:
     version: int = 0  # counts what changed: controls, runs that began or ended
     resume: bool = False  # a reload interrupted a run
     values: Mapping[str, Any] = field(default_factory=dict)  # what the controls said last
+    players: str = ""  # of the trained explainer whose sum is shown; "" for any that is there
+    absent: tuple[Any, frozenset[int]] = (None, frozenset())  # (of which sum, players that are clicked off)
 
     def add(self, source: Source) -> None:
         """Put an upload first; the oldest ones leave when there are too many."""

@@ -90,7 +90,7 @@ def style_sheet() -> str:
     variables = f":root{{{light}}}\n.dark{{{dark}--color-accent:{ACCENT[1]};}}\n"
     sheets = "".join(
         (STATIC / name).read_text(encoding="utf-8")
-        for name in ("satchel.css", "segments.css", "report.css", "evaluate.css")
+        for name in ("satchel.css", "segments.css", "report.css", "evaluate.css", "train.css")
     )
     return variables + colour_rules() + sheets
 

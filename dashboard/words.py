@@ -16,6 +16,14 @@ def plural(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def duration(seconds: float) -> str:
+    """ "under a minute", "3 min", "2 h 5 min"."""
+    minutes = round(seconds / 60)
+    if not minutes:
+        return "under a minute"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
 def wrong(label: str) -> str:
     """What is said of an answer where the picture is known to show something else: "wrong: it is an owl"."""
     article = ("an " if label[:1] in "aeiou" else "a ") if label[:1].islower() else ""

@@ -65,8 +65,11 @@ def refused(words: list[str]) -> str | None:
         except Exception as error:  # noqa: BLE001 - of whatever kind
             return str(error)
         return None if words[1].startswith("-") else f"no command {words[1]}"
+    rest = words[2:]
+    while rest and rest[0] in (below := getattr(command, "commands", {})):
+        command, rest = below[rest[0]], rest[1:]
     try:
-        left = command.make_parser(command.context_class(command)).parse_args(words[2:])[1]
+        left = command.make_parser(command.context_class(command)).parse_args(rest)[1]
     except Exception as error:  # noqa: BLE001
         return str(error)
     return f"nothing takes {left}" if left else None

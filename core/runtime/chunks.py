@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from core.runtime.device import synchronise
+from core.runtime.interrupt import check
 from core.runtime.recent import Recent
 from core.runtime.threads import on_threads, usual_threads
 
@@ -198,9 +199,10 @@ def in_chunks(
 
 
 def chunked(tuner: ChunkTuner, device: torch.device, total: int, run: Callable[[int, int], None]) -> Iterator[int]:
-    """As `in_chunks`, with a tuner of one's own."""
+    """As `in_chunks`, with a tuner of one's own; where the work is `interruptible`, it can end before each chunk."""
     start = 0
     while start < total:
+        check()
         way = tuner.propose(total - start)
         size = min(way.size, total - start)
         began = perf_counter()

@@ -44,8 +44,7 @@ def results_card(
         "subsets" {"kl", "brier"}, "classifier" {"accuracy", "own_accuracy", "agreement", "calibration_error",
         "own_calibration_error"}; accuracies None without labels.
     """
-    each("how faithful it is")
-    faithful = _faithfulness(model.about, classifier, surrogate, held, file)
+    faithful = _faithfulness(model.about, classifier, surrogate, held, file, each)
     each("what it predicts of masked pictures")
     subsets = subset_errors(model, surrogate, held)
     each("what it is worth as a classifier")
@@ -53,7 +52,12 @@ def results_card(
 
 
 def _faithfulness(
-    about: About, classifier: Classifier, surrogate: Classifier, held: Frames, file: Path
+    about: About,
+    classifier: Classifier,
+    surrogate: Classifier,
+    held: Frames,
+    file: Path,
+    each: Callable[[str], None],
 ) -> dict[str, Any]:
     batch = held.batch(range(min(JUDGED, len(held))))
     targets = classifier.logits(batch.images).argmax(1)
@@ -68,6 +72,7 @@ def _faithfulness(
     chosen = {"salvage": own, **others, "random": Choice("random")}
     found: dict[str, Any] = {}
     for name, choice in chosen.items():
+        each(f"how faithful it is ({name})")
         bound = choice.bind(classifier)
         case = Case.of(bound, batch.images, targets, seeds=range(len(targets)), regions=regions)
         scores = {
@@ -104,10 +109,20 @@ def subset_errors(model: SalvageModel, surrogate: Classifier, held: Frames) -> d
         wanted = passes(batch, present)
         found = model.probabilities(model.logits(model.values(batch.images, batch.masks), present))
         found = found / found.sum(-1, keepdim=True).clamp(min=1e-6) if not model.objective.sigmoid else found
-        kl += float((wanted * (wanted.clamp(min=1e-9) / found.clamp(min=1e-6)).log()).sum(-1).sum())
+        kl += float(_divergence(wanted, found, model.objective.sigmoid).sum())
         brier += float((wanted - found).square().sum(-1).sum())
         count += found.shape[0] * found.shape[1]
     return {"kl": kl / count, "brier": brier / count}
+
+
+def _divergence(wanted: Tensor, found: Tensor, sigmoid: bool) -> Tensor:
+    """[..., C] twice -> [...]: KL divergence, where classes stand on their own the sum of each one's."""
+    wanted, found = wanted.clamp(1e-9, 1), found.clamp(1e-6, 1 - 1e-6 if sigmoid else 1)
+    each = wanted * (wanted / found).log()
+    if sigmoid:
+        absent = (1 - wanted).clamp(min=1e-9)
+        each = each + absent * (absent / (1 - found)).log()
+    return each.sum(-1)
 
 
 def as_classifier(model: SalvageModel, classifier: Classifier, held: Frames) -> dict[str, float | None]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from core.runtime.folders import whole_file, writing
 from core.training import together
 
 EVERY = 30.0  # seconds between two checkpoints, and one at the end of every epoch
+FINE = 100  # points between the ends of epochs, in a stage
 CLIP = 1.0  # of the gradient's norm
 WARM = 0.05  # part of the steps in which the rate rises
 FORMAT = 1
@@ -83,20 +85,34 @@ class Training:
     """How far a training is.
 
     Attributes:
-        stage, stages: name of the one in work, and all. step, steps: of all stages together.
-        points: of the curves.
+        stage, stages: name of the one in work, and all. step, steps: of all stages together. ends: last step of each.
+        points: of the curves, at the ends of epochs. between: more of them, nearer together, without a held-out loss.
         seconds: of training so far, all runs together. left: an estimate of what is still to come, None at first.
         notes: one sentence each on what was noticed.
     """
 
     stages: tuple[str, ...]
+    ends: tuple[int, ...] = ()
     stage: str = ""
     step: int = 0
     steps: int = 0
     seconds: float = 0.0
     left: float | None = None
     points: list[Point] = field(default_factory=list)
+    between: list[Point] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+
+class CheckpointRefused(UserError):
+    """A checkpoint is there that cannot be gone on with.
+
+    Attributes:
+        differs: what it was made with, where that is all; "" where it cannot be read at all.
+    """
+
+    def __init__(self, sentence: str, differs: str = "") -> None:
+        super().__init__(sentence)
+        self.differs = differs
 
 
 @contextmanager
@@ -111,7 +127,8 @@ def alone(out: Path) -> Generator[None]:
         return
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(out.with_name(out.name + ".lock"))
+    # whoever closes a generator may be another thread than the one that began it
+    lock = FileLock(out.with_name(out.name + ".lock"), thread_local=False)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
@@ -138,16 +155,18 @@ def train(
         fresh: leave a checkpoint that is there.
 
     Raises:
-        UserError: the loss is no number, the disk is full, or a checkpoint belongs to another training.
+        UserError: the loss is no number, the disk is full, or a checkpoint belongs to another training
+            (`CheckpointRefused`).
     """
     path = checkpoint_of(out)
     together.wait()
     saved = _read(path, identity) if path.is_file() and not fresh else None
-    told = Training(tuple(stage.name for stage in stages), notes=list(notes))
-    told.steps = sum(stage.epochs * stage.steps for stage in stages)
+    ends = tuple(accumulate(stage.epochs * stage.steps for stage in stages))
+    told = Training(tuple(stage.name for stage in stages), ends, steps=ends[-1], notes=list(notes))
     finished: dict[int, dict[str, Tensor]] = {}  # weights of the stages that are done
     if saved is not None:
         told.points = [Point(**point) for point in saved["points"]]
+        told.between = [Point(**point) for point in saved.get("between", [])]
         told.seconds, told.step, finished = saved["seconds"], saved["step"], dict(saved["finished"])
     start = told.step, time.monotonic()
     first = 0
@@ -183,6 +202,7 @@ def _one_stage(
         best, best_weights, begin = state["best"], state["best_weights"], state["step"] - first
         recent = _Recent(state["recent"])
     total = stage.epochs * stage.steps
+    fine = math.ceil(total / FINE)
     told.stage, saved = stage.name, time.monotonic()
     done_before, began = start
     seconds_before = told.seconds
@@ -193,13 +213,16 @@ def _one_stage(
             return
         whole = {
             "format": FORMAT, "identity": json.dumps(identity, sort_keys=True), "stage": number, "step": told.step,
-            "points": [asdict(point) for point in told.points], "seconds": told.seconds, "finished": finished,
+            "points": [asdict(point) for point in told.points],
+            "between": [asdict(point) for point in told.between], "seconds": told.seconds, "finished": finished,
             "weights": module.state_dict(), "optimiser": optimiser.state_dict(), "best": best,
             "best_weights": best_weights, "recent": recent.kept,
         }  # fmt: skip
         with whole_file(path) as part:
             torch.save(whole, part)
 
+    if begin == total:  # stopped after the last step: what is left to do needs the curves
+        yield told
     for step in range(begin, total):
         for group, peak in zip(optimiser.param_groups, peaks):
             group["lr"] = peak * schedule(step, total)
@@ -221,6 +244,8 @@ def _one_stage(
         told.seconds = seconds_before + time.monotonic() - entered
         each = (time.monotonic() - began) / max(1, told.step - done_before)
         told.left = each * (told.steps - told.step)
+        if (step + 1) % fine == 0:
+            told.between.append(Point(stage.name, told.step, seconds=told.seconds, **recent.mean(fine)))
         if (step + 1) % stage.steps == 0:
             held = stage.held_out()
             if held < best:
@@ -248,10 +273,12 @@ class _Recent:
     def add(self, measures: dict[str, float]) -> None:
         self.kept.append(measures)
 
-    def mean(self) -> dict[str, float]:
-        names = {name for one in self.kept for name in one}
-        values = {name: [one[name] for one in self.kept if name in one] for name in sorted(names)}
-        return {name: sum(some) / len(some) for name, some in values.items()}
+    def mean(self, last: int = 0) -> dict[str, float]:
+        """Of so many steps, or of all."""
+        some = self.kept[-last:]
+        names = {name for one in some for name in one}
+        values = {name: [one[name] for one in some if name in one] for name in sorted(names)}
+        return {name: sum(each) / len(each) for name, each in values.items()}
 
 
 def schedule(step: int, total: int) -> float:
@@ -272,14 +299,33 @@ def _read(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
         told = json.loads(state["identity"])
         version = state["format"]
     except Exception as error:  # whatever a damaged file makes the reader raise
-        raise UserError(f"The checkpoint {path} cannot be read; begin anew with --fresh.") from error
+        raise CheckpointRefused(f"The checkpoint {path} cannot be read; begin anew with --fresh.") from error
     if version != FORMAT:
-        raise UserError(f"The checkpoint {path} was written by another version of Satchel; begin anew with --fresh.")
+        raise CheckpointRefused(
+            f"The checkpoint {path} was written by another version of Satchel; begin anew with --fresh."
+        )
     now = json.loads(json.dumps(identity, sort_keys=True))
     if told != now:
-        differs = sorted(name for name in {*told, *now} if told.get(name) != now.get(name))
-        raise UserError(
-            f"The checkpoint {path} is of a training with another {' and '.join(differs)}; do the same as then to go "
-            "on with it, begin anew with --fresh, or choose another file."
+        differs = _differences(told, now)
+        raise CheckpointRefused(
+            f"The checkpoint {path} is of a training with another {differs}; do the same as then to go on with it, "
+            "begin anew with --fresh, or choose another file.",
+            differs,
         )
     return state
+
+
+def _differences(then: dict[str, Any], now: dict[str, Any]) -> str:
+    """What is not the same, and of options what it was then."""
+    found = []
+    for name in sorted({*then, *now}):
+        old, new = then.get(name), now.get(name)
+        if old == new:
+            continue
+        values = ""
+        if isinstance(old, dict) and isinstance(new, dict):
+            changed = [f"{key.replace('_', ' ')} {old.get(key)}" for key in sorted({*old, *new})
+                       if old.get(key) != new.get(key)]  # fmt: skip
+            values = f" (then {', '.join(changed)})"
+        found.append(name + values)
+    return " and ".join(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -301,8 +302,10 @@ def train_salvage(
         if surrogate is not None:
             identity["surrogate"] = surrogate.fingerprint
         told = Training(())
-        for told in train(stages, out, identity, notes, fresh=fresh):
-            yield told
+        # closed here, and not when it is forgotten, it can say that the disk is full
+        with closing(train(stages, out, identity, notes, fresh=fresh)) as steps:
+            for told in steps:
+                yield told
         last._begin()
         if together.rank() > 0:
             return out
@@ -366,6 +369,13 @@ def _save(out: Path, classifier: Classifier, o: SalvageTraining, stage: Explaine
 
 
 def _halved(prefix: str, module: nn.Module) -> dict[str, Tensor]:
-    """Weights at half the bytes: what that rounds off is far below what training leaves open."""
-    return {f"{prefix}{name}": value.half() if value.is_floating_point() else value
-            for name, value in module.state_dict().items()}  # fmt: skip
+    """Weights at half the bytes: what that rounds off is far below what training leaves open.
+
+    Left as they are where that is too narrow, as for the variance of pictures counted from 0 to 255.
+    """
+    most = torch.finfo(torch.float16).max
+
+    def halved(value: Tensor) -> Tensor:
+        return value.half() if value.is_floating_point() and bool((value.abs() <= most).all()) else value
+
+    return {f"{prefix}{name}": halved(value) for name, value in module.state_dict().items()}

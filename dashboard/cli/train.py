@@ -31,6 +31,7 @@ from dashboard.cli.common import (
     stated,
     tell,
 )
+from dashboard.words import duration
 
 if TYPE_CHECKING:
     from core.parameters import Parameters
@@ -152,15 +153,8 @@ def salvage(
 
 
 def _doing(state: Training) -> str:
-    left = "" if state.left is None else f", {_time(state.left)} left"
+    left = "" if state.left is None else f", {duration(state.left)} left"
     return f"{state.stage}{left}"
-
-
-def _time(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return (
-        f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min" if minutes else "under a minute"
-    )
 
 
 def _line(point: Any) -> str:

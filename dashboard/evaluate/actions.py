@@ -79,7 +79,7 @@ class Actions:
             return {self.w.explainers: gr.update(choices=[], value=[])}
         able = {
             name: e for name, e in ordered().items()
-            if e.family != "control" and not e.needs_weights and e.supports(classifier) is None
+            if e.family != "control" and e.supports(classifier) is None
         }  # fmt: skip
         choices = [(e.title, name) for name, e in able.items()]
         return {self.w.explainers: gr.update(choices=choices, value=[name for name, e in able.items() if e.default])}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -12,6 +13,7 @@ import gradio as gr
 
 from core.errors import UserError
 from dashboard.explain.drawing import Drawing, Settings, Updates
+from dashboard.explain.sums import switched
 from dashboard.page import Page
 from dashboard.palette import ordered
 from dashboard.pictures import View
@@ -95,6 +97,32 @@ class Actions:
         session.drop()
         session.current = None
         return self._picture(session, settings)
+
+    def switch(self, event: gr.EventData, *values: Any) -> Updates:
+        """A part of the trained explainer's sum is taken away or put back."""
+        players = [text for text in str(event.id).split(",") if text.isdecimal()]
+        session, settings = self._read(values, remember=False)
+        session.absent = switched(session.absent, map(int, players))
+        return self._sum(session, settings)
+
+    def by(self, event: gr.EventData, *values: Any) -> Updates:
+        """Another kind of parts."""
+        session, settings = self._read(values, remember=False)
+        session.players = str(event.id)
+        return self._sum(session, settings)
+
+    def _sum(self, session: Session, settings: Settings) -> Updates:
+        try:
+            return self.draw.sum(session, settings, self.page.view(session))
+        except UserError:
+            return {self.w.sum: gr.skip()}
+
+    def offer(self, ready: bool, *values: Any) -> Updates:
+        """The tab came into view: an explainer may have been trained meanwhile."""
+        if ready:
+            with suppress(UserError):
+                return self.draw.offer(*self._read(values, remember=False))
+        return {self.w.fold: gr.skip()}
 
     def fold(self, *values: Any) -> Updates:
         """Offer every explainer, or only the defaults and the chosen ones."""

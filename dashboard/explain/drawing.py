@@ -13,10 +13,11 @@ import gradio as gr
 from core.attribution import Attribution
 from core.choice import Choice
 from core.errors import UserError
-from core.explainer import get_explainer
+from core.explainer import Explainer, get_explainer
 from core.overlays import LINKED_TOP, scale_of
 from dashboard.explain.findings import densest, finding_html
 from dashboard.explain.panels import map_panel, picture_alone
+from dashboard.explain.sums import Sums
 from dashboard.page import Page
 from dashboard.palette import families, ordered
 from dashboard.pictures import View
@@ -60,11 +61,16 @@ def class_of(value: str | None, view: View) -> int | None:
     return int(index) if index.isdecimal() and value == class_value(view, int(index)) else None
 
 
+def in_front(explainer: Explainer) -> bool:
+    """Offered without unfolding: the defaults, and what somebody has trained for this very model."""
+    return explainer.default or explainer.needs_weights
+
+
 def chooser(usable: Collection[str], chosen: Sequence[str], unfolded: bool) -> dict[str, dict[str, Any]]:
     """What each family's tick boxes offer: the defaults and the chosen ones, or when unfolded all usable ones."""
     found = {}
     for family, members in families().items():
-        offered = [n for n, e in members.items() if n in usable and (unfolded or e.default or n in chosen)]
+        offered = [n for n, e in members.items() if n in usable and (unfolded or in_front(e) or n in chosen)]
         found[family] = {
             "choices": [(members[name].title, name) for name in offered],
             "value": [name for name in offered if name in chosen],
@@ -75,7 +81,7 @@ def chooser(usable: Collection[str], chosen: Sequence[str], unfolded: bool) -> d
 
 def fold_word(usable: Collection[str], chosen: Sequence[str], unfolded: bool) -> str:
     """What the button says that folds the list."""
-    folded = sum(1 for name, e in ordered().items() if name in usable and not e.default and name not in chosen)
+    folded = sum(1 for name, e in ordered().items() if name in usable and not in_front(e) and name not in chosen)
     return "Fewer" if unfolded else f"{folded} more"
 
 
@@ -83,7 +89,7 @@ class Drawing:
     """Turns what is known into updates of the page's components."""
 
     def __init__(self, page: Page, widgets: Widgets) -> None:
-        self.page, self.w = page, widgets
+        self.page, self.w, self.sums = page, widgets, Sums(page, widgets)
 
     def key(self, session: Session, settings: Settings, view: View, name: str) -> ResultKey:
         choice = Choice(name, get_explainer(name).parameters.parse(settings.options.get(name, {})))
@@ -130,6 +136,7 @@ class Drawing:
         empty = {self.w.panels[name]: "" for name in self.w.panels}
         return {
             **empty,
+            **self.sums.hidden(),
             self.w.prediction: f'<p class="note">{escape(why)}</p>',
             self.w.finding: "", self.w.picture: "", self.w.evidence: "", self.w.scale_note: "", self.w.status: "",
             self.w.explain: gr.update(interactive=False), self.w.stop: gr.update(interactive=False),
@@ -193,7 +200,12 @@ class Drawing:
                 self.w.stop: gr.update(interactive=running),
             }
             updates |= self._classes(settings, view, unless_offered=True)
+            updates |= self.sum(session, settings, view)
         return updates
+
+    def sum(self, session: Session, settings: Settings, view: View) -> Updates:
+        """The trained explainer's prediction of the class explained, as a sum."""
+        return self.sums.shown(session, view, self._asked(settings, view)[0])
 
     @staticmethod
     def _asked(settings: Settings, view: View) -> tuple[int, int | None]:

@@ -23,6 +23,18 @@ element.addEventListener('click', (event) => {
 });
 // events: 'pick' 'remove'
 """
+# a part is clicked in the list or on the picture, and lit in both
+SWITCH = """
+element.addEventListener('click', (event) => {
+  const part = event.target.closest('[data-act]');
+  if (part) trigger(part.dataset.act, {id: part.dataset.id});
+});
+element.addEventListener('mouseover', (event) => {
+  const part = event.target.closest('[data-act=part]')?.dataset.id;
+  for (const one of element.querySelectorAll('[data-act=part]')) one.classList.toggle('lit', one.dataset.id === part);
+});
+// events: 'part' 'by'
+"""
 
 
 @dataclass
@@ -48,6 +60,8 @@ class Widgets:
     finding: gr.HTML
     picture: gr.HTML
     evidence: gr.HTML
+    sum_area: gr.Row  # of the trained explainer as a classifier, where there is one
+    sum: gr.HTML
     columns: dict[str, gr.Column]
     panels: dict[str, gr.HTML]
     controls: dict[tuple[str, str], Any]  # by (explainer, parameter)
@@ -82,13 +96,14 @@ def _layout() -> Widgets:
             title("Explain it")
             unfolded = gr.State(False)
             defaults = tuple(name for name, e in known.items() if e.default)
+            anywhere = tuple(name for name, e in known.items() if not e.needs_weights)
             with gr.Column(elem_id="explainers"):
                 groups = {
                     family: gr.CheckboxGroup(label=FAMILY_TITLES[family], elem_id=f"family-{family}", **properties)
-                    for family, properties in chooser(tuple(known), defaults, False).items()
+                    for family, properties in chooser(anywhere, defaults, False).items()
                 }
                 with gr.Row(elem_classes="more"):
-                    fold = gr.Button(fold_word(tuple(known), defaults, False), elem_id="fold", size="sm", scale=0)
+                    fold = gr.Button(fold_word(anywhere, defaults, False), elem_id="fold", size="sm", scale=0)
                     gr.HTML(_what_they_do(), elem_classes="help")
             with gr.Row(elem_classes="fields"):
                 target = gr.Dropdown([], label="Why", elem_id="target", min_width=150, scale=4)
@@ -121,9 +136,12 @@ def _layout() -> Widgets:
             with gr.Column(min_width=0, elem_classes="explainer lies-on"):
                 title("What the evidence lies on")
                 evidence = gr.HTML(elem_id="evidence")
+    with gr.Row(visible=False, elem_classes="sheet") as sum_area, gr.Column(elem_classes="area"):
+        title("A sum that predicts")
+        summed = gr.HTML(js_on_load=SWITCH, elem_id="sum")
     return Widgets(
         ready, upload, strip, prediction, groups, unfolded, fold, target, contrast, seed, explain, stop, status,
-        opacity, linked, scale_note, finding, picture, evidence, columns, panels, controls,
+        opacity, linked, scale_note, finding, picture, evidence, sum_area, summed, columns, panels, controls,
     )  # fmt: skip
 
 
@@ -144,19 +162,23 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
     everything = [
         w.strip, w.prediction, w.unfolded, w.fold, *w.families.values(), w.target, w.contrast, w.seed, w.explain,
         w.stop, w.status, w.opacity, w.linked, w.scale_note, w.finding, w.picture, w.evidence,
-        *w.columns.values(), *w.panels.values(),
+        w.sum_area, w.sum, *w.columns.values(), *w.panels.values(),
     ]  # fmt: skip
     opening = page.opened.change(act.open, settings, [w.ready, *everything, *w.controls.values()], **shared)
     page.model.change(act.model_changed, settings, everything, **shared)
     w.upload.upload(act.upload, [w.upload, *settings], [w.upload, *everything], **shared)
     w.strip.pick(act.pick, settings, everything, **shared)
     w.strip.remove(act.remove, settings, everything, **shared)
-    w.fold.click(act.fold, settings, [w.unfolded, w.fold, *w.families.values()], **shared)
+    w.sum.part(act.switch, settings, [w.sum_area, w.sum], **shared)
+    w.sum.by(act.by, settings, [w.sum_area, w.sum], **shared)
+    offered = [w.unfolded, w.fold, *w.families.values()]
+    w.fold.click(act.fold, settings, offered, **shared)
     for changed in (w.target, w.contrast, *w.families.values(), w.linked):
         changed.input(act.redraw, settings, everything, trigger_mode="always_last", **shared)
     w.seed.submit(act.redraw, settings, everything, **shared)
     w.seed.blur(act.redraw, settings, everything, **shared)
     w.opacity.release(act.redraw, settings, everything, trigger_mode="always_last", **shared)
+    page.tabs["Explain"].select(act.offer, [w.ready, *settings], offered, **shared)
     # names may have been given meanwhile
     page.tabs["Explain"].select(act.look, [w.ready, *settings], everything, **shared)
     w.explain.click(act.explain, settings, everything, **shared)

@@ -39,7 +39,7 @@ def test_folded_it_offers_the_defaults_and_what_is_chosen() -> None:
     every = list(ordered())
     folded = chooser(every, ("gradient",), unfolded=False)
     offered = {name for group in folded.values() for _, name in group["choices"]}
-    assert offered == {name for name, e in ordered().items() if e.default} | {"gradient"}
+    assert offered == {name for name, e in ordered().items() if e.default or e.needs_weights} | {"gradient"}
     assert folded["gradient"]["value"] == ["gradient"]
     assert not folded["control"]["visible"]
     whole = chooser(every, ("gradient",), unfolded=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import subprocess
 import sys
 import time
@@ -23,10 +24,10 @@ from core.explainers.learned.files import about_trained
 from core.explainers.learned.model import load_model
 from core.fills import fill_plate
 from core.learning import SalvageTraining
-from core.training.card import calibration_error, results_card
-from core.training.loop import Training, checkpoint_of
+from core.training.card import _divergence, calibration_error, results_card
+from core.training.loop import CheckpointRefused, Training, checkpoint_of
 from core.training.pictures import Frames, split
-from core.training.salvage import ExplainerStage, train_salvage
+from core.training.salvage import ExplainerStage, _halved, train_salvage
 from tests.toy import SIDE, toy_classifier
 
 TINY = {"epochs": 2, "surrogate_epochs": 1, "grid": 4, "width": 16, "subsets": 4, "batch": 8}
@@ -83,9 +84,9 @@ def test_it_learns_what_each_patch_adds(toy_data: Path, tmp_path: Path) -> None:
     assert float(total.abs().mean()) < 0.25 * float(wanted.sum(1).abs().mean())
 
 
-@pytest.mark.parametrize("stop", [1, 4, 7])
+@pytest.mark.parametrize("stop", [1, 4, 7, 12])
 def test_a_stopped_training_goes_on_with_the_same_numbers(data: Dataset, tmp_path: Path, stop: int) -> None:
-    """Stopped in the surrogate's stage, at its last step, and in the explainer's."""
+    """Stopped in the surrogate's stage, at its last step, in the explainer's, and when only the card was to be made."""
     straight, broken = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
     whole = finished(data, straight)
     assert finished(data, broken, stop_after=stop).step == stop
@@ -95,6 +96,8 @@ def test_a_stopped_training_goes_on_with_the_same_numbers(data: Dataset, tmp_pat
     assert not checkpoint_of(broken).exists()
     numbers = [(p.stage, p.step, p.loss, p.held_out, p.low, p.high) for p in whole.points]
     assert [(p.stage, p.step, p.loss, p.held_out, p.low, p.high) for p in again.points] == numbers
+    assert [(p.step, p.loss) for p in again.between] == [(p.step, p.loss) for p in whole.between]
+    assert about_trained(broken).card["curve"] != []
     first, second = load_file(straight), load_file(broken)
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -219,8 +222,9 @@ def test_another_training_into_the_same_file_is_told(data: Dataset, tmp_path: Pa
 def test_a_checkpoint_of_other_settings_is_not_gone_on_with(data: Dataset, tmp_path: Path) -> None:
     out = tmp_path / "e.safetensors"
     finished(data, out, stop_after=4)
-    with pytest.raises(UserError, match="another options"):
+    with pytest.raises(CheckpointRefused, match=r"another options \(then seed 0\);") as refused:
         finished(data, out, seed=1)
+    assert refused.value.differs == "options (then seed 0)"
     fresh = train_salvage(toy_classifier(), data, SalvageTraining.parse({**TINY, "seed": 1}), out, fresh=True)
     assert next(fresh).step == 1
     fresh.close()
@@ -262,6 +266,33 @@ def test_a_full_disk_leaves_the_old_file_whole(data: Dataset, tmp_path: Path, mo
     monkeypatch.undo()
     finished(data, out, seed=3)  # from the checkpoint: nothing of the training was lost
     assert out.read_bytes() != before
+
+
+def test_a_full_disk_at_the_stop_is_told(data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = train_salvage(toy_classifier(), data, SalvageTraining.parse(TINY), tmp_path / "e.safetensors")
+    next(steps)
+
+    def full(path: Path) -> None:
+        raise UserError("The disk is full.")
+
+    monkeypatch.setattr("core.training.loop.whole_file", full)
+    with pytest.raises(UserError, match="disk is full"):
+        steps.close()
+
+
+def test_weights_that_are_too_wide_for_half_the_bytes_stay_as_they_are() -> None:
+    norm = torch.nn.BatchNorm2d(2)
+    norm.running_var[0] = 1e6
+    kept = _halved("own.", norm)
+    assert kept["own.running_var"].tolist() == [1e6, 1.0]
+    assert kept["own.weight"].dtype == torch.float16
+
+
+def test_the_divergence_of_classes_that_stand_alone_is_never_below_zero() -> None:
+    wanted, found = torch.tensor([0.2, 0.3]), torch.tensor([0.5, 0.6])
+    assert float(_divergence(wanted, wanted, sigmoid=True)) == pytest.approx(0, abs=1e-6)
+    each = [w * math.log(w / f) + (1 - w) * math.log((1 - w) / (1 - f)) for w, f in ((0.2, 0.5), (0.3, 0.6))]
+    assert float(_divergence(wanted, found, sigmoid=True)) == pytest.approx(sum(each), abs=1e-5)
 
 
 def test_data_that_nothing_can_be_learned_from_is_told(toy_data: Path, tmp_path: Path) -> None:
