@@ -31,6 +31,11 @@ def device_for(asked: str) -> str:
     return asked
 
 
+def is_first() -> bool:
+    """Whether this process is the one that writes files and speaks; known before the others are joined."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 def several() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 

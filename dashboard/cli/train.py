@@ -109,12 +109,13 @@ def salvage(
         chosen.check()
         asked = stated(mean, std, size, crop, interpolation)
         from core.data import open_dataset
+        from core.training import together
         from core.training.card import results_card
         from core.training.salvage import train_salvage
 
         opened = open_dataset(data, segments=segments, limit=limit)
-        classifier = open_classifier(model, labels, device, precision, output, asked)
-        for note in (*classifier.notes, *opened.notes):
+        classifier = open_classifier(model, labels, together.device_for(device), precision, output, asked)
+        for note in (*classifier.notes, *opened.notes) if together.is_first() else ():
             tell(note)
         with progress_bar() as bar:
             task = bar.add_task("reading pictures", total=len(opened))
@@ -137,6 +138,8 @@ def salvage(
                 except StopIteration as finished:
                     file: Path = finished.value
                     break
+                if not together.is_first():
+                    continue
                 for note in state.notes:
                     if note not in told:
                         told.append(note)
@@ -145,6 +148,8 @@ def salvage(
                 for point in state.points[seen:]:
                     typer.echo(_line(point))
                 seen = len(state.points)
+    if not together.is_first():
+        return  # one of several processes speaks
     from core.explainers.learned.files import about_trained
 
     for line in card_lines(about_trained(file).card):
