@@ -41,7 +41,7 @@ from core.learning import SalvageTraining
 from core.loading import load_classifier
 from core.metrics.metric import Case, get_metric
 from core.preprocessing import Preprocessing
-from core.runtime.folders import write_json
+from core.runtime.whole_files import write_json
 from core.sat.statistics import bootstrap_interval
 from core.training.card import as_classifier, subset_errors
 from core.training.pictures import Frames

@@ -15,8 +15,8 @@ from core.choice import Choice
 from core.classifier import Classifier
 from core.errors import UserError
 from core.paths import kind_at, user_path
-from core.runtime.folders import whole_file, writing
 from core.runtime.software import satchel_version
+from core.runtime.whole_files import whole_file, writing
 from core.walking import LIST
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import gradio as gr
 
 from core.errors import UserError
-from core.runtime.folders import whole_file
+from core.runtime.whole_files import whole_file
 
 KEPT_DOWNLOADS = 64
 _LOCK = threading.Lock()

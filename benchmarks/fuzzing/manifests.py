@@ -13,7 +13,7 @@ from PIL import Image
 
 from core.data import Dataset, open_dataset
 from core.errors import UserError
-from core.runtime.folders import write_json
+from core.runtime.whole_files import write_json
 from core.segments.files import match
 
 from .damage import damaged

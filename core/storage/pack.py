@@ -10,7 +10,7 @@ from pathlib import Path
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from core.errors import UserError
-from core.runtime.folders import whole_file
+from core.runtime.whole_files import whole_file
 
 READABLE = 0o644 << 16
 

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from core.errors import UserError
-from core.runtime.folders import whole_file, writing
+from core.runtime.whole_files import whole_file, writing
 from core.training import together
 
 EVERY = 30.0  # seconds between two checkpoints, and one at the end of every epoch

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from core.errors import UserError
-from core.runtime.folders import begin, write_json, write_table, writing
+from core.runtime.folders import begin, write_table
+from core.runtime.whole_files import write_json, writing
 from core.segments import Segments
 from core.segments.files import WRITERS
 from core.storage.pack import packing

@@ -18,9 +18,9 @@ from core.errors import UserError
 from core.learning import VARIABLE
 from core.paths import assets_dir, data_dir, existing_file, user_path
 from core.runtime.fingerprints import file_state
-from core.runtime.folders import whole_file
 from core.runtime.recent import Recent
 from core.runtime.software import satchel_version
+from core.runtime.whole_files import whole_file
 
 FORMAT = 1
 KEY = "satchel_explainer"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
-from core.runtime.folders import whole_file
+from core.runtime.whole_files import whole_file
 from core.segments.files import shapes
 from core.segments.files.details import FIELD, details_of, plain, with_details
 from core.segments.files.documents import read_json

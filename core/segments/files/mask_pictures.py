@@ -16,7 +16,7 @@ from PIL import Image, PngImagePlugin
 from core.errors import UserError
 from core.images import DAMAGE, MAX_BYTES, MAX_PIXELS, PICTURE_SUFFIXES, bytes_as_bytes, cut_short, missing_pixels
 from core.paths import existing_file
-from core.runtime.folders import whole_file
+from core.runtime.whole_files import whole_file
 from core.segments.files.details import FIELD
 from core.segments.files.opened import without_suffix
 from core.segments.files.values import Colours, numbers_of

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from core.errors import UserError
-from core.runtime.folders import write_json
+from core.runtime.whole_files import write_json
 from core.segments.files.documents import read_json
 from core.segments.segments import KINDS, Segments, default_kind, legal_name
 
