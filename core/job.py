@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, float32
 
-from core.classifier import Classifier, expand_targets
+from core.classifier import Classifier, Scale, expand_targets
 from core.errors import UserError
 from core.regions import Regions, checked_regions
 
@@ -32,6 +32,11 @@ class Job:
     @property
     def frame(self) -> tuple[int, int]:
         return self.images.shape[-2], self.images.shape[-1]
+
+    def score(self, classifier: Classifier, logits: Tensor, pictures: Tensor, scale: Scale = "logit") -> Tensor:
+        """[K, C], of these rows [K] of the batch -> [K]: the number that is explained, as of `Classifier.score`."""
+        contrasts = None if self.contrasts is None else self.contrasts[pictures]
+        return classifier.score(logits, self.targets[pictures], contrasts, scale)
 
 
 def checked_job(

@@ -110,12 +110,11 @@ def _activation_and_gradient(
     classifier: Classifier, job: Job, layer: SpatialLayer, samples: Samples
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Two [K, C, h, w] float32: the layer's map of some samples, and the gradient of their scores in it; and logits."""
-    contrasts = None if job.contrasts is None else job.contrasts[samples.picture]
     module = classifier.module.get_submodule(layer.name)
     with torch.enable_grad():
         with captured([(layer.name, module)]) as answers:
             logits = classifier.logits(samples.images.clone().requires_grad_(True))
-        score = classifier.score(logits, job.targets[samples.picture], contrasts)
+        score = job.score(classifier, logits, samples.picture)
         activation = layer.map_of(answers[layer.name])
         gradient = torch.autograd.grad(score.sum(), activation)[0]
     activation, gradient = (layer.as_channels_first(tensor).float() for tensor in (activation.detach(), gradient))

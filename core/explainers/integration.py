@@ -84,8 +84,7 @@ def input_gradient(classifier: Classifier, job: Job, reduction: str, scale: Scal
         with torch.enable_grad():
             leaf = samples.images.detach().requires_grad_(True)
             logits = classifier.logits(leaf)
-            contrasts = None if job.contrasts is None else job.contrasts[samples.picture]
-            score = classifier.score(logits, job.targets[samples.picture], contrasts, scale)
+            score = job.score(classifier, logits, samples.picture, scale)
             gradient = gradient_in(leaf, score, classifier)
         if reduction == "variance":
             return gradient, logits.detach()

@@ -113,8 +113,7 @@ def remove(classifier: Classifier, job: Job, counts: Sequence[int], masks: Masks
         return torch.lerp(job.images[pictures], plates[pictures], covered.unsqueeze(1))
 
     def score(logits: Tensor, pictures: Tensor) -> Tensor:
-        contrasts = None if job.contrasts is None else job.contrasts[pictures]
-        return classifier.score(logits, job.targets[pictures], contrasts)
+        return job.score(classifier, logits, pictures)
 
     for done in scored(classifier, tuple(job.images.shape[1:]), turns, make, score, found):
         passes = turns.passed(done, job.size)

@@ -17,7 +17,7 @@ from core.errors import UserError
 from core.explainers.learned.files import About, save_trained, usual_file
 from core.explainers.learned.model import BACKBONE, HEAD, NULL, SURROGATE, SalvageModel, load_model
 from core.explainers.learned.network import Network, Shape, shape_for, trainable
-from core.explainers.learned.objective import Objective
+from core.explainers.learned.objective import Objective, of_class
 from core.explainers.learned.subsets import Likelihood, balance, drawn, generator, uniform_subsets
 from core.fills import fill_plate
 from core.learning import SalvageTraining
@@ -240,8 +240,7 @@ class ExplainerStage(_Stage):
         if self.o.whole and self.objective.link != "identity":
             everybody = self.objective.predicted(values, self.null, exists[:, None])
             loss = loss + self.o.whole * self.objective.loss(everybody[:, 0], full).mean()
-        likelihoods = wanted.gather(2, targets[:, None, None].expand(-1, wanted.shape[1], 1))[..., 0]
-        return loss, likelihoods
+        return loss, of_class(wanted, targets)
 
     def finish(self) -> None:
         """Nothing comes after it."""

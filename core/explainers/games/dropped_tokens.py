@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import threading
-import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from core.classifier import Classifier
 from core.probing.probe import probe_pictures
 from core.runtime.capture import captured
+from core.runtime.found_once import FoundOnce
 
 # modules that pass on the tokens just after their positions were added: timm, torchvision, transformers
 GATES = ("patch_drop", "encoder.dropout", "embeddings.dropout")
@@ -84,19 +84,9 @@ class TokenGate:
             handle.remove()
 
 
-_gates: weakref.WeakKeyDictionary[nn.Module, TokenGate | None] = weakref.WeakKeyDictionary()
-
-
-def token_gate(classifier: Classifier) -> TokenGate | None:
-    """Where a classifier's tokens can leave; None if it has no such place, or says nothing without any patch."""
-    module = classifier.module
-    if module not in _gates:
-        _gates[module] = _found(classifier)
-    return _gates[module]
-
-
 @torch.no_grad()
-def _found(classifier: Classifier) -> TokenGate | None:
+def find_token_gate(classifier: Classifier) -> TokenGate | None:
+    """Where a classifier's tokens can leave; None if it has no such place, or says nothing without any patch."""
     named = [(name, part) for name, part in classifier.module.named_modules()
              if any(name == gate or name.endswith(f".{gate}") for gate in GATES)]  # fmt: skip
     if not named:
@@ -112,6 +102,10 @@ def _found(classifier: Classifier) -> TokenGate | None:
             if _stands_for_patches(classifier, gate, images) and _leaves(classifier, gate, images, usual):
                 return gate
     return None
+
+
+token_gate = FoundOnce(find_token_gate)
+"""`find_token_gate`, asked once per classifier."""
 
 
 def _shaped(frame: tuple[int, int], part: nn.Module, tokens: int) -> Iterator[TokenGate]:

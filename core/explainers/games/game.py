@@ -122,5 +122,4 @@ class Game:
         return make
 
     def _score(self, logits: Tensor, pictures: Tensor) -> Tensor:
-        contrasts = None if self.job.contrasts is None else self.job.contrasts[pictures]
-        return self.classifier.score(logits, self.job.targets[pictures], contrasts, self.scale)
+        return self.job.score(self.classifier, logits, pictures, self.scale)

@@ -83,9 +83,8 @@ class Rise(Explainer):
             rows = pictures.tolist()
             masks = rise_masks(job.frame, p.cells, p.keep, [job.seeds[b] for b in rows], numbers, device)
             shown = torch.lerp(plates[pictures], job.images[pictures], masks[:, None])
-            contrasts = None if job.contrasts is None else job.contrasts[pictures]
             with torch.no_grad():
-                score = classifier.score(classifier.logits(shown), job.targets[pictures], contrasts, scale)
+                score = job.score(classifier, classifier.logits(shown), pictures, scale)
             powers = torch.stack([torch.ones_like(score), score, score.square()])  # [3, K]
             added = {b: _added(powers[:, pictures == b], masks[pictures == b]) for b in set(rows)}
             for b, more in added.items():

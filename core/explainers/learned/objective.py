@@ -17,6 +17,11 @@ from torch import Tensor
 LEAST = 1e-6  # of a probability, before its logarithm is taken
 
 
+def of_class(values: Tensor, classes: Tensor) -> Tensor:
+    """[B, N, C], [B] -> [B, N]: each picture's own class."""
+    return values.gather(2, classes[:, None, None].expand(-1, values.shape[1], 1))[..., 0]
+
+
 @dataclass(frozen=True)
 class Objective:
     """How values become a distribution, and how that is compared.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from core.classifier import Classifier
 from core.errors import UserError
@@ -15,6 +16,7 @@ from core.explainer import Estimate, Explainer, Players, register
 from core.explainers.games.players import Cells, Given
 from core.explainers.learned.files import about_trained, trained_for
 from core.explainers.learned.model import SalvageModel, load_model
+from core.explainers.learned.objective import of_class
 from core.job import Job
 from core.parameters import Parameters
 from core.regions import SEGMENTS, regions_parameter
@@ -85,12 +87,10 @@ class Salvage(Explainer):
 
     def run(self, classifier: Classifier, job: Job, state: Mapping[str, Path]) -> Iterator[Estimate]:
         model = load_model(state[job.parameters.regions], classifier, self.name)
-        masks = job.regions.masks if job.parameters.regions == SEGMENTS and job.regions is not None else None
-        players = (
-            Given(job.regions)
-            if masks is not None and job.regions is not None
-            else Cells(model.labels(job.frame)[None].to(job.images.device), job.size)
-        )
+        own = job.regions if job.parameters.regions == SEGMENTS else None
+        masks = None if own is None else own.masks
+        players = Cells(model.labels(job.frame)[None].to(job.images.device), job.size) if own is None else Given(own)
+        regions = players.regions()
         values = torch.zeros(job.size, max(players.counts), len(classifier.labels), device=job.images.device)
 
         def look(start: int, end: int) -> None:
@@ -98,17 +98,21 @@ class Salvage(Explainer):
 
         for done in in_chunks(classifier, job.size, tuple(job.images.shape[1:]), "learned", look):
             passes = [model.passes * (b < done) for b in range(job.size)]
-            own = values.gather(2, job.targets[:, None, None].expand(-1, values.shape[1], 1))[..., 0]
-            if job.contrasts is not None:
-                own = own - values.gather(2, job.contrasts[:, None, None].expand(-1, values.shape[1], 1))[..., 0]
+            explained = explained_values(values, job)
             yield Estimate(
-                values=players.laid(own),
+                values=players.laid(explained),
                 forward_passes=passes,
                 backward_passes=[0] * job.size,
                 partial=done < job.size,
-                players=Players(own),
-                regions=players.regions(),
+                players=Players(explained),
+                regions=regions,
             )
+
+
+def explained_values(values: Tensor, job: Job) -> Tensor:
+    """[B, P, C] -> [B, P]: the target's, less the contrast's, on the values' device."""
+    own = of_class(values, job.targets.to(values.device))
+    return own if job.contrasts is None else own - of_class(values, job.contrasts.to(values.device))
 
 
 def salvage_model(classifier: Classifier, players: str = "patches", file: Path | None = None) -> SalvageModel:

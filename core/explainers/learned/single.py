@@ -14,6 +14,7 @@ from core.explainer import Estimate, Explainer, Players, register
 from core.explainers.games.players import Players as Cut
 from core.explainers.games.players import check_grid, grid_parameter, players_of, players_parameter
 from core.explainers.learned.objective import Objective
+from core.explainers.learned.salvage import explained_values
 from core.explainers.learned.subsets import Likelihood, drawn, generator
 from core.fills import PLATES, fill_plate
 from core.job import Job
@@ -68,7 +69,7 @@ class SalvageSingle(Explainer):
             for last in fit.rounds(p.samples, p.sampler):
                 values[b, : players.counts[b]] = fit.values
                 passes[b] = fit.passes
-                own = _chosen(values, job).float()
+                own = explained_values(values, job).float()
                 yield Estimate(
                     values=players.laid(own),
                     forward_passes=list(passes),
@@ -77,13 +78,6 @@ class SalvageSingle(Explainer):
                     players=Players(own),
                     regions=regions,
                 )
-
-
-def _chosen(values: Tensor, job: Job) -> Tensor:
-    """[B, P, C] -> [B, P]: the target's, less the contrast's."""
-    rows = torch.arange(job.size)
-    own = values[rows, :, job.targets.cpu()]
-    return own if job.contrasts is None else own - values[rows, :, job.contrasts.cpu()]
 
 
 class _Fit:

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from core.explainers.learned.objective import of_class
+from core.runtime.randomness import derived_seed
+
 CANDIDATES = 8  # subsets that are weighed for each that is taken
 BINS = 5  # of predicted likelihood
 KERNEL = 0.5  # part of the subsets that is always drawn by the Shapley kernel
@@ -129,7 +132,7 @@ class Likelihood:
         """[B, M, P] -> [B, M] in [0, 1]."""
         logits = (self.null[:, None] + present.to(self.values.dtype) @ self.values) / self.temperature
         found = logits.sigmoid() if self.sigmoid else logits.softmax(-1)
-        return found.gather(2, self.targets[:, None, None].expand(-1, found.shape[1], 1))[..., 0]
+        return of_class(found, self.targets)
 
 
 def balance(likelihoods: Tensor) -> tuple[float, float, float]:
@@ -140,8 +143,6 @@ def balance(likelihoods: Tensor) -> tuple[float, float, float]:
 
 def generator(*parts: object) -> torch.Generator:
     """Random numbers of one step, the same whether or not training was interrupted before it."""
-    from core.runtime.randomness import derived_seed
-
     return torch.Generator().manual_seed(derived_seed(*parts))
 
 
@@ -157,8 +158,7 @@ def drawn(
     if name == "informed":
         return informed_subsets(exists, likelihood, count, numbers, unbiased)
     if name == "gumbel":
-        target = likelihood.targets[:, None, None].expand(-1, exists.shape[1], 1)
-        return gumbel_subsets(exists, likelihood.values.gather(2, target)[..., 0], count, numbers)
+        return gumbel_subsets(exists, of_class(likelihood.values, likelihood.targets), count, numbers)
     make = shapley_subsets if name == "shapley" else uniform_subsets
     present = make(exists, count, numbers)
     return Subsets(present, torch.ones(present.shape[:2], device=exists.device))
