@@ -53,3 +53,8 @@ def spread_order(count: int) -> list[int]:
     bits = max(1, (count - 1).bit_length())
     reversed_ = (int(f"{i:0{bits}b}"[::-1], 2) for i in range(1 << bits))
     return [i for i in reversed_ if i < count]
+
+
+def generator(*parts: object) -> torch.Generator:
+    """Random numbers of these parts alone, as `derived_seed`."""
+    return torch.Generator().manual_seed(derived_seed(*parts))

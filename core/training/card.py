@@ -16,8 +16,9 @@ from core.explainer import BoundExplainer
 from core.explainers.learned.files import About
 from core.explainers.learned.model import SalvageModel
 from core.explainers.learned.salvage import SalvageParameters
-from core.explainers.learned.subsets import generator, shapley_subsets
+from core.explainers.learned.subsets import shapley_subsets
 from core.metrics.metric import Case, get_metric
+from core.runtime.randomness import generator
 from core.training.pictures import Batch, Frames
 from core.training.salvage import Passes
 

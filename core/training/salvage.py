@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -18,14 +18,16 @@ from core.explainers.learned.files import About, save_trained, usual_file
 from core.explainers.learned.model import BACKBONE, HEAD, NULL, SURROGATE, SalvageModel, load_model
 from core.explainers.learned.network import Network, Shape, shape_for, trainable
 from core.explainers.learned.objective import Objective, of_class
-from core.explainers.learned.subsets import Likelihood, balance, drawn, generator, uniform_subsets
+from core.explainers.learned.subsets import Likelihood, balance, drawn, shapley_subsets, uniform_subsets
 from core.fills import fill_plate
 from core.learning import SalvageTraining
 from core.runtime.chunks import FixedChunk, chunked
 from core.runtime.folding import unfolded
+from core.runtime.randomness import generator
 from core.training import together
 from core.training.loop import Training, alone, checkpoint_of, train
 from core.training.pictures import Batch, Frames, split
+from core.training.stage import PictureStage
 
 WARM_UP = 0.1  # part of the explainer's steps in which subsets are drawn by the kernel
 CHUNK = {"cpu": 16, "cuda": 256}  # masked pictures at once
@@ -72,44 +74,7 @@ def masked_pictures(batch: Batch, plates: Tensor, rows: Tensor, present: Tensor)
     return torch.lerp(plates[rows], batch.images[rows], kept[:, None])
 
 
-def order(count: int, seed: int, epoch: int, name: str) -> list[int]:
-    """The pictures of an epoch, in the order in which they are seen."""
-    return torch.randperm(count, generator=generator(seed, name, "order", epoch)).tolist()
-
-
-class _Stage:
-    """What surrogate and explainer share: the pictures of a step."""
-
-    name: str
-    epochs: int
-
-    def __init__(self, classifier: Classifier, options: SalvageTraining, learn: Frames, held: Frames) -> None:
-        self.classifier, self.o, self.learn, self.held = classifier, options, learn, held
-        self.size = min(options.batch, len(learn))
-        self.steps = max(1, len(learn) // self.size)
-
-    def batch(self, step: int) -> tuple[Batch, torch.Generator]:
-        epoch, within = divmod(step, self.steps)
-        numbers = order(len(self.learn), self.o.seed, epoch, self.name)[within * self.size : (within + 1) * self.size]
-        numbers = together.own(numbers)
-        random = generator(self.o.seed, self.name, "step", step, *([together.rank()] if together.several() else []))
-        flipped = (torch.rand(len(numbers), generator=random) < 0.5).tolist() if self.o.mirror else []
-        return self.learn.batch(numbers, flipped), random
-
-    def watched(self) -> Generator[tuple[Batch, torch.Generator]]:
-        """Held-out pictures, with the same random numbers each time."""
-        for start in together.own(range(0, len(self.held), self.size)):
-            numbers = range(start, min(start + self.size, len(self.held)))
-            yield self.held.batch(numbers), generator(self.o.seed, self.name, "held out", start)
-
-    def _mean(self, losses: Iterable[tuple[Tensor, int]]) -> float:
-        """Over all held-out pictures, from the mean of each batch and how many it had."""
-        found = [(float(loss) * count, count) for loss, count in losses]
-        loss, count = together.total([sum(one for one, _ in found), sum(n for _, n in found)], self.classifier.device)
-        return loss / count
-
-
-class SurrogateStage(_Stage):
+class SurrogateStage(PictureStage):
     """A copy of the classifier learns to say of masked pictures what the classifier says of the whole ones.
 
     As in ViT-Shapley (Covert et al., ICLR 2023): KL divergence, subsets of every size alike.
@@ -118,7 +83,8 @@ class SurrogateStage(_Stage):
     name = "surrogate"
 
     def __init__(self, classifier: Classifier, options: SalvageTraining, learn: Frames, held: Frames) -> None:
-        super().__init__(classifier, options, learn, held)
+        super().__init__(learn, held, size=options.batch, mirror=options.mirror, seed=options.seed)
+        self.classifier, self.o = classifier, options
         self.epochs = options.surrogate_epochs
         self.twin = trainable(classifier)
         self.made: Classifier | None = None
@@ -135,7 +101,7 @@ class SurrogateStage(_Stage):
 
     @torch.no_grad()
     def held_out(self) -> float:
-        return self._mean((self._loss(batch, random), len(batch.images)) for batch, random in self.watched())
+        return self.mean((self._loss(batch, random), len(batch.images)) for batch, random in self.watched())
 
     def _loss(self, batch: Batch, random: torch.Generator) -> Tensor:
         with torch.no_grad():
@@ -157,7 +123,7 @@ class SurrogateStage(_Stage):
         return self.classifier.with_module(module, f"the surrogate of {self.classifier.name}")
 
 
-class ExplainerStage(_Stage):
+class ExplainerStage(PictureStage):
     """The explainer learns to predict the surrogate on masked pictures."""
 
     name = "explainer"
@@ -175,7 +141,8 @@ class ExplainerStage(_Stage):
         Args:
             surrogate: asked once, when this stage begins; None leaves the classifier itself to be asked.
         """
-        super().__init__(classifier, options, learn, held)
+        super().__init__(learn, held, size=options.batch, mirror=options.mirror, seed=options.seed)
+        self.classifier, self.o = classifier, options
         self.epochs, self.shape, self._surrogate = options.epochs, shape, surrogate
         self.objective = Objective(
             options.link, options.divergence, options.temperature, classifier.output == "sigmoid"
@@ -183,6 +150,7 @@ class ExplainerStage(_Stage):
         with torch.random.fork_rng(devices=[classifier.device] if classifier.device.type == "cuda" else []):
             torch.manual_seed(options.seed)
             self.network = Network(trainable(classifier), shape)
+        self._known: list[tuple[Tensor, ...]] = []  # of each held-out batch, what does not depend on the explainer
         self._begun = False
 
     def _begin(self) -> None:
@@ -219,28 +187,51 @@ class ExplainerStage(_Stage):
     @torch.no_grad()
     def held_out(self) -> float:
         """By the Shapley kernel, whatever the sampler, so that samplers can be compared."""
-        return self._mean(
-            (self._loss(batch, random, "shapley", WATCHED)[0], len(batch.images)) for batch, random in self.watched()
-        )
+        return self.mean(self._watched_losses())
+
+    def _watched_losses(self) -> Generator[tuple[Tensor, int]]:
+        for number, (batch, random) in enumerate(self.watched()):
+            if number == len(self._known):  # asked once: neither subsets nor surrogate change from epoch to epoch
+                present = shapley_subsets(batch.exists, WATCHED, random)
+                self._known.append((*self._whole(batch), present, self.passes(batch, present)))
+            full, whole, present, wanted = self._known[number]
+            values = self.objective.values(self.network(batch.images, batch.masks), self.null, whole)
+            yield self._apart(values, batch.exists, full, present, wanted).mean(), len(batch.images)
 
     def _loss(self, batch: Batch, random: torch.Generator, sampler: str, count: int) -> tuple[Tensor, Tensor]:
-        with torch.no_grad():
-            full = self.classifier.probabilities(self.classifier.logits(batch.images))
-            whole = full
-            if self.objective.link == "identity" and self.surrogate is not self.classifier:
-                whole = self.surrogate.probabilities(self.surrogate.logits(batch.images))
+        full, whole = self._whole(batch)
         targets = full.argmax(1)
         values = self.objective.values(self.network(batch.images, batch.masks), self.null, whole)
-        exists = batch.exists
         likelihood = Likelihood(values.detach(), self.null, targets, self.o.temperature, self.objective.sigmoid)
-        subsets = drawn(sampler, exists, likelihood, count, random, self.o.unbiased)
+        subsets = drawn(sampler, batch.exists, likelihood, count, random, self.o.unbiased)
         wanted = self.passes(batch, subsets.present)
-        loss = self.objective.loss(self.objective.predicted(values, self.null, subsets.present), wanted)
-        loss = (loss * subsets.weights).mean()
+        loss = self._apart(values, batch.exists, full, subsets.present, wanted, subsets.weights).mean()
+        return loss, of_class(wanted, targets)
+
+    @torch.no_grad()
+    def _whole(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Probabilities of the whole pictures [B, C]: the classifier's, and what the values are to sum to."""
+        full = self.classifier.probabilities(self.classifier.logits(batch.images))
+        if self.objective.link == "identity" and self.surrogate is not self.classifier:
+            return full, self.surrogate.probabilities(self.surrogate.logits(batch.images))
+        return full, full
+
+    def _apart(
+        self,
+        values: Tensor,
+        exists: Tensor,
+        full: Tensor,
+        present: Tensor,
+        wanted: Tensor,
+        weights: Tensor | None = None,
+    ) -> Tensor:
+        """[B]: how far the explainer is from the surrogate on subsets, and from the classifier on the whole picture."""
+        loss = self.objective.loss(self.objective.predicted(values, self.null, present), wanted)
+        loss = (loss if weights is None else loss * weights).mean(1)
         if self.o.whole and self.objective.link != "identity":
             everybody = self.objective.predicted(values, self.null, exists[:, None])
-            loss = loss + self.o.whole * self.objective.loss(everybody[:, 0], full).mean()
-        return loss, of_class(wanted, targets)
+            loss = loss + self.o.whole * self.objective.loss(everybody[:, 0], full)
+        return loss
 
     def finish(self) -> None:
         """Nothing comes after it."""

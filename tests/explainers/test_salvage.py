@@ -25,7 +25,6 @@ from core.explainers.learned.subsets import (
     Likelihood,
     balance,
     drawn,
-    generator,
     informed_subsets,
     shapley_subsets,
     uniform_subsets,
@@ -34,6 +33,7 @@ from core.fills import fill_plate
 from core.learning import SAMPLERS
 from core.randomised import kept_twin
 from core.regions import Regions
+from core.runtime.randomness import generator
 from tests.conftest import small_classifier
 from tests.explainers.conftest import KINDS, agree, classifier_of, pictures, plain, thirds
 from tests.trained import write_explainer

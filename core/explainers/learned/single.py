@@ -15,12 +15,13 @@ from core.explainers.games.players import Players as Cut
 from core.explainers.games.players import check_grid, grid_parameter, players_of, players_parameter
 from core.explainers.learned.objective import Objective
 from core.explainers.learned.salvage import explained_values
-from core.explainers.learned.subsets import Likelihood, drawn, generator
+from core.explainers.learned.subsets import Likelihood, drawn
 from core.fills import PLATES, fill_plate
 from core.job import Job
 from core.learning import SAMPLERS
 from core.parameters import Parameters, parameter
 from core.runtime.chunks import FixedChunk, chunked
+from core.runtime.randomness import generator
 
 ROUNDS = 4  # of subsets; the first by the kernel, the others by what was learned so far
 CHUNK = {"cpu": 8, "cuda": 128}

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from core.explainers.learned.objective import of_class
-from core.runtime.randomness import derived_seed
 
 CANDIDATES = 8  # subsets that are weighed for each that is taken
 BINS = 5  # of predicted likelihood
@@ -139,11 +138,6 @@ def balance(likelihoods: Tensor) -> tuple[float, float, float]:
     """Parts of the subsets whose target is unlikely (below 0.2), in between, and likely (above 0.8)."""
     low, high = (likelihoods < BOUNDS[0]).float().mean(), (likelihoods > BOUNDS[1]).float().mean()
     return float(low), float(1 - low - high), float(high)
-
-
-def generator(*parts: object) -> torch.Generator:
-    """Random numbers of one step, the same whether or not training was interrupted before it."""
-    return torch.Generator().manual_seed(derived_seed(*parts))
 
 
 def drawn(
