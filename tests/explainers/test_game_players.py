@@ -240,7 +240,7 @@ class Watcher(nn.Module):
 @pytest.mark.parametrize("token", [2, 7, 12])
 def test_players_are_the_tokens_in_their_order(token: int) -> None:
     classifier, image = plain(Watcher(token), SIDE), pictures(1, (SIDE, SIDE))
-    (one,) = explain("kernel-shap", classifier, image, [0], grid=4, fill="tokens", samples=64)
+    (one,) = explain("kernel-shap", classifier, image, [0], grid=4, fill="tokens", samples=64, shrink=False)
     expected = torch.zeros(16)
     expected[token] = nn.functional.avg_pool2d(image, PATCH)[0, 0].flatten()[token] + 0.1
     assert one.players is not None

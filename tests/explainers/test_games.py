@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import combinations
 from math import comb
 
@@ -49,8 +50,8 @@ def banzhaf(scores: Tensor) -> Tensor:
     return torch.stack([scores[there].mean() - scores[~there].mean() for there in present.T])
 
 
-def fitted(scores: Tensor, budget: int, seed: int = 0, law: str = "shapley") -> Worth:
-    fit = shapley_fit if law == "shapley" else banzhaf_fit
+def fitted(scores: Tensor, budget: int, seed: int = 0, law: str = "shapley", shrink: bool = False) -> Worth:
+    fit = partial(shapley_fit, shrink=shrink) if law == "shapley" else banzhaf_fit
     coalitions = drawn(len(scores).bit_length() - 1, budget, seed, law)
     return fit(coalitions, scores[numbers(coalitions.present)] - scores[0], float(scores[-1] - scores[0]))
 
@@ -97,7 +98,12 @@ def test_what_two_are_worth_together() -> None:
 def test_values_sum_to_the_worth_of_all() -> None:
     scores = random_game(7)
     exact = exact_shapley(scores, interactions=True).values
-    for values in (exact, fitted(scores, 40).values, by_orders(scores, 40).values):
+    for values in (
+        exact,
+        fitted(scores, 40).values,
+        fitted(scores, 40, shrink=True).values,
+        by_orders(scores, 40).values,
+    ):
         assert float(values.sum()) == pytest.approx(float(scores[-1]))
 
 
@@ -115,9 +121,10 @@ def test_an_additive_game_needs_no_more_coalitions_than_tell_its_players_apart()
 @pytest.mark.parametrize("players", [2, 3, 6, 9])
 def test_with_all_coalitions_the_fits_are_the_definitions(players: int) -> None:
     scores = random_game(players)
-    worth = fitted(scores, 2**players)
-    assert close(worth.values, exact_shapley(scores, interactions=False).values)
-    assert worth.error is None
+    for shrink in (False, True):
+        worth = fitted(scores, 2**players, shrink=shrink)
+        assert close(worth.values, exact_shapley(scores, interactions=False).values)
+        assert worth.error is None
     uniform = fitted(scores, 2**players, law="uniform")
     assert close(uniform.values, banzhaf(scores))
     assert uniform.error is None
@@ -147,6 +154,34 @@ def test_errors_are_honest(name: str, budget: int) -> None:
     # of the mean over seeds; a regression is biased by less than its error
     assert float(away.mean(0).abs().max()) < 5 * float(away.std()) / SEEDS**0.5
     assert float(away.std()) < (0.5 if budget == 100 else 0.25)
+
+
+def partly_additive(players: int) -> Tensor:
+    """[2^P]: mostly what each player adds, and a part that no sum explains."""
+    worths = 3 * torch.randn(players, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    return random_game(players) + all_coalitions(players).double() @ worths
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("budget", [60, 100, 400])
+@pytest.mark.parametrize("scores", [random_game(10), partly_additive(10)], ids=["random", "partly additive"])
+def test_shrunk_values_are_nearer_and_their_errors_are_honest(scores: Tensor, budget: int) -> None:
+    truth = exact_shapley(scores, interactions=False).values
+    plain, shrunk = ([fitted(scores, budget, seed, shrink=shrink) for seed in range(SEEDS)] for shrink in (False, True))
+    away, pulled = (torch.stack([one.values - truth for one in made]) for made in (plain, shrunk))
+    error = torch.stack([one.error for one in shrunk])
+    assert 0.8 < float((pulled / error).square().mean().sqrt()) < 1.25
+    assert float(pulled.square().mean()) < 1.02 * float(away.square().mean())
+
+
+def test_what_is_certain_is_not_shrunk() -> None:
+    """An additive game has no noise, and with nearly all coalitions little is left open."""
+    worths = torch.tensor([1.0, -2.0, 0.5, 0.0, 3.0, 1.5, -1.0, 0.25], dtype=torch.float64)
+    worth = fitted(all_coalitions(8).double() @ worths, 60, shrink=True)
+    assert close(worth.values, worths)
+    assert worth.error is not None
+    assert worth.error.max() < 1e-6
+    assert fitted(random_game(14), 24, shrink=True).error is None
 
 
 @pytest.mark.parametrize("seed", range(20))

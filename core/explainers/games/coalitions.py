@@ -23,7 +23,8 @@ class Drawn:
     Attributes:
         present: [M, P] of booleans.
         weights: [M] float64; over all M they add up to 1.
-        known: how many of the first are there for certain; the rest are pairs, a draw and its complement in turn.
+        known: how many of the first are there for certain; the rest were drawn. Everywhere a coalition is followed by
+            its complement.
     """
 
     present: Tensor
@@ -84,9 +85,8 @@ def drawn(players: int, budget: int, seed: int, law: str = "shapley") -> Drawn:
         count = sum(comb(players, size) for size in sizes)
         if count > left or (share / mass * left < count - 1e-9 and _remaining(players, low) > left):
             break
-        for size in sizes:
-            rows.append(_of_size(players, size))
-            row_weights += [each / comb(players, size)] * comb(players, size)
+        rows.append(_of_sizes(players, low))
+        row_weights += [each / comb(players, low)] * count
         left, mass, low = left - count, max(mass - share, 0.0), low + 1
     known = len(row_weights)
     if low <= players - low and left > 1:
@@ -101,11 +101,14 @@ def _remaining(players: int, low: int) -> int:
     return sum(comb(players, size) for size in range(low, players - low + 1))
 
 
-def _of_size(players: int, size: int) -> np.ndarray:
-    chosen = np.array(list(combinations(range(players), size)))
+def _of_sizes(players: int, low: int) -> np.ndarray:
+    """All coalitions of `low` or P - `low` players, each followed by its complement."""
+    chosen = np.array(list(combinations(range(players), low)))
+    if 2 * low == players:
+        chosen = chosen[: len(chosen) // 2]  # those with the first player; the rest are their complements
     rows = np.zeros((len(chosen), players), dtype=bool)
     np.put_along_axis(rows, chosen, True, axis=1)
-    return rows
+    return np.stack([rows, ~rows], 1).reshape(-1, players)
 
 
 def _pairs(players: int, pairs: int, weights: np.ndarray, low: int, seed: int) -> np.ndarray:

@@ -12,6 +12,9 @@ from core.explainers.games.coalitions import Drawn, all_coalitions
 
 SINGULAR = 1e-9  # of the largest spread: what is less is not known from these coalitions
 LEAST_LEFT = 1e-3  # of a residual's variance, after the fit
+ROUNDS = 20  # of fit and noise in turn, at most
+ENOUGH = 1.5  # pairs a player, for errors of shrunk values
+WIDTHS = torch.logspace(-6, 1, 40, dtype=torch.float64)  # of the greatest share's square
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Worth:
     interactions: Tensor | None = None
 
 
-def shapley_fit(coalitions: Drawn, gains: Tensor, total: float) -> Worth:
+def shapley_fit(coalitions: Drawn, gains: Tensor, total: float, shrink: bool = False) -> Worth:
     """KernelSHAP: the additive game that is nearest under the Shapley kernel and exact for the full coalition.
 
     Lundberg, Lee (NeurIPS 2017). The constraint is eliminated exactly: only shares that sum to nothing are fitted. The
@@ -37,18 +40,92 @@ def shapley_fit(coalitions: Drawn, gains: Tensor, total: float) -> Worth:
 
     Args:
         gains: [M], each coalition's score less that of the empty one. total: the same of the full one.
+        shrink: pull values toward equal shares as far as the draw of the pairs leaves them open; see `_shrunk`.
     """
     players = coalitions.present.shape[1]
     if players == 1:
         return Worth(torch.tensor([total], dtype=torch.float64))
     present, weights = coalitions.present.double(), coalitions.weights
     spread = _centred((present.T * weights) @ present)
+    # from equal shares on; where coalitions are too few to tell, they stay equal
+    pull = present.T @ (weights * (gains - present.sum(1) * (total / players)))
+    if shrink and _drawn_pairs(coalitions) > 1:
+        shares, error = _shrunk(coalitions, gains - present.sum(1) * (total / players), spread, pull)
+        return Worth(total / players + shares, error)
     inverse, whole = _inverse(spread + spread.diagonal().mean() / players)  # equal shares stay as they are
     projection = _centred(inverse)
-    # from equal shares on; where coalitions are too few to tell, they stay equal
-    values = total / players + projection @ (present.T @ (weights * (gains - present.sum(1) * (total / players))))
+    values = total / players + projection @ pull
     error = _error(coalitions, present, gains - present @ values, projection) if whole else None
     return Worth(values, error)
+
+
+def _shrunk(coalitions: Drawn, left: Tensor, spread: Tensor, pull: Tensor) -> tuple[Tensor, Tensor | None]:
+    """[P] shares that sum to nothing, and their standard errors, which are not known from very few pairs.
+
+    This project's addition, by hierarchical Bayes: shares are taken to come from a normal distribution around 0, and
+    each direction among the players is pulled to 0 as far as the draw leaves it open (its sandwich variance). Sizes
+    that are all there leave nothing open, so with all coalitions the fit is the plain one. Errors are the posterior's,
+    right on average over the players.
+
+    Args:
+        left: [M], what equal shares leave of the gains. spread: [P, P], centred. pull: [P].
+    """
+    known, present = coalitions.known, coalitions.present[coalitions.known :].double()
+    basis = _contrasts(len(spread))
+    depths, directions = torch.linalg.eigh(basis.T @ spread @ basis)
+    depths, basis = depths.clamp(min=SINGULAR * float(depths[-1])), basis @ directions  # [P - 1], [P, P - 1]
+    pulled = basis.T @ pull
+    # a pair is one equation, as its halves mirror each other
+    own, sides = 2 * coalitions.weights[known::2], present[::2] @ basis
+    apart, same = (left[known::2] - left[known + 1 :: 2]) / 2, _same(present[::2] - 0.5)
+    gain, error = torch.zeros_like(depths), depths
+    for _ in range(ROUNDS):  # what is noise is known from the fit, which depends on the noise
+        leverage = torch.zeros_like(own).index_add_(0, same, own * (sides.square() @ gain))[same]
+        # HC3: what a pair decides by itself says nothing of its noise
+        residuals = (apart - sides @ (gain * pulled)) / (1 - leverage).clamp(min=LEAST_LEFT)
+        noise = ((own * residuals)[:, None] * sides).square().sum(0)
+        gain, error = _posterior(depths, pulled, noise)
+    enough = known / 2 + len(own) >= ENOUGH * len(spread)
+    return basis @ (gain * pulled), (basis.square() @ error).sqrt() if enough else None
+
+
+def _posterior(depths: Tensor, pulled: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Of shares that pull in each direction with depth * share + noise: what to multiply the pull by, and variances.
+
+    All widths of the shares' distribution count by their likelihood, and before that alike (Gelman 2006): the likeliest
+    one alone may be nothing, as if it were certain that all shares are equal. Everything is [P - 1].
+    """
+    tiny = torch.finfo(depths.dtype).tiny
+    widths = (pulled / depths).square().max().clamp(min=tiny) * WIDTHS  # variances [L]
+    depths, pulled, noise = depths[:, None], pulled[:, None], noise[:, None]
+    spread = (depths.square() * widths + noise).clamp(min=tiny)  # [P - 1, L]
+    likelihood = -0.5 * (spread.log() + pulled.square() / spread).sum(0) + 0.5 * widths.log()
+    weights = likelihood.softmax(0)
+    gains = depths * widths / spread
+    gain = gains @ weights
+    between = ((gains - gain[:, None]) * pulled).square() @ weights
+    return gain, (widths * noise / spread) @ weights + between
+
+
+def _contrasts(players: int) -> Tensor:
+    """[P, P - 1]: an orthonormal basis of what sums to nothing (Helmert's)."""
+    rows = torch.arange(players, dtype=torch.float64)[:, None]
+    columns = torch.arange(1, players, dtype=torch.float64)[None]
+    helmert = torch.where(rows < columns, 1.0, torch.where(rows == columns, -columns, 0.0))
+    return helmert / (columns * (columns + 1)).sqrt()
+
+
+def _drawn_pairs(coalitions: Drawn) -> int:
+    return (len(coalitions) - coalitions.known) // 2
+
+
+def _same(sides: Tensor) -> Tensor:
+    """[N]: a number for each pair, equal where the same was drawn twice.
+
+    Args:
+        sides: [N, P], 0.5 for players of its first half, and -0.5 for others.
+    """
+    return (sides * sides[:, :1]).unique(dim=0, return_inverse=True)[1]
 
 
 def _centred(matrix: Tensor) -> Tensor:
@@ -102,15 +179,14 @@ def _error(coalitions: Drawn, present: Tensor, residuals: Tensor, inverse: Tenso
     its residual is made by the fit: with a player for every two equations most of it may be gone.
     """
     known, players = coalitions.known, coalitions.present.shape[1]
-    pairs = (len(coalitions) - known) // 2
+    pairs = _drawn_pairs(coalitions)
     if pairs < 2 or known / 2 + pairs <= players:
         return None
     pulls = (coalitions.weights * residuals)[:, None] * present
     pulls = pulls[known:].view(pairs, 2, -1).sum(1)
     sides = coalitions.present[known::2].double() - 0.5
     leverage = 2 * coalitions.weights[known::2] * ((sides @ inverse[:players, :players]) * sides).sum(1)
-    same = (sides * sides[:, :1]).unique(dim=0, return_inverse=True)[1]
-    if torch.zeros(pairs, dtype=torch.float64).index_add_(0, same, leverage).max() > 1 - LEAST_LEFT:
+    if torch.zeros(pairs, dtype=torch.float64).index_add_(0, _same(sides), leverage).max() > 1 - LEAST_LEFT:
         return None  # some value hangs on one pair, which leaves no residual however often it was drawn
     pulls = pulls / (1 - leverage).sqrt()[:, None]
     pulls = pulls - pulls.mean(0)

@@ -39,6 +39,13 @@ class SampledParameters(GameParameters):
 
 
 @dataclass(frozen=True)
+class KernelShapParameters(SampledParameters):
+    shrink: bool = parameter(
+        True, "Pull values toward equal shares as far as the coalitions are too few to tell; off: the plain fit"
+    )
+
+
+@dataclass(frozen=True)
 class OrderParameters(SampledParameters):
     samples: int = samples_parameter("; two orders of all players at least")
     interactions: bool = parameter(
@@ -119,9 +126,8 @@ class FittedGame(PlayedGame):
     parameters = SampledParameters
     law: ClassVar[str]
 
-    @staticmethod
     @abstractmethod
-    def fit(coalitions: Drawn, gains: Tensor, total: float) -> Worth:
+    def fit(self, parameters: Any, coalitions: Drawn, gains: Tensor, total: float) -> Worth:
         """As `shapley_fit`."""
 
     def plan(self, parameters: SampledParameters, players: int, seed: int) -> tuple[Tensor, Callable[[Tensor], Worth]]:
@@ -129,7 +135,7 @@ class FittedGame(PlayedGame):
 
         def value(scores: Tensor) -> Worth:
             some = coalitions.up_to(len(scores) - 2)
-            return self.fit(some, scores[2 : 2 + len(some)] - scores[1], float(scores[0] - scores[1]))
+            return self.fit(parameters, some, scores[2 : 2 + len(some)] - scores[1], float(scores[0] - scores[1]))
 
         return coalitions.present, value
 
@@ -139,16 +145,20 @@ class KernelShap(FittedGame):
     """Lundberg, Lee: A Unified Approach to Interpreting Model Predictions (NeurIPS 2017).
 
     Coalitions come in pairs with exact sizes, and all of a size where drawing would take as many; where all coalitions
-    fit into the samples, the values are the Shapley values. Errors are known once there are twice as many coalitions as
-    players.
+    fit into the samples, the values are the Shapley values. With `shrink`, this project's addition, values are
+    pulled toward equal shares as far as the draw leaves them open. Errors are known once there are three times as many
+    coalitions as players, of the plain fit twice.
     """
 
     name = "kernel-shap"
     title = "KernelSHAP"
     summary = "Parts of the picture are hidden in many combinations; each part gets its fair share of the score."
-    parameters = SampledParameters
+    parameters = KernelShapParameters
+    revision = 2  # values are pulled toward equal shares
     law = "shapley"
-    fit = staticmethod(shapley_fit)
+
+    def fit(self, parameters: KernelShapParameters, coalitions: Drawn, gains: Tensor, total: float) -> Worth:
+        return shapley_fit(coalitions, gains, total, parameters.shrink)
 
 
 @register
@@ -163,7 +173,9 @@ class Banzhaf(FittedGame):
     parameters = SampledParameters
     unit = "intensity"
     law = "uniform"
-    fit = staticmethod(banzhaf_fit)
+
+    def fit(self, parameters: SampledParameters, coalitions: Drawn, gains: Tensor, total: float) -> Worth:
+        return banzhaf_fit(coalitions, gains, total)
 
 
 @register
