@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
@@ -19,12 +19,11 @@ from torch import Tensor, nn
 from core.errors import UserError
 from core.runtime.whole_files import whole_file, writing
 from core.training import together
+from core.training.stage import Stage
 
 EVERY = 30.0  # seconds between two checkpoints, and one at the end of every epoch
 FINE = 100  # points between the ends of epochs, in a stage
-CLIP = 1.0  # of the gradient's norm
-WARM = 0.05  # part of the steps in which the rate rises
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,8 @@ class Point:
         stage, step: where. loss: on the pictures that were learned from.
         held_out: the loss on held-out pictures, at the ends of epochs.
         low, middle, high: parts of the drawn subsets by the target's likelihood, where subsets are drawn for balance.
+        area: mean of the masks, where masks are learned; inside, outside: part of the masked-in and of the masked-out
+            pictures that get their class.
         seconds: of training so far.
     """
 
@@ -46,38 +47,9 @@ class Point:
     low: float | None = None
     middle: float | None = None
     high: float | None = None
-
-
-class Stage(Protocol):
-    """One thing that is trained, epoch after epoch.
-
-    Attributes:
-        name: for people. epochs, steps: how many, and steps of an epoch. rates: peak learning rate of each group.
-    """
-
-    name: str
-    epochs: int
-    steps: int
-
-    def learning(self) -> nn.Module:
-        """What learns."""
-        ...
-
-    def optimiser(self) -> torch.optim.Optimizer:
-        """A new one, whose groups have their peak rates."""
-        ...
-
-    def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
-        """The loss of a step, which depends on its number and the weights only; and what else is to be drawn."""
-        ...
-
-    def held_out(self) -> float:
-        """The loss on held-out pictures, the same ones and the same subsets each time."""
-        ...
-
-    def finish(self) -> None:
-        """The best weights are in place; called once before the next stage begins."""
-        ...
+    area: float | None = None
+    inside: float | None = None
+    outside: float | None = None
 
 
 @dataclass
@@ -199,6 +171,7 @@ def _one_stage(
     if state is not None:
         module.load_state_dict(state["weights"])
         optimiser.load_state_dict(state["optimiser"])
+        stage.remember(state["memory"])
         best, best_weights, begin = state["best"], state["best_weights"], state["step"] - first
         recent = _Recent(state["recent"])
     total = stage.epochs * stage.steps
@@ -216,7 +189,7 @@ def _one_stage(
             "points": [asdict(point) for point in told.points],
             "between": [asdict(point) for point in told.between], "seconds": told.seconds, "finished": finished,
             "weights": module.state_dict(), "optimiser": optimiser.state_dict(), "best": best,
-            "best_weights": best_weights, "recent": recent.kept,
+            "best_weights": best_weights, "recent": recent.kept, "memory": stage.memory(),
         }  # fmt: skip
         with whole_file(path) as part:
             torch.save(whole, part)
@@ -225,7 +198,7 @@ def _one_stage(
         yield told
     for step in range(begin, total):
         for group, peak in zip(optimiser.param_groups, peaks):
-            group["lr"] = peak * schedule(step, total)
+            group["lr"] = peak * stage.rate(step, total)
         optimiser.zero_grad(set_to_none=True)
         loss, measures = stage.loss(step)
         measured = float(loss.detach())
@@ -235,9 +208,9 @@ def _one_stage(
                 f"The loss is no number any more at step {step + 1} of the {stage.name}{there}: try again with a lower "
                 "--rate."
             )
-        loss.backward()
+        stage.backward(loss)
         together.average(module)
-        torch.nn.utils.clip_grad_norm_(module.parameters(), CLIP)
+        stage.clip()
         optimiser.step()
         recent.add({"loss": measured, **measures})
         told.step = first + step + 1
@@ -250,6 +223,7 @@ def _one_stage(
             held = stage.held_out()
             if held < best:
                 best, best_weights = held, _copied(module)
+            told.notes += [note for note in stage.noticed() if note not in told.notes]
             told.points.append(Point(stage.name, told.step, seconds=told.seconds, held_out=held, **recent.mean()))
             recent = _Recent()
         if (step + 1) % stage.steps == 0 or time.monotonic() - saved > EVERY:
@@ -279,14 +253,6 @@ class _Recent:
         names = {name for one in some for name in one}
         values = {name: [one[name] for one in some if name in one] for name in sorted(names)}
         return {name: sum(each) / len(each) for name, each in values.items()}
-
-
-def schedule(step: int, total: int) -> float:
-    """Part of the peak rate: a straight rise, then half a cosine down to nothing."""
-    warm = max(1, round(WARM * total))
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
 
 
 def _copied(module: nn.Module) -> dict[str, Tensor]:

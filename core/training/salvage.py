@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from torch import Tensor, nn
 from core.classifier import Classifier
 from core.data import Dataset
 from core.errors import UserError
-from core.explainers.learned.files import About, save_trained, usual_file
 from core.explainers.learned.model import BACKBONE, HEAD, NULL, SURROGATE, SalvageModel, load_model
 from core.explainers.learned.network import Network, Shape, shape_for, trainable
 from core.explainers.learned.objective import Objective, of_class
@@ -24,10 +22,12 @@ from core.learning import SalvageTraining
 from core.runtime.chunks import FixedChunk, chunked
 from core.runtime.folding import unfolded
 from core.runtime.randomness import generator
-from core.training import together
-from core.training.loop import Training, alone, checkpoint_of, train
-from core.training.pictures import Batch, Frames, split
-from core.training.stage import PictureStage
+from core.training.loop import Training
+from core.training.pictures import Batch, Frames
+from core.training.run import Reading, Recipe, halved, silent, trained
+from core.training.stage import PictureStage, Stage
+
+Card = Callable[[SalvageModel, Classifier, Frames, Path], dict[str, Any]]
 
 WARM_UP = 0.1  # part of the explainer's steps in which subsets are drawn by the kernel
 CHUNK = {"cpu": 16, "cuda": 256}  # masked pictures at once
@@ -153,7 +153,7 @@ class ExplainerStage(PictureStage):
         self._known: list[tuple[Tensor, ...]] = []  # of each held-out batch, what does not depend on the explainer
         self._begun = False
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
         """Once the surrogate is there: its features are where this one starts."""
         if self._begun:
             return
@@ -166,11 +166,11 @@ class ExplainerStage(PictureStage):
         self._begun = True
 
     def learning(self) -> nn.Module:
-        self._begin()
+        self.begin()
         return self.network
 
     def optimiser(self) -> torch.optim.Optimizer:
-        self._begin()
+        self.begin()
         groups: list[dict[str, Any]] = [{"params": list(self.network.head.parameters()), "lr": self.o.rate}]
         if self.o.backbone_rate:
             groups.append({"params": list(self.network.module.parameters()), "lr": self.o.rate * self.o.backbone_rate})
@@ -237,6 +237,81 @@ class ExplainerStage(PictureStage):
         """Nothing comes after it."""
 
 
+class SalvageRecipe(Recipe):
+    """A surrogate, where none is given and one is asked for, and then the explainer."""
+
+    explainer = "salvage"
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        options: SalvageTraining,
+        surrogate: Classifier | None = None,
+        card: Card | None = None,
+    ) -> None:
+        """
+        Raises:
+            UserError: options do not go together, or the classifier keeps no map over the picture.
+        """
+        super().__init__(classifier)
+        options.check()
+        self.o, self.players, self.segments = options, options.players, options.players == "segments"
+        self.seed, self.options = options.seed, options.to_dict()
+        self._given, self._card = surrogate, card
+        shape = shape_for(classifier, options.grid, self.segments, options.width)
+        if shape is None:
+            raise UserError(
+                f"{classifier.name} keeps no map over the picture, so there are no features that an explainer can "
+                "read; methods that only ask for answers, such as kernel-shap, can explain it."
+            )
+        if options.grid > min(classifier.input_size):
+            raise UserError(
+                f"The grid has more patches than pixels; choose at most {min(classifier.input_size)} a side."
+            )
+        self.shape, self.grid = shape, shape.grid
+
+    def stages(self, learn: Frames, held: Frames) -> list[Stage]:
+        shared = (self.classifier, self.o, learn, held)
+        before = SurrogateStage(*shared) if self.o.surrogate_epochs and self._given is None else None
+        self.stage = ExplainerStage(*shared, self.shape, lambda: before.made if before else self._given)
+        return [self.stage] if before is None else [before, self.stage]
+
+    def identity(self) -> dict[str, Any]:
+        return {} if self._given is None else {"surrogate": self._given.fingerprint}
+
+    def notes(self, learn: Frames, held: Frames) -> list[str]:
+        if self.o.surrogate_epochs or self._given is not None:
+            return []
+        batch = held.batch(range(min(32, len(held))))
+        present = uniform_subsets(batch.exists, 2, generator(self.o.seed, "half"))
+        half = Passes(self.classifier, self.o.fill)(batch, present).argmax(-1)
+        full = self.classifier.logits(batch.images).argmax(1)
+        same = float((half == full[:, None]).float().mean())
+        note = (
+            "Without a surrogate the classifier itself is asked about masked pictures, which it never learned from: it "
+            f"keeps its answer on {same:.0%} of them here. A surrogate (--surrogate-epochs 10) knows what they still "
+            "show."
+        )
+        return [note]
+
+    def tensors(self) -> dict[str, Tensor]:
+        self.stage.begin()
+        kept = halved(HEAD, self.stage.network.head)
+        if self.o.backbone_rate or self.stage.surrogate is not self.classifier:
+            kept |= halved(BACKBONE, self.stage.network.module)
+        if self.o.link == "identity":
+            kept |= halved(SURROGATE, unfolded(self.stage.surrogate.module))
+        return {**kept, NULL: self.stage.null}
+
+    def settings(self) -> dict[str, Any]:
+        return {"shape": self.shape.to_dict(), "objective": asdict(self.stage.objective)}
+
+    def card(self, held: Frames, file: Path) -> dict[str, Any]:
+        if self._card is None:
+            return {}
+        return self._card(load_model(file, self.classifier), self.stage.surrogate, held, file)
+
+
 def train_salvage(
     classifier: Classifier,
     data: Dataset,
@@ -245,127 +320,15 @@ def train_salvage(
     *,
     fresh: bool = False,
     surrogate: Classifier | None = None,
-    reading: Callable[[int, int], None] = lambda done, total: None,
-    card: Callable[[SalvageModel, Classifier, Frames, Path], dict[str, Any]] | None = None,
+    reading: Reading = silent,
+    card: Card | None = None,
 ) -> Generator[Training, None, Path]:
-    """Train an explainer of a classifier, yielding after every step; the generator's value is the file.
-
-    It goes on from a checkpoint that lies beside `out`. Stopped (`close`), it leaves one. Started by torchrun in
-    several processes, each learns from its part of every batch, and the first one writes the files.
+    """Train a Salvage explainer of a classifier: arguments and errors as of `core.training.run.trained`.
 
     Args:
         data: pictures; their labels are not looked at. With players "segments" each needs some.
-        out: a .safetensors file; None for the place where Satchel looks for it.
-        fresh: leave a checkpoint that is there, and begin anew.
         surrogate: one that is there already, of `load_model`; none is trained then.
-        reading: told how many pictures have been read, of how many.
         card: makes the results card of the trained explainer, the surrogate, the held-out pictures and the file.
-
-    Raises:
-        UserError: the classifier keeps no map over the picture, pictures cannot be read, the disk is full, the loss is
-            no number, another training writes the same file, or a checkpoint belongs to another one.
     """
-    o = options or SalvageTraining()
-    o.check()
-    segments = o.players == "segments"
-    out = out or usual_file("salvage", o.players, classifier)
-    shape = shape_for(classifier, o.grid, segments, o.width)
-    if shape is None:
-        raise UserError(
-            f"{classifier.name} keeps no map over the picture, so there are no features that an explainer can read; "
-            "methods that only ask for answers, such as kernel-shap, can explain it."
-        )
-    if o.grid > min(classifier.input_size):
-        raise UserError(f"The grid has more patches than pixels; choose at most {min(classifier.input_size)} a side.")
-    together.begin(classifier.device)
-    with alone(out):
-        seen, kept = split(data, o.seed)
-        learn, held = (Frames(classifier, items, shape.grid, segments) for items in (seen, kept))
-        total = len(seen) + len(kept)
-        learn.read_all(lambda done, of: reading(done, total))
-        held.read_all(lambda done, of: reading(len(seen) + done, total))
-        notes = _notes(classifier, o, learn, held, surrogate)
-        before = SurrogateStage(classifier, o, learn, held) if o.surrogate_epochs and surrogate is None else None
-        last = ExplainerStage(classifier, o, learn, held, shape, lambda: before.made if before else surrogate)
-        stages = [stage for stage in (before, last) if stage is not None]
-        identity = {"classifier": classifier.fingerprint, "data": data.fingerprint(), "options": o.to_dict()}
-        if surrogate is not None:
-            identity["surrogate"] = surrogate.fingerprint
-        told = Training(())
-        # closed here, and not when it is forgotten, it can say that the disk is full
-        with closing(train(stages, out, identity, notes, fresh=fresh)) as steps:
-            for told in steps:
-                yield told
-        last._begin()
-        if together.rank() > 0:
-            return out
-        results = _card(told, last, learn, held)
-        _save(out, classifier, o, last, results)
-        if card is not None:
-            results |= card(load_model(out, classifier), last.surrogate, held, out)
-            _save(out, classifier, o, last, results)
-        checkpoint_of(out).unlink(missing_ok=True)
-    return out
-
-
-def _notes(
-    classifier: Classifier, o: SalvageTraining, learn: Frames, held: Frames, surrogate: Classifier | None
-) -> list[str]:
-    notes = []
-    problems = [*learn.problems, *held.problems]
-    if problems:
-        several = (
-            f"{len(problems)} pictures are left out, the first is" if len(problems) > 1 else "One picture is left out:"
-        )
-        notes.append(f"{several} {problems[0]}")
-    if not o.surrogate_epochs and surrogate is None:
-        batch = held.batch(range(min(32, len(held))))
-        present = uniform_subsets(batch.exists, 2, generator(o.seed, "half"))
-        half = Passes(classifier, o.fill)(batch, present).argmax(-1)
-        full = classifier.logits(batch.images).argmax(1)
-        same = float((half == full[:, None]).float().mean())
-        notes.append(
-            "Without a surrogate the classifier itself is asked about masked pictures, which it never learned from: it "
-            f"keeps its answer on {same:.0%} of them here. A surrogate (--surrogate-epochs 10) knows what they still "
-            "show."
-        )
-    return notes
-
-
-def _card(told: Training, stage: ExplainerStage, learn: Frames, held: Frames) -> dict[str, Any]:
-    """What training itself knows."""
-    ends = [point for point in told.points if point.held_out is not None and point.stage == stage.name]
-    best = min(ends, key=lambda point: point.held_out or 0.0) if ends else None
-    return {
-        "pictures": len(learn),
-        "held_out_pictures": len(held),
-        "minutes": round(told.seconds / 60, 2),
-        "held_out_loss": None if best is None else best.held_out,
-        "best_step": None if best is None else best.step,
-        "curve": [asdict(point) for point in told.points if point.held_out is not None],
-    }
-
-
-def _save(out: Path, classifier: Classifier, o: SalvageTraining, stage: ExplainerStage, card: dict[str, Any]) -> None:
-    tensors = _halved(HEAD, stage.network.head)
-    if o.backbone_rate or stage.surrogate is not classifier:
-        tensors |= _halved(BACKBONE, stage.network.module)
-    if o.link == "identity":
-        tensors |= _halved(SURROGATE, unfolded(stage.surrogate.module))
-    tensors[NULL] = stage.null
-    settings = {"shape": stage.shape.to_dict(), "objective": asdict(stage.objective), "training": o.to_dict()}
-    about = About("salvage", o.players, classifier.fingerprint, classifier.name, classifier.labels, settings, card)
-    save_trained(out, about, tensors)
-
-
-def _halved(prefix: str, module: nn.Module) -> dict[str, Tensor]:
-    """Weights at half the bytes: what that rounds off is far below what training leaves open.
-
-    Left as they are where that is too narrow, as for the variance of pictures counted from 0 to 255.
-    """
-    most = torch.finfo(torch.float16).max
-
-    def halved(value: Tensor) -> Tensor:
-        return value.half() if value.is_floating_point() and bool((value.abs() <= most).all()) else value
-
-    return {f"{prefix}{name}": halved(value) for name, value in module.state_dict().items()}
+    recipe = SalvageRecipe(classifier, options or SalvageTraining(), surrogate, card)
+    return (yield from trained(recipe, data, out, fresh=fresh, reading=reading))

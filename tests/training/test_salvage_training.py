@@ -27,7 +27,8 @@ from core.learning import SalvageTraining
 from core.training.card import _divergence, calibration_error, results_card
 from core.training.loop import CheckpointRefused, Training, checkpoint_of
 from core.training.pictures import Frames, split
-from core.training.salvage import ExplainerStage, _halved, train_salvage
+from core.training.run import halved
+from core.training.salvage import ExplainerStage, train_salvage
 from tests.toy import SIDE, toy_classifier
 
 TINY = {"epochs": 2, "surrogate_epochs": 1, "grid": 4, "width": 16, "subsets": 4, "batch": 8}
@@ -283,7 +284,7 @@ def test_a_full_disk_at_the_stop_is_told(data: Dataset, tmp_path: Path, monkeypa
 def test_weights_that_are_too_wide_for_half_the_bytes_stay_as_they_are() -> None:
     norm = torch.nn.BatchNorm2d(2)
     norm.running_var[0] = 1e6
-    kept = _halved("own.", norm)
+    kept = halved("own.", norm)
     assert kept["own.running_var"].tolist() == [1e6, 1.0]
     assert kept["own.weight"].dtype == torch.float16
 
