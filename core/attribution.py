@@ -12,9 +12,10 @@ from torch import Tensor
 from core.parameters import Parameters
 
 Condition = Literal["fine", "flat", "broken"]
-Unit = Literal["density", "intensity"]
+Unit = Literal["density", "intensity", "mask"]
 """What a map's values are. A density is so much of the score a pixel: summed over pixels it is a change of the score.
-An intensity says where there is more and where less; its sum means nothing."""
+An intensity says where there is more and where less; its sum means nothing. A mask says from 0 to 1 how much of each
+pixel is kept."""
 
 
 @dataclass(frozen=True, eq=False)

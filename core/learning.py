@@ -51,3 +51,56 @@ class SalvageTraining(Parameters):
             raise UserError("Link identity goes with divergence mse, and only with it; choose both, or neither.")
         if self.width % 8:
             raise UserError(f"The width must be a multiple of 8, got {self.width}.")
+
+
+PARTS = ("both", "in", "out")
+REGIMES = ("fixed", "joint")
+HISTORIES = ("casm", "repo", "none")
+PAPER = {"fixed": 10.0, "joint": 15.0}  # weights of a small masked-out area
+
+
+@dataclass(frozen=True)
+class MaskingTraining(Parameters):
+    """How a masking model is trained; defaults are the paper's (Phang, Park and Geras 2020) but for the epochs."""
+
+    objective: str = parameter(
+        "both", "What the mask must do: keep the class (in), take it away where it is left out (out), or both",
+        choices=PARTS,
+    )  # fmt: skip
+    regime: str = parameter(
+        "fixed", "joint: a copy of the classifier learns masked pictures along; its masks explain that copy",
+        choices=REGIMES,
+    )  # fmt: skip
+    epochs: int = parameter(20, "Times that it sees every picture", low=1, high=1000, step=1)
+    batch: int = parameter(16, "Pictures a step", low=1, high=1024, step=1)
+    examples_per_class: int = parameter(
+        0, "Learn from so many pictures of each class only; 0: from all", low=0, high=10000, step=1
+    )
+    area_in: float = parameter(
+        1.0, "How much a small mask counts where it keeps the class", low=0.0, high=100.0, step=0.5
+    )
+    area_out: float = parameter(
+        0.0, "How much it counts where the rest has lost the class; 0: as in the paper, 10, and 15 with joint",
+        low=0.0, high=100.0, step=0.5,
+    )  # fmt: skip
+    smooth: float = parameter(1e-3, "Weight of the mask's total variation; 0: none", low=0.0, high=1.0, step=1e-3)
+    fill: str = parameter(
+        "grey", "What stands where the mask takes away", choices=("grey", "black", "mean", "blur", "inpaint")
+    )
+    history: str = parameter(
+        "casm", "With joint, half of the masks are held against past copies (casm), or those steps leave the copy "
+        "alone (repo, as the paper's code does)", choices=HISTORIES,
+    )  # fmt: skip
+    hard: bool = parameter(False, "Masks of 0 and 1, learned by the Gumbel sigmoid")
+    tell_area: bool = parameter(False, "Tell it how much to keep, and let it be told when it explains")
+    tell_class: bool = parameter(False, "Tell it which class to look for; otherwise there is one mask a picture")
+    rate: float = parameter(1e-3, "Learning rate of the masker, a tenth of it after each third", low=1e-6, high=0.1,
+                            step=1e-4)  # fmt: skip
+    copy_rate: float = parameter(1e-3, "The same of the copy that learns along", low=1e-6, high=0.1, step=1e-4)
+    mirror: bool = parameter(True, "Mirror every other picture, so that there are more to learn from")
+    seed: int = parameter(0, "Same seed, same masks", low=0, high=2**31, step=1)
+
+    @property
+    def weight_out(self) -> float:
+        """Of a small masked-out area."""
+        return self.area_out or PAPER[self.regime]

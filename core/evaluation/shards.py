@@ -120,11 +120,15 @@ def _score(items: Sequence[Item], tools: Bench, found: Tables) -> Iterator[str]:
     images = torch.stack([entry.prepared.tensor for entry in batch])
     seeds = picture_seeds(tools.seed, images)
     masks = _object_masks(batch, tools.yardsticks)
+    classes = {label: number for number, label in enumerate(tools.classifier.labels)}
+    labels = torch.tensor([classes.get(entry.item.label or "", -1) for entry in batch])
     heads = [{"image": e.item.id, "group": e.item.group, "target": t} for e, t in zip(batch, targets)]
     for contender, explainer in tools.contenders.items():
         yield contender
         regions = asked_regions(explainer, batch)
-        case = Case.of(explainer, images, targets, seeds=seeds, masks=masks, scorer=tools.scorer, regions=regions)
+        case = Case.of(
+            explainer, images, targets, seeds=seeds, masks=masks, scorer=tools.scorer, regions=regions, labels=labels
+        )
         pictures = explainer.visited(images, targets, count=ALIGNED_SAMPLES, seeds=seeds)
         alignment = None if pictures is None else spectrum_distance(case.images, pictures)
         for b, head in enumerate(heads):

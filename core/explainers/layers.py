@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -38,6 +38,11 @@ class SpatialLayer:
     layout: Layout
     grid: tuple[int, int]
     extra: int = 0
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> SpatialLayer:
+        """Back from JSON."""
+        return cls(given["name"], given["part"], given["layout"], tuple(given["grid"]), given["extra"])
 
     def map_of(self, output: Any) -> Tensor:
         """The module's answer -> the tensor that holds the map, as the model sees it."""
@@ -75,6 +80,14 @@ def find_last_map(classifier: Classifier) -> SpatialLayer | None:
 
 last_map = FoundOnce(find_last_map)
 """`find_last_map`, asked once per classifier."""
+
+
+def maps_of(classifier: Classifier, layers: Sequence[SpatialLayer], images: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """[B, 3, H, W] in [0, 1] -> (logits [B, C], each layer's map [B, c, h, w] float32), in one pass."""
+    modules = dict(classifier.module.named_modules())
+    with captured([(layer.name, modules[layer.name]) for layer in layers]) as answers:
+        logits = classifier.logits(images)
+    return logits, [layer.as_channels_first(layer.map_of(answers[layer.name])).float() for layer in layers]
 
 
 def find_stages(classifier: Classifier) -> tuple[tuple[SpatialLayer, int], ...]:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from core.attribution import Attribution, says_something
+from core.attribution import Attribution, Unit, says_something
 from core.classifier import Classifier, expand_targets
 from core.errors import UserError
 from core.explainer import BoundExplainer
@@ -35,6 +35,8 @@ class Case:
         masks: [B, H, W] in [0, 1], where the object is; None if unknown.
         explain: (classifier, B pictures) -> [B, H, W]: the same explainer, parameters, targets and seeds on other
             pictures or on another classifier.
+        unit: what the maps' values are; "mask": parts of pixels that are kept.
+        labels: [B], what the pictures show; -1 where that is not known, None where it is of none.
         scorer: the model that scores masked pictures, one with the same classes; None for the classifier itself.
         made: the maps with how they were made, where that is known; no metric looks at it.
     """
@@ -48,6 +50,8 @@ class Case:
     masks: Tensor | None
     explain: Callable[[Classifier, Tensor], Tensor]
     scorer: Classifier | None = None
+    unit: Unit = "intensity"
+    labels: Tensor | None = None
     made: tuple[Attribution, ...] = ()
 
     def __post_init__(self) -> None:
@@ -70,6 +74,8 @@ class Case:
             if given is not None:
                 object.__setattr__(self, name, given.detach().to(device, torch.float32))
         object.__setattr__(self, "targets", self.targets.to(device))
+        if self.labels is not None:
+            object.__setattr__(self, "labels", self.labels.to(device))
 
     @property
     def size(self) -> int:
@@ -96,6 +102,7 @@ class Case:
         masks: Tensor | None = None,
         scorer: Classifier | None = None,
         regions: Tensor | Regions | None = None,
+        labels: Tensor | None = None,
     ) -> Case:
         """Explain a batch and make the case of it: arguments as of `BoundExplainer.steps`.
 
@@ -122,6 +129,8 @@ class Case:
             masks=masks,
             explain=explain,
             scorer=scorer,
+            unit=bound.explainer.unit_of(parameters or bound.parameters),
+            labels=labels,
             made=made,
         )
 

@@ -83,7 +83,7 @@ EXAMPLES = record(
             record(
                 {"file": file_name, "target": whole(),
                  "maps": named(record({"file": file_name, "scale": number(0), "signed": truth},
-                                      {"unit": text("density", "intensity")}))}
+                                      {"unit": text("density", "intensity", "mask")}))}
             )
         ),
         "removals": listed(record(_TRIED)),

@@ -136,8 +136,7 @@ def as_classifier(model: SalvageModel, classifier: Classifier, held: Frames) -> 
         with torch.no_grad():
             theirs.append(classifier.probabilities(classifier.logits(batch.images)).cpu())
         own.append(model.probabilities(model.logits(model.values(batch.images, batch.masks)))[:, 0].cpu())
-    known = {label: number for number, label in enumerate(classifier.labels)}
-    truth = torch.tensor([known.get(item.label or "", -1) for item in held.items])
+    truth = torch.tensor([held.label(item) for item in held.items])
     mine, other = torch.cat(own), torch.cat(theirs)
     labelled = truth >= 0
     agreement = float((mine.argmax(1) == other.argmax(1)).float().mean())

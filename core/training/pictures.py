@@ -41,11 +41,13 @@ class Batch:
     Attributes:
         images: [B, 3, H, W] in [0, 1].
         players: who can be absent. masks: [B, P, H, W], of segments only.
+        labels: [B], classes of the classifier; -1 where none is known.
     """
 
     images: Tensor
     players: Players
     masks: Tensor | None
+    labels: Tensor
 
     @property
     def exists(self) -> Tensor:
@@ -66,6 +68,7 @@ class Frames:
         self.classifier, self.grid, self.segments = classifier, grid, segments
         self.items = list(items)
         self.problems: list[str] = []
+        self._classes = {label: number for number, label in enumerate(classifier.labels)}
         self._kept: Recent[str, Frame] = Recent(MEMORY, lambda frame: frame.size)
 
     def __len__(self) -> int:
@@ -82,12 +85,17 @@ class Frames:
         device = self.classifier.device
         images = torch.stack([_turned(frame.image, turn) for frame, turn in zip(frames, mirrored)])
         images = images.to(device).float() / 255
+        labels = torch.tensor([self.label(self.items[n]) for n in numbers], device=device)
         if not self.segments:
-            labels = cells(self.classifier.input_size, *self.grid)[None].to(device)
-            return Batch(images, Cells(labels, len(images)), None)
+            places = cells(self.classifier.input_size, *self.grid)[None].to(device)
+            return Batch(images, Cells(places, len(images)), None, labels)
         own = [_turned(frame.masks, turn) for frame, turn in zip(frames, mirrored) if frame.masks is not None]
         regions = Regions.of([masks.to(device).float() / 255 for masks in own])
-        return Batch(images, Given(regions), regions.masks)
+        return Batch(images, Given(regions), regions.masks, labels)
+
+    def label(self, item: Item) -> int:
+        """Its class of the classifier; -1 where it has no label, or one that is no class."""
+        return self._classes.get(item.label or "", -1)
 
     def read_all(self, each: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Read each once, so that those that cannot be read are left out before the first step.

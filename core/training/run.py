@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from core.classifier import Classifier
-from core.data import Dataset
+from core.data import Dataset, Item
 from core.explainers.learned.files import About, save_trained, usual_file
 from core.training import together
 from core.training.loop import Training, alone, checkpoint_of, train
@@ -45,6 +45,10 @@ class Recipe(ABC):
 
     def __init__(self, classifier: Classifier) -> None:
         self.classifier = classifier
+
+    def chosen(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Of the pictures to learn from, those that are."""
+        return items
 
     @abstractmethod
     def stages(self, learn: Frames, held: Frames) -> list[Stage]:
@@ -93,6 +97,7 @@ def trained(
     together.begin(classifier.device)
     with alone(out):
         seen, kept = split(data, recipe.seed)
+        seen = recipe.chosen(seen)
         learn, held = (Frames(classifier, items, recipe.grid, recipe.segments) for items in (seen, kept))
         total = len(seen) + len(kept)
         learn.read_all(lambda done, of: reading(done, total))

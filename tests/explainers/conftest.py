@@ -25,7 +25,7 @@ from core.preprocessing import Preprocessing
 from core.runtime import chunks
 from core.runtime.chunks import FixedChunk
 from tests.conftest import small_classifier
-from tests.trained import write_explainer
+from tests.trained import write_explainer, write_masker
 
 KINDS = ("cnn", "vit", "swin")
 FRAMES = {"square": (32, 32), "wide": (32, 96)}
@@ -51,10 +51,10 @@ def with_trained() -> None:
     """Learned explainers for the small classifiers, where Satchel looks for them; before anything is collected."""
     os.environ[VARIABLE] = str(FOLDER)
     for kind, logits, frame in product(KINDS, LOGITS, FRAMES):
+        classifier, name = classifier_of(kind, logits, frame), f"{kind}-{logits}-{frame}"
         for players in PLAYERS:
-            write_explainer(
-                classifier_of(kind, logits, frame), FOLDER / f"{kind}-{logits}-{frame}-{players}.safetensors", players
-            )
+            write_explainer(classifier, FOLDER / f"{name}-{players}.safetensors", players)
+        write_masker(classifier, FOLDER / f"{name}-mask.safetensors")
 
 
 with_trained()
@@ -88,7 +88,7 @@ def thirds(frame: tuple[int, int]) -> Tensor:
     return regions
 
 
-QUICK = {"samples": 4, "window": 0.4, "stride": 0.75, "grid": 2}
+QUICK = {"samples": 4, "window": 0.4, "stride": 0.75, "grid": 2, "steps": 10, "cells": 8}
 
 
 def quick(explainer: Explainer, **options: object) -> Parameters:
@@ -105,7 +105,7 @@ def variants(explainer: Explainer) -> Iterator[Parameters]:
     for spec in explainer.parameters.specs():
         values = spec.choices or ((False, True) if spec.kind == "bool" else (spec.low, spec.high))
         for value in values:
-            if (spec.name, value) not in (("samples", spec.high), ("fill", "tokens")):
+            if (spec.name, value) not in (("samples", spec.high), ("steps", spec.high), ("fill", "tokens")):
                 yield quick(explainer, **{spec.name: value})
 
 

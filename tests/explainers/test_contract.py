@@ -122,7 +122,8 @@ def test_every_step(
         assert one.seconds >= 0
     for b, one in enumerate(steps[-1]):
         assert (one.target, one.contrast, one.seed, one.method) == (1 - b, None, 5 + b, name)
-        assert one.backward_passes in (0, one.forward_passes)
+        # mask-optimisation asks once for the answer before it begins
+        assert one.backward_passes in (0, one.forward_passes - (name == "mask-optimisation"))
         assert one.standard_error is None or torch.isfinite(one.standard_error).all()
     assert steps[-1][0].values.abs().max() > 0
 

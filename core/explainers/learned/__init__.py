@@ -1,5 +1,5 @@
 """Explainers that are trained beside a classifier. Importing this package registers them."""
 
-from core.explainers.learned import salvage, single
+from core.explainers.learned import masking, salvage, single
 
-__all__ = ["salvage", "single"]
+__all__ = ["masking", "salvage", "single"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,18 +9,13 @@ import torch
 from torch import Tensor
 
 from core.classifier import Classifier
-from core.errors import UserError
 from core.explainers.games.players import cells
 from core.explainers.learned.files import About, load_trained
 from core.explainers.learned.network import Network, Shape
 from core.explainers.learned.objective import Objective
-from core.runtime.fingerprints import file_state
-from core.runtime.folding import unfolded
-from core.runtime.randomness import derived_seed
-from core.runtime.recent import Recent
+from core.explainers.learned.weights import BACKBONE, below, kept, shuffle, whole, with_weights
 
-KEPT = 4  # models in memory
-BACKBONE, SURROGATE, HEAD, NULL = "backbone.", "surrogate.", "head.", "null"
+SURROGATE, HEAD, NULL = "surrogate.", "head.", "null"
 
 
 @dataclass(frozen=True)
@@ -73,9 +67,7 @@ class SalvageModel:
         return cells(frame, *self.network.shape.grid)
 
 
-_models: Recent[tuple, SalvageModel] = Recent(KEPT)
-
-
+@kept
 def load_model(path: Path, classifier: Classifier, explainer: str = "salvage") -> SalvageModel:
     """From a file, on the classifier's device; the last few are kept.
 
@@ -84,47 +76,14 @@ def load_model(path: Path, classifier: Classifier, explainer: str = "salvage") -
     Raises:
         UserError: as of `load_trained`, or the weights do not fit the classifier.
     """
-    try:
-        state = file_state(path)
-    except OSError:
-        state = []
-    key = (str(path), *state, classifier.fingerprint, str(classifier.device), classifier.precision)
-    return _models.get_or_make(key, lambda: _loaded(path, classifier, explainer))
-
-
-def _loaded(path: Path, classifier: Classifier, explainer: str) -> SalvageModel:
     about, tensors = load_trained(path, classifier, explainer)
-    try:
+    with whole(path):
         shape = Shape.from_dict(about.settings["shape"])
         objective = Objective(**about.settings["objective"])
-        backbone = _with_weights(classifier, tensors, BACKBONE) or classifier
-        network = Network(backbone, shape, _below(tensors, HEAD))
+        backbone = with_weights(classifier, tensors, BACKBONE) or classifier
+        network = Network(backbone, shape, below(tensors, HEAD))
         null = tensors[NULL].to(classifier.device)
-        surrogate = _with_weights(classifier, tensors, SURROGATE)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{path} is not whole ({str(error).splitlines()[0][:120]}); train it again.") from error
+        surrogate = with_weights(classifier, tensors, SURROGATE)
     if classifier.shuffled_from is not None:
-        _shuffle(network, classifier.fingerprint)
+        shuffle(network.head, classifier.fingerprint)
     return SalvageModel(about, network.eval().requires_grad_(False), objective, null, surrogate)
-
-
-def _with_weights(classifier: Classifier, tensors: Mapping[str, Tensor], prefix: str) -> Classifier | None:
-    own = _below(tensors, prefix)
-    if not own:
-        return None
-    module = unfolded(classifier.module)
-    module.load_state_dict(own)  # which makes them float32 again
-    return classifier.with_module(module, f"{classifier.name} ({prefix.rstrip('.')})")
-
-
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-@torch.no_grad()
-def _shuffle(network: Network, seed: str) -> None:
-    """Every tensor of the head, within itself."""
-    for name, value in network.head.named_parameters():
-        numbers = torch.Generator().manual_seed(derived_seed(seed, "shuffled head", name))
-        order = torch.randperm(value.numel(), generator=numbers).to(value.device)
-        value.copy_(value.flatten()[order].view(value.shape))

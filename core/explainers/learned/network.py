@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from core.classifier import Classifier
 from core.explainers.games.players import grid_of
-from core.explainers.layers import SpatialLayer, stages
-from core.runtime.capture import captured
+from core.explainers.layers import SpatialLayer, maps_of, stages
 from core.runtime.folding import unfolded
 
 GROUPS = 8  # of group normalisation
@@ -51,10 +50,7 @@ class Shape:
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Shape:
         """Back from JSON."""
-        layers = tuple(
-            SpatialLayer(one["name"], one["part"], one["layout"], tuple(one["grid"]), one["extra"])
-            for one in given["layers"]
-        )
+        layers = tuple(SpatialLayer.from_dict(one) for one in given["layers"])
         return cls(
             given["classes"], tuple(given["grid"]), layers, tuple(given["channels"]), given["width"], given["segments"]
         )
@@ -146,8 +142,5 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
         """[B, 3, H, W] in [0, 1] -> [B, P, C], in one pass of the classifier."""
-        named = dict(self.backbone.module.named_modules())
-        with captured([(layer.name, named[layer.name]) for layer in self.shape.layers]) as answers:
-            self.backbone.logits(images)
-        maps = [layer.as_channels_first(layer.map_of(answers[layer.name])).float() for layer in self.shape.layers]
+        _, maps = maps_of(self.backbone, self.shape.layers, images)
         return self.head(maps, masks)
