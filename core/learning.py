@@ -100,7 +100,17 @@ class MaskingTraining(Parameters):
     mirror: bool = parameter(True, "Mirror every other picture, so that there are more to learn from")
     seed: int = parameter(0, "Same seed, same masks", low=0, high=2**31, step=1)
 
+    def check(self) -> None:
+        """Raises UserError where options do not go together: these always do."""
+
     @property
     def weight_out(self) -> float:
         """Of a small masked-out area."""
         return self.area_out or PAPER[self.regime]
+
+
+OPTIONS: dict[str, type[SalvageTraining] | type[MaskingTraining]] = {
+    "salvage": SalvageTraining,
+    "masking": MaskingTraining,
+}
+"""What can be trained, by the explainer's name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ from torch import Tensor
 
 from core.choice import Choice, Trained
 from core.classifier import Classifier
-from core.explainer import BoundExplainer
 from core.explainers.learned.files import About
 from core.explainers.learned.model import SalvageModel
 from core.explainers.learned.salvage import SalvageParameters
 from core.explainers.learned.subsets import shapley_subsets
 from core.metrics.metric import Case, get_metric
+from core.regions import Regions
 from core.runtime.randomness import generator
 from core.training.pictures import Batch, Frames
 from core.training.salvage import Passes
@@ -61,7 +61,6 @@ def _faithfulness(
     each: Callable[[str], None],
 ) -> dict[str, Any]:
     batch = held.batch(range(min(JUDGED, len(held))))
-    targets = classifier.logits(batch.images).argmax(1)
     regions = batch.players.regions() if batch.masks is not None else None
     fill, grid = about.settings["training"]["fill"], about.settings["training"]["grid"]
     shared = {"regions": about.players, "fill": fill, "scale": "log-probability"}
@@ -71,21 +70,36 @@ def _faithfulness(
               for n in (64, 512)}  # fmt: skip
     own = Choice("salvage", SalvageParameters(regions=about.players), Trained.of(file))
     chosen = {"salvage": own, **others, "random": Choice("random")}
+    return faithfulness(chosen, classifier, surrogate, batch, fill, each, regions)
+
+
+def faithfulness(
+    chosen: Mapping[str, Choice],
+    classifier: Classifier,
+    surrogate: Classifier,
+    batch: Batch,
+    fill: str,
+    each: Callable[[str], None],
+    regions: Regions | None = None,
+) -> dict[str, Any]:
+    """{name: {"insertion"/"deletion": {"classifier"/"surrogate": mean}, "passes": a picture's}} of some pictures.
+
+    Args:
+        surrogate: the second model that scores masked pictures; the classifier itself where there is none.
+        fill: what stands where pictures are masked. each: told what is being measured.
+    """
+    targets = classifier.logits(batch.images).argmax(1)
     found: dict[str, Any] = {}
     for name, choice in chosen.items():
         each(f"how faithful it is ({name})")
         bound = choice.bind(classifier)
         case = Case.of(bound, batch.images, targets, seeds=range(len(targets)), regions=regions)
-        scores = {
-            metric: _scored(metric, fill, case, bound, classifier, surrogate) for metric in ("insertion", "deletion")
-        }
+        scores = {metric: _scored(metric, fill, case, classifier, surrogate) for metric in ("insertion", "deletion")}
         found[name] = {**scores, "passes": round(sum(one.forward_passes for one in case.made) / len(case.made), 1)}
     return found
 
 
-def _scored(
-    metric: str, fill: str, case: Case, bound: BoundExplainer, classifier: Classifier, surrogate: Classifier
-) -> dict[str, float]:
+def _scored(metric: str, fill: str, case: Case, classifier: Classifier, surrogate: Classifier) -> dict[str, float]:
     judge = get_metric(metric)
     parameters = judge.parameters.parse({"fill": fill})
     scorers = {"classifier": classifier, **({} if surrogate is classifier else {"surrogate": surrogate})}
