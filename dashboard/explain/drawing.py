@@ -16,6 +16,7 @@ from core.errors import UserError
 from core.explainer import Explainer, get_explainer
 from core.overlays import LINKED_TOP, scale_of
 from dashboard.explain.findings import densest, finding_html
+from dashboard.explain.masks import Masks
 from dashboard.explain.panels import map_panel, picture_alone
 from dashboard.explain.sums import Sums
 from dashboard.page import Page
@@ -89,7 +90,7 @@ class Drawing:
     """Turns what is known into updates of the page's components."""
 
     def __init__(self, page: Page, widgets: Widgets) -> None:
-        self.page, self.w, self.sums = page, widgets, Sums(page, widgets)
+        self.page, self.w, self.sums, self.masks = page, widgets, Sums(page, widgets), Masks(page, widgets)
 
     def key(self, session: Session, settings: Settings, view: View, name: str) -> ResultKey:
         choice = Choice(name, get_explainer(name).parameters.parse(settings.options.get(name, {})))
@@ -137,6 +138,7 @@ class Drawing:
         return {
             **empty,
             **self.sums.hidden(),
+            **self.masks.hidden(),
             self.w.prediction: f'<p class="note">{escape(why)}</p>',
             self.w.finding: "", self.w.picture: "", self.w.evidence: "", self.w.scale_note: "", self.w.status: "",
             self.w.explain: gr.update(interactive=False), self.w.stop: gr.update(interactive=False),
@@ -200,6 +202,7 @@ class Drawing:
                 self.w.stop: gr.update(interactive=running),
             }
             updates |= self._classes(settings, view, unless_offered=True)
+            updates |= self.masks.shown(session, view, keys, maps)
             updates |= self.sum(session, settings, view)
         return updates
 

@@ -86,7 +86,7 @@ class Sums:
             return jpeg(np.ascontiguousarray(pixels)), said
 
         found = self._sums.get_or_make(key, make)
-        picture, said = self._asked.get_or_make((*key, absent), ask)
+        picture, answer = self._asked.get_or_make((*key, absent), ask)
         total = found.total(target)
         own = found.predicted(absent).cpu()
         labels = view.labels
@@ -96,8 +96,8 @@ class Sums:
             f"{waterfall(total, labels[target], absent)}"
             f'<div class="without"><div class="shown"><img alt="{escape(_without(off))}" src="{picture}">'
             f"{outlines(found, total)}</div><div>"
-            f"<h3>{escape(_without(off))}</h3>{_said('Salvage predicts', own, target, labels)}"
-            f"{_said('the model says', said, target, labels)}"
+            f"<h3>{escape(_without(off))}</h3>{said('Salvage predicts', own, target, labels)}"
+            f"{said('the model says', answer, target, labels)}"
             f'<p class="note">{_note(off)}</p></div></div></div></div>'
         )
 
@@ -195,7 +195,7 @@ def _without(names: list[str]) -> str:
     return f"Without {', '.join(names)}"
 
 
-def _said(who: str, probabilities: Tensor, target: int, labels: tuple[str, ...]) -> str:
+def said(who: str, probabilities: Tensor, target: int, labels: tuple[str, ...]) -> str:
     """The class in question, and the likeliest one where that is another."""
     best = int(probabilities.argmax())
     rather = (

@@ -60,6 +60,8 @@ class Widgets:
     finding: gr.HTML
     picture: gr.HTML
     evidence: gr.HTML
+    masks_area: gr.Row  # of what masks keep and leave out, where a map is a mask
+    masks: gr.HTML
     sum_area: gr.Row  # of the trained explainer as a classifier, where there is one
     sum: gr.HTML
     columns: dict[str, gr.Column]
@@ -136,12 +138,16 @@ def _layout() -> Widgets:
             with gr.Column(min_width=0, elem_classes="explainer lies-on"):
                 title("What the evidence lies on")
                 evidence = gr.HTML(elem_id="evidence")
+    with gr.Row(visible=False, elem_classes="sheet") as masks_area, gr.Column(elem_classes="area"):
+        title("What the masks keep")
+        kept = gr.HTML(elem_id="masks")
     with gr.Row(visible=False, elem_classes="sheet") as sum_area, gr.Column(elem_classes="area"):
         title("A sum that predicts")
         summed = gr.HTML(js_on_load=SWITCH, elem_id="sum")
     return Widgets(
         ready, upload, strip, prediction, groups, unfolded, fold, target, contrast, seed, explain, stop, status,
-        opacity, linked, scale_note, finding, picture, evidence, sum_area, summed, columns, panels, controls,
+        opacity, linked, scale_note, finding, picture, evidence, masks_area, kept, sum_area, summed, columns, panels,
+        controls,
     )  # fmt: skip
 
 
@@ -162,7 +168,7 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
     everything = [
         w.strip, w.prediction, w.unfolded, w.fold, *w.families.values(), w.target, w.contrast, w.seed, w.explain,
         w.stop, w.status, w.opacity, w.linked, w.scale_note, w.finding, w.picture, w.evidence,
-        w.sum_area, w.sum, *w.columns.values(), *w.panels.values(),
+        w.masks_area, w.masks, w.sum_area, w.sum, *w.columns.values(), *w.panels.values(),
     ]  # fmt: skip
     opening = page.opened.change(act.open, settings, [w.ready, *everything, *w.controls.values()], **shared)
     page.model.change(act.model_changed, settings, everything, **shared)

@@ -14,11 +14,12 @@ from core.classifier import Classifier
 from core.data import Dataset, limited, open_dataset
 from core.errors import UserError
 from core.explainers.learned.files import About, about_trained, trained_for
-from core.learning import SalvageTraining
+from core.learning import OPTIONS
 from dashboard.controls import problem
 from dashboard.page import Page
 from dashboard.report.views import state_html
-from dashboard.train.drawing import answer_html, cards_html, notes_html, progress_html, status_html
+from dashboard.train.cards import cards_html
+from dashboard.train.drawing import answer_html, notes_html, progress_html, status_html
 from dashboard.train.live import Asked, LiveTraining
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("satchel")
 
-EXPLAINER = "salvage"
 Updates = dict[Any, Any]
 
 
@@ -41,8 +41,12 @@ class Actions:
         live = self.page.trainer.live
         updates = self._shown(key, dark)
         if live is not None and live.asked.values:
-            updates |= dict(zip(self.w.inputs(), live.asked.values))
+            updates |= dict(zip(self.w.inputs(), live.asked.values)) | self.choose(live.asked.values[0])
         return updates
+
+    def choose(self, kind: str) -> Updates:
+        """Show the options of one kind of explainer."""
+        return {group: gr.update(visible=name == kind) for name, group in self.w.groups.items()}
 
     def look(self, key: str, dark: bool) -> Updates:
         """The tab came into view, or another model was chosen."""
@@ -58,10 +62,12 @@ class Actions:
     def start(self, key: str, dark: bool, *values: Any, fresh: bool = False) -> Updates:
         """Begin, or go on where a training of the same settings was stopped."""
         try:
-            source, count, *options = values
-            chosen = SalvageTraining.parse(dict(zip(self.w.options, options)))
+            kind, source, count, *given = values
+            names = [(kind, name) for kind, controls in self.w.options.items() for name in controls]
+            options = {name: value for (of, name), value in zip(names, given) if of == kind}
+            chosen = OPTIONS[kind].parse(options)
             chosen.check()
-            data = self._data(source, count, chosen.players == "segments")
+            data = self._data(source, count, options.get("players") == "segments")
             loaded = self.page.classifiers.get(self.page.sessions.get(key).spec)
             live = self.page.trainer.start(Asked(loaded, data, chosen, values, fresh))
         except UserError as error:
@@ -126,7 +132,7 @@ class Actions:
 
     def _moving(self, live: LiveTraining, dark: bool) -> Updates:
         """What changes while it runs."""
-        from dashboard.train.plots import balance_figure, loss_figure
+        from dashboard.train.plots import balance_figure, loss_figure, masks_figure
 
         mark, seen = _mark(live), live.seen
         told = seen.training
@@ -145,18 +151,18 @@ class Actions:
             **updates,
             self.w.progress: progress_html(live),
             self.w.surrogate: gr.update(value=loss_figure(told, "surrogate", dark), visible="surrogate" in told.stages),
-            self.w.explainer: loss_figure(told, "explainer", dark),
-            self.w.balance: balance_figure(told, dark),
+            self.w.explainer: loss_figure(told, told.stages[-1], dark),
+            self.w.balance: masks_figure(told, dark) if "masker" in told.stages else balance_figure(told, dark),
             self.w.notes: notes_html(told.notes),
         }
 
 
-def trained(classifier: Classifier) -> dict[str, About]:
-    """Players -> what the explainer of this model says of itself; one that cannot be read is left out."""
-    found = {}
-    for players, path in trained_for(EXPLAINER, classifier).items():
+def trained(classifier: Classifier) -> list[About]:
+    """What the explainers of this model say of themselves; one that cannot be read is left out."""
+    found = []
+    for path in (path for kind in OPTIONS for path in trained_for(kind, classifier).values()):
         try:
-            found[players] = about_trained(path)
+            found.append(about_trained(path))
         except UserError:  # gone meanwhile
             log.info("an explainer cannot be read: %s", path)
     return found

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.data import Dataset
 from core.errors import UserError
-from core.learning import SalvageTraining
+from core.learning import MaskingTraining, SalvageTraining
 from core.runtime.interrupt import Interrupted, interruptible
 from dashboard.classifiers import LoadedClassifier
 from dashboard.runs import FairLock
@@ -47,7 +47,7 @@ class Asked:
 
     loaded: LoadedClassifier
     data: Callable[[], Dataset]
-    options: SalvageTraining
+    options: SalvageTraining | MaskingTraining
     values: tuple[Any, ...] = ()
     fresh: bool = False
 
@@ -122,8 +122,7 @@ class LiveTraining:
             self._tell(phase=FAILED, problem="The training failed; the program's log says why.")
 
     def _train(self) -> None:
-        from core.training.card import results_card
-        from core.training.salvage import train_salvage
+        from core.training.start import started
 
         asked, classifier = self.asked, self.asked.loaded.classifier
         turn = Turn(self._lock, self._stopped.is_set)
@@ -132,14 +131,12 @@ class LiveTraining:
             self._tell(done=done, total=total)
             turn.pass_on()
 
-        def card(*made: Any) -> dict[str, Any]:
-            model, surrogate, held, file = made
-            # the explainer is there already: no reason to wait for what others compute in its name
-            with interruptible(turn.passed_on):
-                return results_card(model, classifier, surrogate, held, file, self._judging)
-
         data = asked.data()
-        steps = train_salvage(classifier, data, asked.options, fresh=asked.fresh, reading=reading, card=card)
+        # when it is judged the explainer is there already: no reason to wait for what others compute in its name
+        steps = started(
+            classifier, data, asked.options, fresh=asked.fresh, reading=reading, each=self._judging,
+            around=lambda: interruptible(turn.passed_on),
+        )  # fmt: skip
         try:
             while True:
                 with turn.held():

@@ -49,6 +49,25 @@ def balance_figure(told: Training, dark: bool) -> go.Figure:
     return figure
 
 
+def masks_figure(told: Training, dark: bool) -> go.Figure:
+    """How large the masks are, and how often the class is said of what they keep and of what they leave out."""
+    figure = _frame("Masks, and the answer they leave", told, told.stages[-1], dark)
+    points = [point for point in told.between if point.area is not None]
+    lines = {
+        "inside": ("class kept inside", ACCENT[dark], "solid"),
+        "outside": ("class left outside", INK[dark], "dot"),
+        "area": ("area of the mask", QUIET[dark], "solid"),
+    }
+    for name, (title, colour, dash) in lines.items():
+        figure.add_scatter(
+            x=[point.step for point in points], y=[getattr(point, name) for point in points], mode="lines", name=title,
+            line={"width": 2, "color": colour, "dash": dash},
+            hovertemplate=f"step %{{x}}: %{{y:.0%}}<extra>{title}</extra>",
+        )  # fmt: skip
+    figure.update_yaxes(range=[0, 1.02], tickformat=".0%", tickvals=[0, 0.5, 1])
+    return figure
+
+
 def _frame(title: str, told: Training, stage: str, dark: bool) -> go.Figure:
     """An empty chart as wide as the stage is long, so that curves grow into it."""
     import plotly.graph_objects as go  # takes a second, which pages without a training need not wait for

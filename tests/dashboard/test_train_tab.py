@@ -11,15 +11,16 @@ import pytest
 
 from core.errors import UserError
 from core.explainers.learned.files import About
-from core.learning import SalvageTraining
+from core.learning import OPTIONS, MaskingTraining, SalvageTraining
 from core.training.loop import Point, Training
 from dashboard.allowed import Allowed
 from dashboard.runs import FairLock
 from dashboard.sessions import Sessions
 from dashboard.train.actions import Actions, sources, trained
-from dashboard.train.drawing import answer_html, cards_html, caution, progress_html, status_html, verdict
+from dashboard.train.cards import cards_html
+from dashboard.train.drawing import answer_html, caution, progress_html, status_html, verdict
 from dashboard.train.live import FAILED, FINISHED, JUDGING, READING, STOPPED, TRAINING, Seen, Trainer
-from dashboard.train.plots import balance_figure, loss_figure
+from dashboard.train.plots import balance_figure, loss_figure, masks_figure
 from dashboard.train.tab import Widgets
 from tests.dashboard.conftest import tiny_classifier
 from tests.trained import write_explainer
@@ -42,6 +43,21 @@ CARD = {
 def about(players: str = "patches", card: dict[str, Any] | None = None) -> About:
     options = SalvageTraining(players=players).to_dict()
     return About("salvage", players, "f" * 64, "tiny", ("a",), {"training": options}, CARD if card is None else card)
+
+
+MASKS = {
+    "pictures": 360, "held_out_pictures": 40, "minutes": 1.2,
+    "masks": {"classifier": {"plain": 1.0, "kept": 0.91, "lost": 0.12},
+              "copy": {"plain": 0.9, "kept": 0.97, "lost": 0.05}, "area": 0.21},
+    "faithfulness": {"masking": {**SCORES, "passes": 1.0}, "grad-cam": {**SCORES, "passes": 1.0}},
+    "boxes": {"masking": {"localisation-error": 0.25, "box-f1": 0.66},
+              "everything": {"localisation-error": 0.9, "box-f1": 0.4}},
+}  # fmt: skip
+
+
+def masker(card: dict[str, Any]) -> About:
+    options = MaskingTraining(regime="joint").to_dict()
+    return About("masking", "mask", "f" * 64, "tiny", ("a",), {"training": options}, card)
 
 
 def told(step: int = 4) -> Training:
@@ -83,29 +99,29 @@ def test_progress_names_the_stage() -> None:
 
 def test_the_answer_goes_by_what_is_there() -> None:
     classifier, other = tiny_classifier(), tiny_classifier(1)
-    assert "No explainer is trained for tiny yet." in answer_html(classifier, {}, None)
+    assert "No explainer is trained for tiny yet." in answer_html(classifier, [], None)
     running = live(Seen(TRAINING, training=told()))
-    assert "Training an explainer of tiny." in answer_html(classifier, {}, running)
-    assert "An explainer of tiny is being trained." in answer_html(other, {}, running)
-    found = answer_html(classifier, {"patches": about()}, None)
+    assert "Training an explainer of tiny." in answer_html(classifier, [], running)
+    assert "An explainer of tiny is being trained." in answer_html(other, [], running)
+    found = answer_html(classifier, [about()], None)
     assert "With 1 pass, Salvage scores 0.80 in insertion; KernelSHAP takes 514 passes for 0.90." in found
     assert "Maps drawn at random score 0.50." in found
-    assert "An explainer is trained for tiny." in answer_html(classifier, {"patches": about(card={})}, None)
+    assert "An explainer is trained for tiny." in answer_html(classifier, [about(card={})], None)
 
 
 def test_the_answer_warns_of_few_pictures_and_of_an_explainer_that_disagrees() -> None:
-    assert caution(CARD) == "Maps drawn at random score 0.50."
+    assert caution(about()) == "Maps drawn at random score 0.50."
     poor = {**CARD, "held_out_pictures": 8, "classifier": {**CARD["classifier"], "agreement": 0.3}}
-    assert caution(poor) == (
+    assert caution(about(card=poor)) == (
         "Maps drawn at random score 0.50. Judged on 8 pictures only, so these figures are rough. "
         "It names the same class as the model on 30% of them: train it longer."
     )
     alone = {"faithfulness": {"salvage": CARD["faithfulness"]["salvage"]}}
-    assert verdict(alone) == "With 1 pass, Salvage scores 0.80 in insertion."
+    assert verdict(about(card=alone)) == "With 1 pass, Salvage scores 0.80 in insertion."
 
 
 def test_the_card_has_every_figure_and_marks_the_best_of_each_column() -> None:
-    drawn = cards_html({"patches": about(), "segments": about("segments", {})})
+    drawn = cards_html([about(), about("segments", {})])
     for said in ("grid 14", "learned from 360 pictures", "3 min of training", "judged on 40 others", "by the surrogate",
                  "KernelSHAP 64", ">514<", "0.880", "0.900", "0.950", "0.123", "0.045", "0.020"):  # fmt: skip
         assert said in drawn, said
@@ -113,7 +129,34 @@ def test_the_card_has_every_figure_and_marks_the_best_of_each_column() -> None:
     assert drawn.count('<td class="best">0.700</td>') == 1
     assert "It was not measured" in drawn
     unlabelled = {**CARD, "classifier": {**dict.fromkeys(CARD["classifier"]), "agreement": 0.5}}
-    assert "accuracy" not in cards_html({"patches": about(card=unlabelled)})
+    assert "accuracy" not in cards_html([about(card=unlabelled)])
+
+
+def test_a_maskers_answer_and_card_say_what_masks_keep() -> None:
+    found = answer_html(tiny_classifier(), [masker(MASKS)], None)
+    assert "Masks of 21% of the picture keep the model's answer on 91% of the pictures" in found.replace("&#x27;", "'")
+    assert "what they leave out keeps it on 12%" in found
+    assert "It explains the copy that learned along, not the model itself." in found
+    assert "Learned, Masking." in found
+    drawn = cards_html([masker(MASKS)])
+    for said in ("<h3>Masking</h3>", "regime joint", "0.910", "0.970", "0.120", "0.050", "21%", "0.250", "0.660",
+                 "Grad-CAM", "everything"):  # fmt: skip
+        assert said in drawn, said
+    alone = {**MASKS, "masks": {name: MASKS["masks"][name] for name in ("classifier", "area")}}
+    assert "the copy" not in cards_html([masker(alone)])
+
+
+def test_a_maskers_curves_are_its_masks() -> None:
+    between = [Point("masker", n, 1.0, n, area=0.5 / n, inside=0.8, outside=0.1) for n in (1, 2)]
+    figure = masks_figure(Training(("masker",), (4,), "masker", 2, 4, between=between), dark=False)
+    assert [list(trace.y) for trace in figure.data] == [[0.8, 0.8], [0.1, 0.1], [0.5, 0.25]]
+    assert figure.layout.xaxis.range == (0, 4)
+
+
+def test_each_kind_shows_its_own_options(actions: Actions) -> None:
+    shown = actions.choose("masking")
+    assert shown["options of masking"]["visible"] is True
+    assert shown["options of salvage"]["visible"] is False
 
 
 def test_curves_grow_into_a_chart_as_long_as_their_stage() -> None:
@@ -141,12 +184,14 @@ def actions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Actions:
         classifiers=SimpleNamespace(get=lambda spec: SimpleNamespace(classifier=classifier)),
     )  # fmt: skip
     names = {field.name: field.name for field in fields(Widgets)}
-    options = {spec.name: spec.name for spec in SalvageTraining.specs()}
-    return Actions(page, Widgets(**{**names, "options": options}))
+    options = {kind: {spec.name: f"{kind} {spec.name}" for spec in of.specs()} for kind, of in OPTIONS.items()}
+    groups = {kind: f"options of {kind}" for kind in OPTIONS}
+    return Actions(page, Widgets(**{**names, "options": options, "groups": groups}))
 
 
 def values(source: str, count: float | None = 12, **changed: Any) -> list[Any]:
-    return [source, count, *{**SalvageTraining().to_dict(), **changed}.values()]
+    salvage = {**SalvageTraining().to_dict(), **changed}
+    return ["salvage", source, count, *salvage.values(), *MaskingTraining().to_dict().values()]
 
 
 @pytest.mark.parametrize(
@@ -191,7 +236,7 @@ def test_an_explainer_that_lies_there_is_listed(actions: Actions, tmp_path: Path
     classifier = tiny_classifier()
     assert actions.look("key", False)["trained"]["visible"] is False
     write_explainer(classifier, tmp_path / "own" / "explainers" / "mine.safetensors", "segments")
-    assert list(trained(classifier)) == ["segments"]
+    assert [about.players for about in trained(classifier)] == ["segments"]
     updates = actions.look("key", False)
     assert updates["trained"]["visible"] is True
     assert "Salvage on segments" in updates["cards"]
