@@ -17,11 +17,8 @@ from 1000 of imagenette's pictures. Several may run side by side, each with its 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -30,35 +27,34 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from filelock import FileLock
-from finetune import augmented, finetune, split
+from finetune import augmented
+from kept import ROOT, TEST, Bench, cnn, object_masks, pictures
 from torch import Tensor, nn
 
 from core.choice import Choice, Trained
 from core.classifier import Classifier
-from core.data import Dataset, limited, open_dataset
+from core.data import Dataset, limited
 from core.explainers.learned.model import load_model
 from core.explainers.learned.salvage import SalvageParameters
 from core.learning import SalvageTraining
-from core.loading import load_classifier
 from core.metrics.metric import Case, get_metric
 from core.preprocessing import Preprocessing
-from core.runtime.whole_files import write_json
 from core.sat.statistics import bootstrap_interval
 from core.training.card import as_classifier, subset_errors
 from core.training.pictures import Frames
 from core.training.salvage import train_salvage
 
-ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "salvage.json"
-DATA = Path(os.environ.get("SATCHEL_TEST_DATA", ROOT.parent / "shared" / "data"))
 SIDE, GRID = 112, 7
 FILL = "grey"
 LEARN = {"imagenette": 1000}
-TEST = {"imagenette": 100, "wbc": 90}
 EPOCHS = {"imagenette": 6, "wbc": 24}
 SURROGATE = {"imagenette": 3, "wbc": 12}
 SUBSETS = 4
+SETTINGS = {
+    "side": SIDE, "grid": GRID, "fill": FILL, "subsets": SUBSETS, "learn": LEARN, "test": {"imagenette": TEST},
+    "epochs": EPOCHS, "surrogate": SURROGATE,
+}  # fmt: skip
 MAIN: dict[str, dict[str, Any]] = {
     "salvage, informed": {"sampler": "informed"},
     "salvage, kernel": {"sampler": "shapley"},
@@ -87,70 +83,7 @@ OTHERS: dict[str, str] = {
 }
 
 
-class Bench:
-    """What is done so far, kept after every part."""
-
-    def __init__(self, work: Path, hours: float) -> None:
-        self.work, self.until = work, time.monotonic() + 3600 * hours
-        self.kept = self.read()
-
-    def read(self) -> dict[str, Any]:
-        """What is there, by this process and by others."""
-        kept: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.is_file() else {}
-        kept.setdefault(
-            "machine", {"cores": os.cpu_count(), "torch": torch.__version__, "system": platform.platform(terse=True)}
-        )
-        settings = {"side": SIDE, "grid": GRID, "fill": FILL, "subsets": SUBSETS}
-        sizes = {"learn": LEARN, "test": TEST, "epochs": EPOCHS, "surrogate": SURROGATE}
-        if kept.setdefault("settings", {**settings, **sizes}) != {**settings, **sizes}:
-            raise SystemExit(f"{RESULT} is of other settings; remove it to begin anew")
-        kept.setdefault("runs", {})
-        return kept
-
-    def part(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Done before, or done now."""
-        if name not in self.kept["runs"]:
-            self.check_hours(name)
-            began = time.perf_counter()
-            self.keep(name, {**make(), "seconds": round(time.perf_counter() - began, 1)})
-            print(f"{name}: {self.kept['runs'][name]['seconds']:.0f} s", flush=True)
-        return self.kept["runs"][name]
-
-    def keep(self, name: str, found: dict[str, Any]) -> None:
-        """On the disk, at once."""
-        with FileLock(self.work / "results.lock"):
-            self.kept = self.read()
-            self.kept["runs"][name] = found
-            write_json(RESULT, self.kept)
-
-    def check_hours(self, name: str) -> None:
-        if time.monotonic() > self.until:
-            raise SystemExit(f"the hours are over at {name}; run it again to go on")
-
-
 # --- pictures and classifiers
-
-
-def pictures(name: str) -> tuple[Dataset, Dataset]:
-    """(to learn from, to judge on)."""
-    if name == "imagenette":
-        return open_dataset(DATA / name / "train"), open_dataset(DATA / name / "val", limit=TEST[name])
-    source = name.partition("=")[2] or str(DATA / name)
-    data = open_dataset(source)
-    labels = data.labels
-    targets = np.array([labels.index(item.label or "") for item in data.items])
-    chosen = split(targets, [item.group for item in data.items], 0.3, 0)
-    learn = replace(data, items=tuple(item for item, held in zip(data.items, chosen) if not held))
-    return learn, replace(data, items=tuple(item for item, held in zip(data.items, chosen) if held))
-
-
-def cnn(work: Path, name: str, learn: Dataset) -> Classifier:
-    """MobileNetV2 from ImageNet weights."""
-    out = work / f"{name}-cnn.safetensors"
-    if not out.is_file():
-        start = f"torchvision:mobilenet_v2@{DATA / 'weights' / 'mobilenet_v2.pth'}"
-        finetune(learn, start, out, epochs=4 if name == "imagenette" else 10, size=SIDE, holdout=0.0, say=print)
-    return load_classifier(f"torchvision:mobilenet_v2@{out}", device="auto")
 
 
 def vit(work: Path, name: str, learn: Dataset, teacher: Classifier, epochs: int) -> Classifier:
@@ -192,13 +125,6 @@ def _distil(module: nn.Module, images: Tensor, teacher: Classifier, epochs: int,
             optimiser.step()
             rates.step()
         print(f"ViT epoch {epoch + 1} of {epochs}", flush=True)
-
-
-def described(classifier: Classifier, judge: Dataset) -> dict[str, Any]:
-    """Which classifier it is, and how often it is right."""
-    right = [classifier.labels[int(classifier.logits(classifier.prepare(item.picture()).tensor[None]).argmax())]
-             == item.label for item in judge.items]  # fmt: skip
-    return {"fingerprint": classifier.fingerprint, "accuracy": float(np.mean(right)), "pictures": len(right)}
 
 
 # --- explainers
@@ -263,30 +189,15 @@ def judged(
             "seconds_a_picture": float(np.median(seconds)), "passes_a_picture": float(np.mean(passes))}  # fmt: skip
 
 
-def object_masks(data: Dataset, classifier: Classifier) -> Tensor | None:
-    """[N, H, W] of what is marked as object; None where nothing is."""
-    masks = []
-    for item in data.items:
-        picture, segments = item.load()
-        if segments is None:
-            return None
-        own = segments.to_model(classifier.prepare(picture).geometry)
-        of_object = [mask for mask, name in zip(own, segments.names) if name not in ("background", "skin")]
-        masks.append(torch.stack(of_object).amax(0) if of_object else torch.zeros(own.shape[1:]))
-    return torch.stack(masks)
-
-
 def compare(bench: Bench, data: str, kind: str, seeds: int) -> None:
     """All of one data set and one model."""
     name = data.partition("=")[0]
     learn, judge_data = pictures(data)
-    teacher = cnn(bench.work, name, learn)
+    teacher = cnn(bench.work, name, learn, SIDE)
     classifier = (
         teacher if kind == "cnn" else vit(bench.work, name, learn, teacher, 30 if name == "imagenette" else 150)
     )
-    known = bench.part(f"{name}/{kind}/classifier", lambda: described(classifier, judge_data))
-    if known["fingerprint"] != classifier.fingerprint:
-        raise SystemExit(f"{RESULT} is of another {kind} for {name}; remove its runs to begin anew")
+    bench.same_classifier(f"{name}/{kind}/classifier", classifier, judge_data)
     judge = Frames(classifier, judge_data.items, (GRID, GRID), segments=False)
     judge.read_all()
     masks = object_masks(judge_data, classifier)
@@ -425,7 +336,7 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.threads:
         torch.set_num_threads(asked.threads)
-    bench = Bench(asked.work, asked.hours)
+    bench = Bench(RESULT, asked.work, asked.hours, SETTINGS)
     for data in asked.data:
         for kind in asked.models:
             if not asked.table:

@@ -28,7 +28,7 @@ def test_a_training_that_is_stopped_and_gone_on_with_ends_among_the_explainers(
 ) -> None:
     monkeypatch.setenv("SATCHEL_DATA", str(tmp_path))
     tab = visits().tab
-    assert not tab.get_by_label("Salvage", exact=True).is_visible()
+    assert not tab.locator("#explainers").get_by_label("Salvage", exact=True).is_visible()
     assert not tab.locator("#sum").is_visible()
     tab.get_by_role("tab", name="Train").click()
     tab.get_by_text("No explainer is trained for tiny yet.").wait_for()
@@ -67,7 +67,7 @@ def test_a_training_that_is_stopped_and_gone_on_with_ends_among_the_explainers(
     assert tab.evaluate(OVERFLOW) <= 0
 
     tab.get_by_role("tab", name="Explain").click()
-    tab.get_by_label("Salvage", exact=True).check()
+    tab.locator("#explainers").get_by_label("Salvage", exact=True).check()
     tab.locator("#explain").click()
     tab.locator("[data-testid=map-salvage][data-state=finished]").wait_for()
     table = tab.get_by_test_id("waterfall")
