@@ -74,7 +74,7 @@ class MaskingTraining(Parameters):
     epochs: int = parameter(20, "Times that it sees every picture", low=1, high=1000, step=1)
     batch: int = parameter(16, "Pictures a step", low=1, high=1024, step=1)
     examples_per_class: int = parameter(
-        0, "Learn from so many pictures of each class only; 0: from all", low=0, high=10000, step=1
+        0, "Learn from so many pictures of each class only; 0: from all", low=0, high=1000, step=1
     )
     area_in: float = parameter(
         1.0, "How much a small mask counts where it keeps the class", low=0.0, high=100.0, step=0.5

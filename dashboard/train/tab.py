@@ -139,7 +139,7 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
     shared: dict[str, Any] = {**quiet, "concurrency_limit": None}
     visitor = [page.key, page.dark]
     page.opened.change(act.open, visitor, [*w.all(), *w.inputs()[3:]], **shared)
-    w.kind.change(act.choose, w.kind, list(w.groups.values()), queue=False, **quiet)
+    w.kind.input(act.choose, w.kind, list(w.groups.values()), queue=False, **quiet)
     page.model.change(act.look, visitor, w.all(), **shared)
     page.tabs["Train"].select(act.look, visitor, w.all(), **shared)
     w.timer.tick(act.tick, [*visitor, w.seen], w.all(), **shared)
