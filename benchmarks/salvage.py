@@ -61,6 +61,7 @@ MAIN: dict[str, dict[str, Any]] = {
     "ViT-Shapley": {"sampler": "shapley", "link": "identity", "divergence": "mse"},
 }
 EXPLORATORY: dict[str, dict[str, Any]] = {
+    "salvage, sums free": {"sampler": "informed", "normalise": False},
     "salvage, informed and re-weighted": {"sampler": "informed", "unbiased": True},
     "salvage, Gumbel": {"sampler": "gumbel"},
     "salvage, JS": {"divergence": "js"},
@@ -211,6 +212,7 @@ def compare(bench: Bench, data: str, kind: str, seeds: int) -> None:
     }
     for seed in range(seeds):
         _one_seed(bench, f"{name}/{kind}/{seed}", classifier, learn, {**shared, "seed": seed}, judge, masks)
+    _one_seed(bench, f"{name}/{kind}/0", classifier, learn, {**shared, "seed": 0}, judge, masks, besides=True)
 
 
 def _one_seed(
@@ -221,7 +223,10 @@ def _one_seed(
     options: dict[str, Any],
     judge: Frames,
     masks: Tensor | None,
+    besides: bool = False,
 ) -> None:
+    """The main contrast; or besides, variants and what others do."""
+
     @cache
     def surrogate() -> Classifier:
         # the identity keeps its surrogate in its file, which the others of this seed then share
@@ -236,13 +241,15 @@ def _one_seed(
         file = trained(bench, f"{root}/{label}", classifier, learn, {**options, **own}, given)
         return explained(file, classifier, surrogate(), judge, masks, label not in MAIN)
 
-    variants = {**MAIN, **(EXPLORATORY if options["seed"] == 0 and "/cnn/" in root else {})}
-    for label, own in variants.items():
+    if not besides:
+        for label, own in MAIN.items():
+            bench.part(f"{root}/{label}", partial(learned, label, own))
+        return
+    for label, choice in others(classifier):
+        bench.part(f"{root}/{label}", lambda choice=choice: judged(choice, classifier, surrogate(), judge, masks))
+    bench.part(f"{root}/speed", lambda: speed(classifier, bench.work / file_name(root, "salvage, informed"), judge))
+    for label, own in EXPLORATORY.items() if "/cnn/" in root else ():
         bench.part(f"{root}/{label}", partial(learned, label, own))
-    if options["seed"] == 0:
-        for label, choice in others(classifier):
-            bench.part(f"{root}/{label}", lambda choice=choice: judged(choice, classifier, surrogate(), judge, masks))
-        bench.part(f"{root}/speed", lambda: speed(classifier, bench.work / file_name(root, "salvage, informed"), judge))
 
 
 def explained(

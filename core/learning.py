@@ -36,6 +36,7 @@ class SalvageTraining(Parameters):
     link: str = parameter("softmax", "How sums become a distribution; identity: probabilities as sums", choices=LINKS)
     divergence: str = parameter("kl", "What is made small between the distributions", choices=DIVERGENCES)
     temperature: float = parameter(1.0, "Of the softmax", low=0.1, high=10.0, step=0.1)
+    normalise: bool = parameter(True, "Shift values so that they add up to what the network itself says of the picture")
     whole: float = parameter(1.0, "Weight of the full picture's own loss", low=0.0, high=10.0, step=0.1)
     fill: str = parameter("grey", "What stands where players are absent", choices=FILLS)
     rate: float = parameter(1e-3, "Peak learning rate of the head", low=1e-6, high=0.1, step=1e-4)

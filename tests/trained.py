@@ -23,7 +23,7 @@ def write_explainer(classifier: Classifier, path: Path, players: str = "patches"
     options = SalvageTraining(players=players, grid=grid, width=16)
     shape = shape_for(classifier, grid, players == "segments", options.width)
     assert shape is not None
-    objective = Objective(sigmoid=classifier.output == "sigmoid")
+    objective = Objective(sigmoid=classifier.output == "sigmoid", normalise=options.normalise)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = Network(trainable(classifier), shape)

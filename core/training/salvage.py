@@ -14,7 +14,7 @@ from core.classifier import Classifier
 from core.data import Dataset
 from core.errors import UserError
 from core.explainers.learned.model import BACKBONE, HEAD, NULL, SURROGATE, SalvageModel, load_model
-from core.explainers.learned.network import Network, Shape, shape_for, trainable
+from core.explainers.learned.network import Network, Shape, existing, shape_for, trainable
 from core.explainers.learned.objective import Objective, of_class
 from core.explainers.learned.subsets import Likelihood, balance, drawn, shapley_subsets, uniform_subsets
 from core.fills import fill_plate
@@ -145,7 +145,7 @@ class ExplainerStage(PictureStage):
         self.classifier, self.o = classifier, options
         self.epochs, self.shape, self._surrogate = options.epochs, shape, surrogate
         self.objective = Objective(
-            options.link, options.divergence, options.temperature, classifier.output == "sigmoid"
+            options.link, options.divergence, options.temperature, classifier.output == "sigmoid", options.normalise
         )
         with torch.random.fork_rng(devices=[classifier.device] if classifier.device.type == "cuda" else []):
             torch.manual_seed(options.seed)
@@ -195,22 +195,26 @@ class ExplainerStage(PictureStage):
                 present = shapley_subsets(batch.exists, WATCHED, random)
                 self._known.append((*self._whole(batch), present, self.passes(batch, present)))
             full, whole, present, wanted = self._known[number]
-            values = self.objective.values(self.network(batch.images, batch.masks), self.null, whole)
+            values = self._values(batch, whole)
             yield self._apart(values, batch.exists, full, present, wanted).mean(), len(batch.images)
 
     def _loss(self, batch: Batch, random: torch.Generator, sampler: str, count: int) -> tuple[Tensor, Tensor]:
         full, whole = self._whole(batch)
         targets = full.argmax(1)
-        values = self.objective.values(self.network(batch.images, batch.masks), self.null, whole)
+        values = self._values(batch, whole)
         likelihood = Likelihood(values.detach(), self.null, targets, self.o.temperature, self.objective.sigmoid)
         subsets = drawn(sampler, batch.exists, likelihood, count, random, self.o.unbiased)
         wanted = self.passes(batch, subsets.present)
         loss = self._apart(values, batch.exists, full, subsets.present, wanted, subsets.weights).mean()
         return loss, of_class(wanted, targets)
 
+    def _values(self, batch: Batch, whole: Tensor) -> Tensor:
+        raw, own = self.network(batch.images, batch.masks)
+        return self.objective.values(raw, self.null, own, whole, existing(batch.masks))
+
     @torch.no_grad()
     def _whole(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Probabilities of the whole pictures [B, C]: the classifier's, and what the values are to sum to."""
+        """Probabilities of the whole pictures [B, C]: the classifier's, and those that "identity" sums to."""
         full = self.classifier.probabilities(self.classifier.logits(batch.images))
         if self.objective.link == "identity" and self.surrogate is not self.classifier:
             return full, self.surrogate.probabilities(self.surrogate.logits(batch.images))

@@ -114,9 +114,9 @@ def test_unbiased_weights_bring_back_the_kernels_expectation() -> None:
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 @pytest.mark.parametrize("sigmoid", [False, True])
 def test_with_nobody_present_the_prediction_is_exactly_the_null(temperature: float, sigmoid: bool) -> None:
-    objective = Objective(temperature=temperature, sigmoid=sigmoid)
+    objective = Objective(temperature=temperature, sigmoid=sigmoid, normalise=True)
     empty = torch.tensor([0.7, 0.2, 0.1])
-    values = objective.values(torch.randn(2, 5, 3), objective.null(empty), torch.zeros(2, 3))
+    values = objective.values(torch.randn(2, 5, 3), objective.null(empty), torch.randn(2, 3))
     nobody = objective.predicted(values, objective.null(empty), torch.zeros(2, 1, 5, dtype=torch.bool))
     assert torch.allclose(objective.probabilities(nobody)[:, 0], empty.expand(2, 3), atol=1e-5)
 
@@ -143,8 +143,24 @@ def test_the_identity_sums_to_the_whole() -> None:
     """ViT-Shapley's efficiency: the null and all values are the full picture's probabilities."""
     objective = Objective("identity", "mse")
     whole, null = torch.rand(2, 3), torch.rand(3)
-    values = objective.values(torch.randn(2, 5, 3), null, whole)
+    values = objective.values(torch.randn(2, 5, 3), null, torch.randn(2, 3), whole)
     assert torch.allclose(null + values.sum(1), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("sigmoid", [False, True])
+def test_normalised_values_predict_what_the_network_itself_says_whoever_is_padding(
+    temperature: float, sigmoid: bool
+) -> None:
+    objective = Objective(temperature=temperature, sigmoid=sigmoid, normalise=True)
+    own, null = torch.randn(2, 3), objective.null(torch.tensor([0.7, 0.2, 0.1]))
+    exists = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+    values = objective.values(torch.randn(2, 5, 3), null, own, exists=exists)
+    assert (values[1, 3:] == 0).all()
+    found = objective.probabilities(objective.predicted(values, null, exists[:, None]))[:, 0]
+    assert torch.allclose(found, objective.probabilities(own), atol=1e-5)
+    free = Objective(temperature=temperature, sigmoid=sigmoid).values(torch.zeros(2, 5, 3), null, own)
+    assert (free == 0).all()
 
 
 # --- the explainer

@@ -11,7 +11,7 @@ from torch import Tensor
 from core.classifier import Classifier
 from core.explainers.games.players import cells
 from core.explainers.learned.files import About, load_trained
-from core.explainers.learned.network import Network, Shape
+from core.explainers.learned.network import Network, Shape, existing
 from core.explainers.learned.objective import Objective
 from core.explainers.learned.weights import BACKBONE, below, kept, shuffle, whole, with_weights
 
@@ -43,11 +43,11 @@ class SalvageModel:
     @torch.no_grad()
     def values(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
         """[B, 3, H, W] in [0, 1], and where segments are the players [B, P, H, W] -> [B, P, C]."""
-        raw = self.network(images, masks)
-        whole = raw.new_zeros(len(raw), raw.shape[-1])
+        raw, own = self.network(images, masks)
+        whole = None
         if self.surrogate is not None:
             whole = self.surrogate.probabilities(self.surrogate.logits(images))
-        return self.objective.values(raw, self.null, whole)
+        return self.objective.values(raw, self.null, own, whole, existing(masks))
 
     def logits(self, values: Tensor, present: Tensor | None = None) -> Tensor:
         """[B, P, C], [B, M, P] of booleans (None: everybody, M = 1) -> [B, M, C]; what it predicts for these players.

@@ -113,6 +113,11 @@ def shape_for(classifier: Classifier, grid: int, segments: bool, width: int = 12
     return Shape(len(classifier.labels), grid_of(classifier.input_size, grid), layers, channels, width, segments)
 
 
+def existing(masks: Tensor | None) -> Tensor | None:
+    """[B, P, H, W] -> [B, P] of booleans: players that have any pixel; None of patches, which all have some."""
+    return None if masks is None else masks.flatten(2).amax(2) > 0
+
+
 def trainable(classifier: Classifier) -> Classifier:
     """A copy whose weights can learn; in evaluation mode, so that it answers a picture the same beside any other."""
     twin = copy.copy(classifier)
@@ -140,7 +145,7 @@ class Network(nn.Module):
     def shape(self) -> Shape:
         return self.head.shape
 
-    def forward(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
-        """[B, 3, H, W] in [0, 1] -> [B, P, C], in one pass of the classifier."""
-        _, maps = maps_of(self.backbone, self.shape.layers, images)
-        return self.head(maps, masks)
+    def forward(self, images: Tensor, masks: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """[B, 3, H, W] in [0, 1] -> ([B, P, C], and what the features' own last layer says, [B, C]), in one pass."""
+        logits, maps = maps_of(self.backbone, self.shape.layers, images)
+        return self.head(maps, masks), logits

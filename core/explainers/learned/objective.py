@@ -31,12 +31,15 @@ class Objective:
         divergence: of `core.learning.DIVERGENCES`; "identity" goes with "mse" only.
         temperature: T.
         sigmoid: each class stands on its own.
+        normalise: values are shifted, all of a picture alike, so that null and values add up to what the network itself
+            says of the whole picture. "identity" always is, to what the classifier says.
     """
 
     link: str = "softmax"
     divergence: str = "kl"
     temperature: float = 1.0
     sigmoid: bool = False
+    normalise: bool = False
 
     def null(self, probabilities: Tensor) -> Tensor:
         """[..., C] of the empty picture -> b, which makes q(y | x, nobody) exactly that."""
@@ -45,16 +48,37 @@ class Objective:
         p = probabilities.clamp(LEAST, 1 - LEAST if self.sigmoid else 1.0)
         return self.temperature * (torch.logit(p) if self.sigmoid else p.log())
 
-    def values(self, raw: Tensor, null: Tensor, whole: Tensor) -> Tensor:
-        """What the network gives, [B, P, C], as values.
+    def values(
+        self, raw: Tensor, null: Tensor, own: Tensor, whole: Tensor | None = None, exists: Tensor | None = None
+    ) -> Tensor:
+        """What the network gives, [B, P, C], as values; 0 for players that are not there.
 
-        Softmax is blind to what all classes share, so that is taken out. Under the identity the values are shifted so
-        that they add up to the whole (as in ViT-Shapley): `whole` [B, C] are the probabilities of the full picture.
+        Softmax is blind to what all classes share, so that is taken out.
+
+        Args:
+            own: [B, C], the network's own logits of the whole picture. whole: [B, C], its probabilities by the
+                classifier, which "identity" needs (as in ViT-Shapley).
+            exists: [B, P] of booleans; None: all.
         """
+        free = self.link != "identity" and not self.sigmoid  # of what all classes share
+        there = None if exists is None else exists[..., None].to(raw.dtype)
+        values = _centred(raw) if free else raw
+        values = values if there is None else values * there
+        sums = self._sums(own, whole)
+        if sums is None:
+            return values
+        missing = (_centred(sums) - _centred(null) if free else sums - null) - values.sum(1)
+        if there is None:
+            return values + missing[:, None] / raw.shape[1]
+        return values + there * (missing / there.sum(1).clamp(min=1))[:, None]
+
+    def _sums(self, own: Tensor, whole: Tensor | None) -> Tensor | None:
+        """[B, C]: what null and values are to add up to; None if to nothing in particular."""
         if self.link == "identity":
-            missing = whole - null - raw.sum(1)
-            return raw + missing[:, None] / raw.shape[1]
-        return raw if self.sigmoid else raw - raw.mean(-1, keepdim=True)
+            return whole
+        if not self.normalise:
+            return None
+        return self.temperature * (own if self.sigmoid else own.log_softmax(-1))
 
     def predicted(self, values: Tensor, null: Tensor, present: Tensor) -> Tensor:
         """[B, P, C], [C] or [B, C], [B, M, P] -> [B, M, C]: logits of q, or under the identity probabilities."""
@@ -83,6 +107,11 @@ class Objective:
 
     def _probabilities(self, logits: Tensor) -> Tensor:
         return logits.sigmoid() if self.sigmoid else logits.softmax(-1)
+
+
+def _centred(values: Tensor) -> Tensor:
+    """Less the mean over classes."""
+    return values - values.mean(-1, keepdim=True)
 
 
 def _bernoulli(logits: Tensor, wanted: Tensor, divergence: str) -> Tensor:
