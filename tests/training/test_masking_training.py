@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import log
 from pathlib import Path
 
@@ -26,19 +25,6 @@ from tests.explainers.conftest import plain
 from tests.toy import SIDE, toy_classifier
 
 TINY = {"epochs": 2, "batch": 8}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def data(toy_data: Path) -> Dataset:
-    return open_dataset(toy_data, limit=40)
 
 
 def finished(data: Dataset, out: Path, stop_after: int | None = None, **options: object) -> Training | None:

@@ -8,7 +8,6 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,19 +31,6 @@ from core.training.salvage import ExplainerStage, train_salvage
 from tests.toy import SIDE, toy_classifier
 
 TINY = {"epochs": 2, "surrogate_epochs": 1, "grid": 4, "width": 16, "subsets": 4, "batch": 8}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def data(toy_data: Path) -> Dataset:
-    return open_dataset(toy_data, limit=40)
 
 
 def finished(data: Dataset, out: Path, stop_after: int | None = None, **options: object) -> Training | None:

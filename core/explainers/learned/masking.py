@@ -12,10 +12,11 @@ from torch import Tensor
 
 from core.classifier import Classifier
 from core.errors import UserError
-from core.explainer import Estimate, Explainer, register
+from core.explainer import Estimate, register
 from core.explainers.layers import maps_of
 from core.explainers.learned.files import About, load_trained, trained_for
 from core.explainers.learned.masker import Masker, MaskerShape
+from core.explainers.learned.trained import TrainedExplainer
 from core.explainers.learned.weights import BACKBONE, below, kept, shuffle, whole, with_weights
 from core.job import Job
 from core.parameters import Parameters, parameter
@@ -86,7 +87,7 @@ class MaskingParameters(Parameters):
 
 
 @register
-class Masking(Explainer):
+class Masking(TrainedExplainer):
     """Phang, Park, Geras: Investigating and Simplifying Masking-based Saliency Methods (2020).
 
     One pass gives a mask in [0, 1]: what to keep so that the class stays, and to leave out so that it is lost. Loss
@@ -100,20 +101,10 @@ class Masking(Explainer):
     name = "masking"
     title = "Masking"
     summary = "A network trained beside the classifier marks what it needs: enough to keep, and enough to take away."
-    family = "learned"
     parameters = MaskingParameters
     unit = "mask"
     class_specific = False
-    needs_weights = True
     forgets = "its own masker, and not the model"
-
-    def supports(self, classifier: Classifier) -> str | None:
-        if trained_for(self.name, classifier):
-            return None
-        return (
-            f"No {self.title} explainer is trained for {classifier.name} yet; train one (satchel train {self.name}), "
-            f"or name a file of one ({self.name}@FILE)."
-        )
 
     def found(self, classifier: Classifier, parameters: MaskingParameters) -> Path | None:
         return next(iter(trained_for(self.name, classifier).values()), None)

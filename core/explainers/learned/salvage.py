@@ -12,11 +12,12 @@ from torch import Tensor
 
 from core.classifier import Classifier
 from core.errors import UserError
-from core.explainer import Estimate, Explainer, Players, register
+from core.explainer import Estimate, Players, register
 from core.explainers.games.players import Cells, Given
 from core.explainers.learned.files import about_trained, trained_for
 from core.explainers.learned.model import SalvageModel, load_model
 from core.explainers.learned.objective import of_class
+from core.explainers.learned.trained import TrainedExplainer
 from core.job import Job
 from core.parameters import Parameters
 from core.regions import SEGMENTS, regions_parameter
@@ -31,7 +32,7 @@ class SalvageParameters(Parameters):
 
 
 @register
-class Salvage(Explainer):
+class Salvage(TrainedExplainer):
     """Naouar et al.: Salvage (ICLR 2025): one pass gives every player's value for every class.
 
     From the paper's public parts: the explainer is trained to give the classifier's distribution on masked pictures as
@@ -47,20 +48,10 @@ class Salvage(Explainer):
     name = "salvage"
     title = "Salvage"
     summary = "A network trained beside the classifier tells in one pass what each part adds to each class."
-    family = "learned"
     parameters = SalvageParameters
     signed = True
     unit = "density"
-    needs_weights = True
     forgets = "its own head, and not the model"
-
-    def supports(self, classifier: Classifier) -> str | None:
-        if trained_for(self.name, classifier):
-            return None
-        return (
-            f"No {self.title} explainer is trained for {classifier.name} yet; train one (satchel train {self.name}), "
-            f"or name a file of one ({self.name}@FILE)."
-        )
 
     def found(self, classifier: Classifier, parameters: SalvageParameters) -> Path | None:
         return trained_for(self.name, classifier).get(parameters.regions)
