@@ -19,7 +19,11 @@ from core.attribution import Attribution
 from core.classifier import Classifier
 from core.parameters import Parameters
 from core.preprocessing import Preprocessing
+from dashboard.classifiers import Classifiers
+from dashboard.page import Page
+from dashboard.pictures import View
 from dashboard.report.finished import Finished, open_finished
+from dashboard.sessions import Session, Sessions
 
 LABELS = ("ant", "bee", "cat", "dog", "elk")
 CHROMIUM = os.environ.get("SATCHEL_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -176,3 +180,28 @@ def finished(toy_report) -> Finished:
 def copied(toy_report, tmp_path):
     shutil.copytree(toy_report.path, tmp_path / "report")
     return tmp_path / "report"
+
+
+@pytest.fixture
+def small_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
+    """With one model and one picture that has two segments, without a server."""
+    monkeypatch.setenv("SATCHEL_DATA", str(tmp_path / "own"))
+    found = Page(Classifiers("tiny"), Sessions("tiny"), autorun=False)
+    found.classifiers.add("tiny", tiny_classifier())
+    mask = np.ones((60, 90), np.uint8)
+    mask[20:40, 30:60] = 4
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    photo().save(tmp_path / "first.png")
+    source = found.pictures.read(tmp_path / "first.png", "first", tmp_path / "mask.png", upload=False)
+    found.examples[source.id] = source
+    return found
+
+
+@pytest.fixture
+def session(small_page: Page) -> Session:
+    return small_page.sessions.get("visitor")
+
+
+@pytest.fixture
+def view(small_page: Page, session: Session) -> View:
+    return small_page.view(session)

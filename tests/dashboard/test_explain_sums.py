@@ -7,47 +7,20 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from core.explainers.learned.parts import Part, Total
-from dashboard.classifiers import Classifiers
 from dashboard.explain.sums import Sums, switched, waterfall
 from dashboard.page import Page
 from dashboard.pictures import View
-from dashboard.sessions import Session, Sessions
-from tests.dashboard.conftest import photo, tiny_classifier
+from dashboard.sessions import Session
+from tests.dashboard.conftest import tiny_classifier
 from tests.trained import write_explainer
 
 
 @pytest.fixture
-def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
-    monkeypatch.setenv("SATCHEL_DATA", str(tmp_path / "own"))
-    found = Page(Classifiers("tiny"), Sessions("tiny"), autorun=False)
-    found.classifiers.add("tiny", tiny_classifier())
-    mask = np.ones((60, 90), np.uint8)
-    mask[20:40, 30:60] = 4
-    Image.fromarray(mask).save(tmp_path / "mask.png")
-    photo().save(tmp_path / "first.png")
-    source = found.pictures.read(tmp_path / "first.png", "first", tmp_path / "mask.png", upload=False)
-    found.examples[source.id] = source
-    return found
-
-
-@pytest.fixture
-def sums(page: Page) -> Sums:
-    return Sums(page, SimpleNamespace(sum_area="area", sum="sum"))
-
-
-@pytest.fixture
-def session(page: Page) -> Session:
-    return page.sessions.get("visitor")
-
-
-@pytest.fixture
-def view(page: Page, session: Session) -> View:
-    return page.view(session)
+def sums(small_page: Page) -> Sums:
+    return Sums(small_page, SimpleNamespace(sum_area="area", sum="sum"))
 
 
 def trained(tmp_path: Path, players: str, seed: int = 0) -> Path:
@@ -72,19 +45,20 @@ def test_segments_are_parts_by_name_and_one_is_clicked_off(
     sums: Sums, session: Session, view: View, tmp_path: Path
 ) -> None:
     trained(tmp_path, "segments")
-    whole = sums.shown(session, view, 1)["sum"]
+    target = view.predictions[0].index
+    whole = sums.shown(session, view, target)["sum"]
     assert sorted(names(whole)) == sorted(name or "the rest of the picture" for name in view.regions.names[0])
     assert "The whole picture" in whole
     assert "parts:" not in whole
     first = re.search(r'data-act="part" data-id="([\d,]+)"', whole)
     assert first is not None
     session.absent = switched(session.absent, map(int, first[1].split(",")))
-    without = sums.shown(session, view, 1)["sum"]
+    without = sums.shown(session, view, target)["sum"]
     assert without.count('aria-pressed="false"') == 1
     assert figures(without) != figures(whole)
     assert "that very picture" in without
     session.absent = switched(session.absent, map(int, first[1].split(",")))
-    assert sums.shown(session, view, 1)["sum"] == whole
+    assert sums.shown(session, view, target)["sum"] == whole
 
 
 def test_one_may_choose_between_both_and_what_is_off_belongs_to_one_of_them(
