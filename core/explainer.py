@@ -141,6 +141,14 @@ class Explainer(ABC):
         """
         return {}
 
+    def no_evidence(self, file: Path) -> str | None:
+        """None, or one sentence why maps made with a file of trained weights say nothing of the classifier itself.
+
+        Raises:
+            UserError: it is no such file.
+        """
+        return None
+
     def check_state(self, parameters: Any, state: Any) -> None:  # noqa: B027 - most have nothing to refuse
         """Refuse parameters that do not suit the trained weights.
 

@@ -111,6 +111,9 @@ class _ReportRun:
         self, data: Dataset, classifier: Classifier, out: Path, options: ReportOptions, engine: MakeEngine | None
     ) -> None:
         chosen = tuple(choice.found(classifier) for choice in options.explainers)
+        for choice in chosen:
+            if choice.weights is not None and (why := choice.method.no_evidence(choice.weights.file)):
+                raise UserError(why)
         self.data, self.classifier, self.out = data, classifier, out
         self.options = replace(options, explainers=chosen)
         self.by_id = {item.id: item for item in data.items}

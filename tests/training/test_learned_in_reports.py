@@ -14,7 +14,7 @@ from core.evaluation.saved_evaluation import open_evaluation
 from core.sat.report import build_report
 from core.sat.saved_report import open_report
 from tests.toy import toy_classifier, toy_options
-from tests.trained import write_explainer
+from tests.trained import write_explainer, write_masker
 
 
 @pytest.fixture
@@ -43,6 +43,20 @@ def test_a_report_takes_it_on_patches_and_on_segments(toy_data: Path, tmp_path: 
     with pytest.raises(UserError, match="other settings"):
         for _ in build_report(data, toy_classifier(), out, toy_options(explainers=choices, check=False)):
             pass
+
+
+def test_masks_of_a_copy_are_no_evidence_in_a_report(toy_data: Path, tmp_path: Path) -> None:
+    data, classifier = open_dataset(toy_data, limit=12), toy_classifier()
+    joint = write_masker(classifier, tmp_path / "joint.safetensors", regime="joint")
+    fixed = write_masker(classifier, tmp_path / "fixed.safetensors")
+    options = toy_options(explainers=(Choice.parse(f"masking@{joint}"),), check=False)
+    with pytest.raises(UserError, match="explain the copy that learned along"):
+        build_report(data, classifier, tmp_path / "report", options)
+    for _ in build_report(
+        data, classifier, tmp_path / "report", toy_options(explainers=(Choice.parse(f"masking@{fixed}"),), check=False)
+    ):
+        pass
+    assert set(open_report(tmp_path / "report").rows()["explainer"]) == {f"masking@{fixed}"}
 
 
 def test_an_evaluation_judges_it_and_shuffles_its_head(toy_data: Path, tmp_path: Path, trained: Path) -> None:

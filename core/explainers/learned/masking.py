@@ -14,7 +14,7 @@ from core.classifier import Classifier
 from core.errors import UserError
 from core.explainer import Estimate, register
 from core.explainers.layers import maps_of
-from core.explainers.learned.files import About, load_trained, trained_for
+from core.explainers.learned.files import About, about_trained, load_trained, trained_for
 from core.explainers.learned.masker import Masker, MaskerShape
 from core.explainers.learned.trained import TrainedExplainer
 from core.explainers.learned.weights import BACKBONE, below, kept, shuffle, whole, with_weights
@@ -108,6 +108,14 @@ class Masking(TrainedExplainer):
 
     def found(self, classifier: Classifier, parameters: MaskingParameters) -> Path | None:
         return next(iter(trained_for(self.name, classifier).values()), None)
+
+    def no_evidence(self, file: Path) -> str | None:
+        if about_trained(file).settings.get("training", {}).get("regime") != "joint":
+            return None
+        return (
+            f"{file.name} was trained with regime joint: its masks explain the copy that learned along, and are no "
+            "evidence about the model itself; train one with --regime fixed for that."
+        )
 
     def prepare(self, classifier: Classifier, weights: Any) -> Path:
         path = Path(weights) if weights is not None else self.found(classifier, MaskingParameters())
