@@ -19,7 +19,7 @@ from core.metrics.spectrum import spectrum_distance
 from core.parameters import Parameters
 from core.runtime.progress import Progress
 from core.runtime.randomness import picture_seeds
-from core.sat.batch import LoadedPicture, asked_regions, load
+from core.sat.batch import LoadedPicture, asked_regions, label_index, load
 from core.sat.noticed import noticed_in
 from core.work.shards import Recipe, Tables
 
@@ -120,8 +120,8 @@ def _score(items: Sequence[Item], tools: Bench, found: Tables) -> Iterator[str]:
     images = torch.stack([entry.prepared.tensor for entry in batch])
     seeds = picture_seeds(tools.seed, images)
     masks = _object_masks(batch, tools.yardsticks)
-    classes = {label: number for number, label in enumerate(tools.classifier.labels)}
-    labels = torch.tensor([classes.get(entry.item.label or "", -1) for entry in batch])
+    known = [label_index(tools.classifier, entry.item.label) for entry in batch]
+    labels = torch.tensor([-1 if label is None else label for label in known])
     heads = [{"image": e.item.id, "group": e.item.group, "target": t} for e, t in zip(batch, targets)]
     for contender, explainer in tools.contenders.items():
         yield contender

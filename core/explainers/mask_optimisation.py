@@ -92,22 +92,24 @@ class _Search:
     def __init__(self, classifier: Classifier, job: Job, rows: list[int], grid: tuple[int, int]) -> None:
         p: MaskOptimisationParameters = job.parameters
         self.classifier, self.p, self.frame = classifier, p, job.frame
-        self.images, self.targets = job.images[rows], job.targets[rows].to(job.images.device)
-        self.contrasts = None if job.contrasts is None else job.contrasts[rows].to(job.images.device)
+        self.images, targets = job.images[rows], job.targets[rows].to(job.images.device)
+        contrasts = None if job.contrasts is None else job.contrasts[rows].to(job.images.device)
+        # against a contrast there are only those two classes, and the target is the first
+        self.two = None if contrasts is None else torch.stack([targets, contrasts], 1)
+        self.targets = targets if self.two is None else torch.zeros_like(targets)
+        self.exclusive = self.two is not None or classifier.output == "softmax"
         self.plates = fill_plate(self.images, p.fill)
         self.objective = MaskingObjective(p.objective, p.area_in, p.area_out, p.smooth)
         self.raw = torch.full((len(rows), 1, *grid), START, device=self.images.device)
         self.first, self.second, self.count = torch.zeros_like(self.raw), self.raw.new_zeros(len(rows), 1, 1, 1), 0
         with torch.no_grad():
             # a class that is not the answer cannot be lost: it is only asked what keeps it
-            self.right = named(*self._asked(classifier.logits(self.images)))
+            self.right = named(self._logits(self.images), self.targets, self.exclusive)
 
-    def _asked(self, logits: Tensor) -> tuple[Tensor, Tensor, bool]:
-        """Logits, targets and whether classes exclude each other; against a contrast there are only those two."""
-        if self.contrasts is None:
-            return logits, self.targets, self.classifier.output == "softmax"
-        two = torch.stack([self.targets, self.contrasts], 1)
-        return logits.gather(1, two), torch.zeros_like(self.targets), True
+    def _logits(self, images: Tensor) -> Tensor:
+        """[B, C], of the classes in question."""
+        logits = self.classifier.logits(images)
+        return logits if self.two is None else logits.gather(1, self.two)
 
     def masks(self, raw: Tensor | None = None) -> Tensor:
         """[B, H, W]."""
@@ -119,12 +121,11 @@ class _Search:
             raw = self.raw.detach().requires_grad_(True)
             masks = self.masks(raw)
             inside = outside = None
-            targets, exclusive = self._asked(self.raw.new_zeros(len(masks), len(self.classifier.labels)))[1:]
             if self.objective.inside:
-                inside = self._asked(self.classifier.logits(masked(self.images, self.plates, masks)))[0]
+                inside = self._logits(masked(self.images, self.plates, masks))
             if self.objective.outside:
-                outside = self._asked(self.classifier.logits(masked(self.images, self.plates, 1 - masks)))[0]
-            loss = self.objective.loss(masks, targets, self.right, inside, outside, exclusive)
+                outside = self._logits(masked(self.images, self.plates, 1 - masks))
+            loss = self.objective.loss(masks, self.targets, self.right, inside, outside, self.exclusive)
             (gradient,) = torch.autograd.grad(loss.sum(), raw)
         # Adam, with one second moment a picture: one a cell would make steps of what is nothing but rounding
         self.count += 1

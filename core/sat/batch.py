@@ -110,7 +110,7 @@ def picture_lines(batch: Sequence[LoadedPicture], classifier: Classifier) -> lis
     answers = zip(found.tolist(), top.values[:, 0].tolist(), classifier.margin(logits, found).tolist())
     lines = []
     for entry, (index, probability, margin) in zip(batch, answers):
-        label = _label_index(classifier, entry.item.label)
+        label = label_index(classifier, entry.item.label)
         coverage: dict[str, float] = {}
         if entry.segments is not None and entry.masks is not None:
             coverage = {n: float(m.mean()) for n, m in merged_masks(entry.segments, entry.masks).items()}
@@ -179,7 +179,7 @@ def asked_regions(explainer: BoundExplainer, batch: Iterable[LoadedPicture]) -> 
 def label_warning(data: Dataset, classifier: Classifier) -> str | None:
     """A sentence on the data's labels that are no classes of the model; None if all are."""
     labels = data.labels
-    unknown = [label for label in labels if _label_index(classifier, label) is None]
+    unknown = [label for label in labels if label_index(classifier, label) is None]
     others = set(unknown)
     if not unknown:
         return None
@@ -193,7 +193,7 @@ def label_warning(data: Dataset, classifier: Classifier) -> str | None:
     )
 
 
-def _label_index(classifier: Classifier, label: str | None) -> int | None:
+def label_index(classifier: Classifier, label: str | None) -> int | None:
     """A data set may use labels the classifier does not know: then nothing is said about right and wrong."""
     if label is None:
         return None

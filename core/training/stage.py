@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable
 from typing import Any, Protocol
 
@@ -127,7 +128,7 @@ def order(count: int, seed: int, epoch: int, name: str) -> list[int]:
     return torch.randperm(count, generator=generator(seed, name, "order", epoch)).tolist()
 
 
-class PictureStage:
+class PictureStage(ABC):
     """What stages share that learn from pictures: those of a step, and those held out."""
 
     name: str
@@ -165,9 +166,9 @@ class PictureStage:
         loss, count = together.total([sum(one for one, _ in found), sum(n for _, n in found)], device)
         return loss / count
 
+    @abstractmethod
     def learning(self) -> nn.Module:
         """What learns."""
-        raise NotImplementedError
 
     def rate(self, step: int, total: int) -> float:
         return schedule(step, total)
@@ -181,8 +182,8 @@ class PictureStage:
     def memory(self) -> dict[str, Any]:
         return {}
 
-    def remember(self, memory: dict[str, Any]) -> None:
-        pass
+    def remember(self, memory: dict[str, Any]) -> None:  # noqa: B027 - most have nothing besides their weights
+        """Nothing."""
 
     def noticed(self) -> list[str]:
         return []

@@ -12,7 +12,7 @@ from core.explainers.games.coalitions import Drawn, all_coalitions
 
 SINGULAR = 1e-9  # of the largest spread: what is less is not known from these coalitions
 LEAST_LEFT = 1e-3  # of a residual's variance, after the fit
-ROUNDS = 20  # of fit and noise in turn, at most
+ROUNDS = 20  # of fit and noise in turn
 ENOUGH = 1.5  # pairs a player, for errors of shrunk values
 WIDTHS = torch.logspace(-6, 1, 40, dtype=torch.float64)  # of the greatest share's square
 
@@ -48,9 +48,10 @@ def shapley_fit(coalitions: Drawn, gains: Tensor, total: float, shrink: bool = F
     present, weights = coalitions.present.double(), coalitions.weights
     spread = _centred((present.T * weights) @ present)
     # from equal shares on; where coalitions are too few to tell, they stay equal
-    pull = present.T @ (weights * (gains - present.sum(1) * (total / players)))
+    left = gains - present.sum(1) * (total / players)
+    pull = present.T @ (weights * left)
     if shrink and _drawn_pairs(coalitions) > 1:
-        shares, error = _shrunk(coalitions, gains - present.sum(1) * (total / players), spread, pull)
+        shares, error = _shrunk(coalitions, left, spread, pull)
         return Worth(total / players + shares, error)
     inverse, whole = _inverse(spread + spread.diagonal().mean() / players)  # equal shares stay as they are
     projection = _centred(inverse)

@@ -69,9 +69,11 @@ def load_masking_model(path: Path, classifier: Classifier) -> MaskingModel:
     """
     about, tensors = load_trained(path, classifier, "masking")
     with whole(path):
-        masker = Masker(MaskerShape.from_dict(about.settings["shape"]))
-        masker.load_state_dict({name: value.float() if value.is_floating_point() else value
-                                for name, value in below(tensors, MASKER).items()})  # fmt: skip
+        with torch.device("meta"):  # no random number is drawn
+            masker = Masker(MaskerShape.from_dict(about.settings["shape"]))
+        own = {name: value.float() if value.is_floating_point() else value
+               for name, value in below(tensors, MASKER).items()}  # fmt: skip
+        masker.load_state_dict(own, assign=True)
         scorer = with_weights(classifier, tensors, BACKBONE) or classifier
     if classifier.shuffled_from is not None:
         shuffle(masker, classifier.fingerprint)
