@@ -73,7 +73,6 @@ SHARED = f"fill={FILL},grid={GRID},scale=log-probability"
 OTHERS: dict[str, str] = {
     "KernelSHAP 64": f"kernel-shap:samples=64,{SHARED}",
     "KernelSHAP 512": f"kernel-shap:samples=512,{SHARED}",
-    "KernelSHAP 2048": f"kernel-shap:samples=2048,{SHARED}",
     **{f"KernelSHAP {n}, plain fit": f"kernel-shap:samples={n},shrink=off,{SHARED}" for n in (64, 512, 2048)},
     "RISE": f"rise:samples=1000,fill={FILL}",
     "Grad-CAM": "grad-cam",

@@ -143,6 +143,12 @@ class Classifier:
         others = logits.scatter(1, targets.view(-1, 1), float("-inf"))
         return chosen - others.logsumexp(-1)
 
+    def says(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """[B, C], [B] -> [B] of booleans: the target is the answer (sigmoid: likelier than not)."""
+        if self.output == "sigmoid":
+            return self.margin(logits, targets) > 0
+        return logits.argmax(-1) == targets
+
     def score(self, logits: Tensor, targets: Tensor, contrasts: Tensor | None = None, scale: Scale = "logit") -> Tensor:
         """[B, C], [B] -> [B]: the number explainers explain, the target's value (minus the contrast's) on a scale."""
         values = logits

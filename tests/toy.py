@@ -93,5 +93,5 @@ def write_toy(folder: Path, count: int = 96) -> Path:
 
 def toy_options(**changes) -> ReportOptions:
     """Small and quick."""
-    named = {"explainers": (Choice.parse("integrated-gradients:samples=6"),), "recipients": 24, "shard": 20}
+    named = {"explainers": (Choice.parse("integrated-gradients:samples=6"),), "recipients": 32, "shard": 20}
     return ReportOptions(**{**named, **changes})

@@ -1,19 +1,22 @@
 """What the margin does when a segment goes, comes, or changes place: one record a picture (or pair) and test.
 
     necessity    = margin with a placebo removed - margin with the segment removed      (same picture, same fill)
-    joint        = the same in a picture whose other context is gone already: a mark that another one stands in for
-                   shows nothing when it goes alone
+    joint        = the same in a picture where something else is gone already (`beside`): what another segment stands in
+                   for shows nothing when it goes alone
     sufficiency  = margin after pasting the segment - margin after pasting the same region without it
 
-A record: image, group, target, segment, test, fill, donor, donor_group, other, other_group (who lent the placebo),
-effect, effect_probability, before, after, placebo, and the last three as *_probability. `fill` is "transplant" or
-"context swap" where nothing is filled.
+A record: image, group, target, segment, test, fill, beside, donor, donor_group, other, other_group (who lent the
+placebo), familiar (whether that one shows the target), effect, effect_probability, before, after, placebo, the last
+three as *_probability, changed (the answer is another one than before: no longer the target, or now), placebo_changed
+(part of the placebos that change it), beyond (the effect is larger than with each of the placebos alone). `fill` is
+"transplant" or "context swap" where nothing is filled. A pair has a record for each picture that lends it a placebo.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,77 +25,103 @@ from torch import Tensor
 from core.classifier import Classifier
 from core.runtime.randomness import derived_seed
 from core.sat.batch import Scene
-from core.sat.interventions import LARGE, margins, placebo_mask, removal_mask, removed
+from core.sat.interventions import LARGE, Answers, answers, placebo_masks, removal_mask, removed
 from core.sat.pairs import Pair, pair_versions
 
-PLACEBOS = 2
+PLACEBOS = 8  # places, shared out among the fills
+BESIDE = 2  # placebos where something else is gone already
+SINGLY = 6  # context segments of a picture up to which they are removed two by two
 SWAP, TRANSPLANT = "context swap", "transplant"
+CONTEXT, OBJECT = "the other context", "the object"
+HALF = 0.5  # of the picture, above which an object is not removed
 
 
-class Removal(NamedTuple):
+@dataclass(frozen=True)
+class Removal:
     """What is removed for a segment, and for its placebos: [H, W] each."""
 
     gone: Tensor
     placebos: list[Tensor]
 
+    def for_fill(self, place: int, fills: int) -> list[Tensor]:
+        """The placebos of one of so many fills."""
+        return self.placebos[place::fills] or self.placebos
+
 
 def removal(scene: Scene, name: str, seed: int) -> Removal | None:
-    """The masks of one segment, whatever the fill; None where no placebo fits."""
+    """The masks of one segment; None where no placebo fits."""
     neighbours = scene.neighbours(name)
     gone = removal_mask(scene.masks[name], neighbours)
     random = np.random.default_rng(derived_seed(seed, scene.id, name, "placebo"))
-    tried = (placebo_mask(gone, neighbours, random) for _ in range(PLACEBOS))
-    placebos = [mask for mask in tried if mask is not None]
+    placebos = placebo_masks(gone, neighbours, random, PLACEBOS)
     return Removal(gone, placebos) if placebos else None
 
 
-def joint_removal(scene: Scene, name: str, masks: Removal) -> tuple[Tensor, Tensor, Tensor] | None:
-    """What is removed, [H, W] each: the other context, with the segment, with a placebo; None where there is no other
-    context."""
-    beside = [n for n in scene.masks if n != name and scene.kinds[n] != "object" and scene.coverage(n) <= LARGE]
-    if not beside:
-        return None
+def besides(scene: Scene, name: str) -> dict[str, Tensor]:
+    """What may stand in for a segment and is removed before it, [H, W] each: all other context together; and for what
+    is not of the object itself, each other context segment, and the object."""
+    small = [n for n in scene.masks if n != name and scene.kinds[n] != "object" and scene.coverage(n) <= LARGE]
     keep = torch.maximum(scene.masks[name], scene.objects()[0])
-    others = torch.zeros_like(masks.gone)
-    for other in beside:
-        others = torch.maximum(others, removal_mask(scene.masks[other], keep))
-    return others, torch.maximum(others, masks.gone), torch.maximum(others, masks.placebos[0])
+    masks = {other: removal_mask(scene.masks[other], keep) for other in small}
+    found = {}
+    if len(small) > 1:
+        found[CONTEXT] = torch.stack(list(masks.values())).amax(0)
+    if scene.kinds[name] == "object":
+        return found or masks
+    if len(small) < SINGLY:
+        found |= masks
+    objects = scene.objects()[0]
+    if 0 < float(objects.mean()) <= HALF:
+        found[OBJECT] = removal_mask(objects, scene.masks[name])
+    return found
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """One record to come: which of the pictures that are made belong to it."""
+
+    segment: str
+    test: str
+    fill: str
+    beside: str
+    at: int
+    placebos: range
 
 
 def necessity_records(
     scene: Scene, target: int, classifier: Classifier, fills: Sequence[str], seed: int
 ) -> list[dict[str, Any]]:
-    """Remove every segment of at most a quarter of the picture, under every fill; and once, under the first fill, after
-    the picture's other context."""
+    """Remove every segment of at most a quarter of the picture, under every fill; and under the first fill where what
+    may stand in for it is gone already."""
     removals: list[tuple[Tensor, str]] = []  # masks and fills; picture 0 is as it is, the others are without these
-    plan = []
+    plan: list[_Planned] = []
+
+    def planned(name: str, test: str, fill: str, beside: str, masks: Sequence[Tensor]) -> None:
+        at = 1 + len(removals)
+        plan.append(_Planned(name, test, fill, beside, at, range(at + 1, at + len(masks))))
+        removals.extend((mask, fill) for mask in masks)
+
     for name in scene.masks:
         masks = removal(scene, name, seed) if scene.coverage(name) <= LARGE else None
         if masks is None:
             continue
-        for fill in fills:
-            plan.append((name, "necessity", fill, 0, 1 + len(removals), len(masks.placebos)))
-            removals += [(mask, fill) for mask in (masks.gone, *masks.placebos)]
-        together = joint_removal(scene, name, masks)
-        if together is not None:
-            plan.append((name, "joint", fills[0], 1 + len(removals), 2 + len(removals), 1))
-            removals += [(mask, fills[0]) for mask in together]
+        for place, fill in enumerate(fills):
+            planned(name, "necessity", fill, "", [masks.gone, *masks.for_fill(place, len(fills))])
+        for beside, others in besides(scene, name).items():
+            both = [torch.maximum(others, mask) for mask in (masks.gone, *masks.placebos[:BESIDE])]
+            planned(name, "joint", fills[0], beside, both)
 
     def make(number: int) -> Tensor:
         return removed(scene.image, *removals[number - 1]) if number else scene.image
 
-    margin, probability = margins(classifier, make, [target] * (1 + len(removals)))
-    records = []
-    for name, test, fill, before, at, count in plan:
-        placebo = slice(at + 1, at + 1 + count)
-        records.append(
-            _record(
-                scene, target, name, test, fill, None, None,
-                (margin[before], margin[at], float(np.mean(margin[placebo]))),
-                (probability[before], probability[at], float(np.mean(probability[placebo]))),
-            )
-        )  # fmt: skip
-    return records
+    found = answers(classifier, make, [target] * (1 + len(removals)))
+    return [
+        {
+            **_names(scene, target, one.segment, one.test, one.fill, beside=one.beside),
+            **_figures(found, 0, one.at, one.placebos, -1.0, one.placebos),
+        }
+        for one in plan
+    ]
 
 
 def pair_records(
@@ -101,42 +130,58 @@ def pair_records(
     """Records of a list of pairs, a batch at a time; pairs without a place for the paste or a placebo give none."""
     for start in range(0, len(pairs), batch):
         images: list[Tensor] = []
-        done: list[tuple[Pair, str]] = []
+        targets: list[int] = []
+        whole: dict[tuple[str, int], int] = {}  # recipients as they are: one recipient takes several pastes
+        done: list[tuple[Pair, list[str], int, int]] = []
         for pair in pairs[start : start + batch]:
             versions = pair_versions(pair, scene_of, seed)
-            if versions is not None:
-                images += versions[:3]
-                done.append((pair, versions.other))
-        targets = [pair.target for pair, _ in done for _ in range(3)]
-        margin, probability = margins(classifier, images.__getitem__, targets)
-        records = []
-        for i, (pair, other) in enumerate(done):
-            before, after, placebo = margin[3 * i : 3 * i + 3]
-            p_before, p_after, p_placebo = probability[3 * i : 3 * i + 3]
-            if pair.test == "necessity":
-                # the donor shares the target here: what is lost is what the stranger's context takes away
-                after, placebo, p_after, p_placebo = placebo, after, p_placebo, p_after
-            records.append(
-                _record(
-                    scene_of(pair.recipient), pair.target, pair.segment, pair.test, SWAP if pair.large else TRANSPLANT,
-                    scene_of(pair.donor), scene_of(other), (before, after, placebo), (p_before, p_after, p_placebo),
-                )
-            )  # fmt: skip
-        yield records
+            if versions is None:
+                continue
+            before = whole.setdefault((pair.recipient, pair.target), len(images))
+            shown = [versions.before] if before == len(images) else []
+            shown += [versions.changed, *versions.placebos.values()]
+            images += shown
+            targets += [pair.target] * len(shown)
+            done.append((pair, list(versions.placebos), before, len(images) - 1 - len(versions.placebos)))
+        found = answers(classifier, images.__getitem__, targets)
+        yield [
+            record
+            for pair, others, before, at in done
+            for record in _of_pair(pair, scene_of, others, found, before, at)
+        ]
 
 
-def _record(
+def _of_pair(
+    pair: Pair, scene_of: Callable[[str], Scene], others: Sequence[str], found: Answers, before: int, at: int
+) -> Iterator[dict[str, Any]]:
+    placebos = range(at + 1, at + 1 + len(others))
+    for placebo, other in zip(placebos, others):
+        first, second, beyond = at, placebo, placebos
+        if pair.test == "necessity":
+            # the donor shares the target here: what is lost is what the stranger's context takes away
+            first, second, beyond = placebo, at, range(at, at + 1)
+        sign = 1.0 if pair.test == "sufficiency" else -1.0
+        yield {
+            **_names(
+                scene_of(pair.recipient), pair.target, pair.segment, pair.test, SWAP if pair.large else TRANSPLANT,
+                donor=scene_of(pair.donor), other=scene_of(other), familiar=other in (*pair.others, pair.donor),
+            ),
+            **_figures(found, before, first, range(second, second + 1), sign, beyond),
+        }  # fmt: skip
+
+
+def _names(
     scene: Scene,
     target: int,
     segment: str,
     test: str,
     fill: str,
-    donor: Scene | None,
-    other: Scene | None,
-    margin: tuple[float, float, float],
-    probability: tuple[float, float, float],
+    *,
+    beside: str = "",
+    donor: Scene | None = None,
+    other: Scene | None = None,
+    familiar: bool = False,
 ) -> dict[str, Any]:
-    sign = 1.0 if test == "sufficiency" else -1.0
     return {
         "image": scene.id,
         "group": scene.group,
@@ -144,16 +189,31 @@ def _record(
         "segment": segment,
         "test": test,
         "fill": fill,
+        "beside": beside,
         "donor": donor.id if donor else "",
         "donor_group": donor.group if donor else "",
         "other": other.id if other else "",
         "other_group": other.group if other else "",
-        "effect": sign * (margin[1] - margin[2]),
-        "effect_probability": sign * (probability[1] - probability[2]),
-        "before": margin[0],
-        "after": margin[1],
-        "placebo": margin[2],
-        "before_probability": probability[0],
-        "after_probability": probability[1],
-        "placebo_probability": probability[2],
+        "familiar": familiar,
+    }
+
+
+def _figures(
+    found: Answers, before: int, after: int, placebos: Sequence[int], sign: float, all_placebos: Sequence[int]
+) -> dict[str, Any]:
+    """Of the pictures with these numbers; `sign` is 1 where what is done should raise the target."""
+    margin = float(np.mean([found.margin[i] for i in placebos]))
+    probability = float(np.mean([found.probability[i] for i in placebos]))
+    return {
+        "effect": sign * (found.margin[after] - margin),
+        "effect_probability": sign * (found.probability[after] - probability),
+        "before": found.margin[before],
+        "after": found.margin[after],
+        "placebo": margin,
+        "before_probability": found.probability[before],
+        "after_probability": found.probability[after],
+        "placebo_probability": probability,
+        "changed": found.said[after] != found.said[before],
+        "placebo_changed": float(np.mean([found.said[i] != found.said[before] for i in placebos])),
+        "beyond": all(sign * (found.margin[after] - found.margin[i]) > 0 for i in all_placebos),
     }

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from core.sat.effects import SWAP
+from core.sat.effects import CONTEXT, OBJECT, SWAP
 from core.sat.interventions import LARGE
-from core.sat.statistics import Interval, group_means, mean_interval, p_above
+from core.sat.statistics import Interval, Mean, clopper_pearson, group_means
 
 LEAST_UNITS = 10  # independent units of a test, however they are counted, before it confirms
 # How independent units are counted: a transplant is as much its donor's and its placebo donor's as the recipient's.
 WAYS = {"group": "pictures", "donor_group": "donors", "other_group": "placebo donors"}
+STRONG = 2.0  # deltas that an effect on a single picture is above where it counts as one
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class Effect:
         scarce: what there are the fewest of, in words.
         above, below: p against "at most delta" and "at least -delta", the largest over the ways of counting.
         planned, placed: how many removals or pairs were meant to be, and how many could be made.
+        changed: of those made, how many change the answer. flips: part of them that do, less the part of placebos.
+        strong: independent units with an effect of `STRONG` deltas that no placebo has, and how many units there are.
+        unseen: the largest effect that such a test would miss one time in five.
+        placebos: mean effect against placebos of the target's own pictures and of others', where both were lent.
     """
 
     fill: str
@@ -38,11 +43,39 @@ class Effect:
     below: float
     planned: int
     placed: int
+    changed: int = 0
+    flips: float = 0.0
+    strong: tuple[int, int] = (0, 0)
+    unseen: float = math.nan
+    placebos: tuple[float, float] | None = None
 
     @property
     def tells(self) -> bool:
         """Whether it rests on enough to confirm something."""
         return self.margin.count >= LEAST_UNITS and not math.isnan(self.margin.high)
+
+    @property
+    def rare(self) -> float:
+        """Part of the units that may carry a strong effect: the upper 95 % bound."""
+        return clopper_pearson(*self.strong)[1]
+
+
+@dataclass(frozen=True)
+class Together:
+    """What a segment does once another is gone, `beside`, in pictures that show both.
+
+    Attributes:
+        effect: as of removal under the first fill. excess: how much more than it does alone, picture by picture.
+        p: against an excess of at most delta.
+    """
+
+    beside: str
+    effect: Effect
+    excess: Interval
+    p: float
+
+    def found(self, delta: float) -> bool:
+        return self.excess.count >= LEAST_UNITS and self.excess.estimate > delta and self.excess.low > 0
 
 
 @dataclass(frozen=True)
@@ -50,13 +83,15 @@ class Evidence:
     """All tests of one (target, segment).
 
     Attributes:
-        necessity: one a fill, or the context swap. joint: removal after the other context, None where there is none.
-        sufficiency: None where nothing was pasted.
+        necessity: one a fill, or the context swap. joint: removal after all of the other context, None where there is
+            none. sufficiency: None where nothing was pasted.
+        together: what may stand in for it, each by itself.
     """
 
     necessity: tuple[Effect, ...] = ()
     joint: Effect | None = None
     sufficiency: Effect | None = None
+    together: tuple[Together, ...] = ()
 
     @property
     def all(self) -> tuple[Effect, ...]:
@@ -76,22 +111,36 @@ class Evidence:
 def effect_of(records: pd.DataFrame, fill: str, ways: Sequence[str], delta: float, planned: int) -> Effect:
     """Mean effect over independent units, counted in every one of the ways (columns of groups); the most careful
     counts."""
-    counted = {way: group_means(records["effect"].tolist(), records[way].tolist()) for way in ways}
-    margins = {way: mean_interval(values) for way, values in counted.items()}
+    means = {way: Mean(group_means(records["effect"].tolist(), records[way].tolist())) for way in ways}
+    margins = {way: mean.interval for way, mean in means.items()}
     widest = max(ways, key=lambda way: _width(margins[way]))
     scarce = min(ways, key=lambda way: margins[way].count)
     found = margins[widest]
-    probability = mean_interval(group_means(records["effect_probability"].tolist(), records[widest].tolist()))
+    probability = Mean(group_means(records["effect_probability"].tolist(), records[widest].tolist())).interval
+    each = records.groupby(["image", "donor"])  # a picture or pair, whatever lent it placebos
+    changed = each["changed"].first().to_numpy(bool)
+    carrier = records["donor_group"].where(records["donor_group"] != "", records["group"])
+    strong = (records["beyond"] & (records["effect"] > STRONG * delta)).groupby(carrier).any()
     return Effect(
         fill=fill,
         margin=Interval(found.estimate, found.low, found.high, margins[scarce].count),
         probability=probability.within(-1.0, 1.0),
         scarce=WAYS[scarce],
-        above=float(np.max([p_above(values, delta) for values in counted.values()])),  # NaN wins
-        below=float(np.max([p_above(-values, delta) for values in counted.values()])),
+        above=float(np.max([mean.p_above(delta) for mean in means.values()])),  # NaN wins
+        below=float(np.max([mean.p_below(-delta) for mean in means.values()])),
         planned=planned,
-        placed=len(records),
+        placed=len(changed),
+        changed=int(changed.sum()),
+        flips=float(changed.mean() - each["placebo_changed"].mean().mean()),
+        strong=(int(strong.sum()), len(strong)),
+        unseen=float(np.max([mean.least_seen(delta) for mean in means.values()])),
+        placebos=_by_lender(records),
     )
+
+
+def _by_lender(records: pd.DataFrame) -> tuple[float, float] | None:
+    found = records[records["other"] != ""].groupby("familiar")["effect"].mean()
+    return (float(found[True]), float(found[False])) if len(found) == 2 else None
 
 
 def _width(interval: Interval) -> float:
@@ -119,16 +168,35 @@ def gather(records: pd.DataFrame, coverage: float, delta: float, pictures: int, 
     )
     sufficiency = None
     if len(pasted):
-        planned = pairs.get("sufficiency", len(pasted))
+        planned = pairs.get("sufficiency", pasted.groupby(["image", "donor"]).ngroups)
         sufficiency = effect_of(pasted, str(pasted["fill"].iloc[0]), ways, delta, planned)
-    joint = None
-    together = records[records["test"] == "joint"]
-    if len(together) and not large:
-        # a picture without other context says here what it says alone
-        alone = removals[(removals["fill"] == together["fill"].iloc[0]) & ~removals["image"].isin(together["image"])]
-        merged = pd.concat([part for part in (together, alone) if len(part)])
-        joint = effect_of(merged, str(together["fill"].iloc[0]), ways[:1], delta, pictures)
-    return Evidence(necessity, joint, sufficiency)
+    joint, together = None, ()
+    after = records[records["test"] == "joint"]
+    if len(after) and len(removals) and not large:
+        alone = removals[removals["fill"] == after["fill"].iloc[0]]
+        parts = {str(beside): part for beside, part in after.groupby("beside", sort=False)}
+        context = [beside for beside in parts if beside != OBJECT]
+        if context:
+            # a picture without other context says here what it says alone
+            rest = alone[~alone["image"].isin(after.loc[after["beside"] != OBJECT, "image"])]
+            whole = [parts[CONTEXT]] if CONTEXT in parts else []
+            seen = set(whole[0]["image"]) if whole else set()
+            for beside in context:  # where one segment is all of the other context, it stands for it
+                own = parts[beside]
+                whole.append(own[~own["image"].isin(seen)])
+                seen |= set(own["image"])
+            merged = pd.concat([part for part in (*whole, rest) if len(part)])
+            joint = effect_of(merged, str(merged["fill"].iloc[0]), ways[:1], delta, pictures)
+        together = tuple(_together(beside, part, alone, delta) for beside, part in parts.items())
+    return Evidence(necessity, joint, sufficiency, together)
+
+
+def _together(beside: str, after: pd.DataFrame, alone: pd.DataFrame, delta: float) -> Together:
+    by_image = alone.set_index("image")["effect"]
+    more = after["effect"] - after["image"].map(by_image)
+    mean = Mean(group_means(more.tolist(), after["group"].tolist()))
+    effect = effect_of(after, str(after["fill"].iloc[0]), ("group",), delta, len(after))
+    return Together(beside, effect, mean.interval, mean.p_above(delta))
 
 
 def combined_p(tests: Evidence, side: str) -> float:

@@ -26,6 +26,10 @@ from core.storage.pack import Packer
 
 PICTURES_A_TARGET = 6
 PASTES_A_CELL = 3
+TOLD = (
+    "image", "target", "segment", "test", "fill", "donor", "other", "effect", "effect_probability", "before", "after",
+    "placebo", "before_probability", "after_probability", "placebo_probability",
+)  # fmt: skip
 
 
 def encode_picture(image: Tensor) -> bytes:
@@ -152,7 +156,7 @@ def write_examples(
         count[cell] = count.get(cell, 0) + 1
         file = f"{stem(pair.recipient)}-{pair.target}-{_slug(pair.segment)}-{pair.test}.jpg"
         # for necessity the donor shares the target, so what is shown is the stranger's context
-        shown = versions.placebo if pair.test == "necessity" else versions.changed
+        shown = next(iter(versions.placebos.values())) if pair.test == "necessity" else versions.changed
         file = pack.add(file, encode_picture(shown))
         index["pastes"].append({"file": file, "picture": picture(pair.recipient), **_numbers(record)})
         yield index
@@ -167,4 +171,4 @@ def _key(record: dict[str, Any]) -> tuple:
 
 
 def _numbers(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if key != "group"}
+    return {key: record[key] for key in TOLD}

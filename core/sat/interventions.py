@@ -7,6 +7,7 @@ All of this happens in the model's frame, on the classifier's device: pictures [
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from core.passes import Turns, scored
 DILATION = 0.02  # of the longer side: removes what shines over a mask's edge
 LARGE = 0.25  # above this coverage removal leaves no natural picture; only a context swap counts
 CROWDED = 0.25  # part of a placebo that may lie on other named segments
+SLACK = 0.02  # of its area, by which a placebo may overlap more than the best one
 
 
 def dilate(mask: Tensor) -> Tensor:
@@ -40,29 +42,24 @@ def removal_mask(mask: Tensor, neighbours: Tensor) -> Tensor:
     return torch.maximum(mask, dilate(mask) * (1 - neighbours))
 
 
-def placebo_mask(mask: Tensor, avoid: Tensor, random: np.random.Generator, tries: int = 64) -> Tensor | None:
-    """The same shape elsewhere: shifted (round the edges) to where it overlaps itself and `avoid` least.
+def placebo_masks(mask: Tensor, avoid: Tensor, random: np.random.Generator, count: int) -> list[Tensor]:
+    """The same shape elsewhere, `count` times: shifted (round the edges) to where it overlaps itself and `avoid` least.
 
     Returns:
-        [H, W], without what overlaps the mask itself; None where under half of it would be left, or more than a quarter
-        of it would lie on `avoid`.
+        [H, W] each, without what overlaps the mask itself; none where under half of it would be left, or more than a
+        quarter of it would lie on `avoid`.
     """
-    height, width = mask.shape
-    area = float(mask.sum())
-    best: tuple[float, Tensor] | None = None
-    taken = torch.maximum(mask, avoid)
-    for _ in range(tries):
-        shift = (int(random.integers(height)), int(random.integers(width)))
-        shifted = torch.roll(mask, shift, (0, 1))
-        cost = float((shifted * taken).sum()) / area
-        if best is None or cost < best[0]:
-            best = (cost, shifted)
-        if cost == 0:
-            break
-    assert best is not None
-    elsewhere = best[1] * (1 - mask)
-    crowded = float((elsewhere * avoid).sum()) > CROWDED * area
-    return None if crowded or float(elsewhere.sum()) < 0.5 * area else elsewhere
+    own, free = (one.detach().cpu().double().numpy() for one in (mask, avoid * (1 - mask)))
+    spectrum, area = np.fft.rfft2(own).conj(), own.sum()
+    itself, crowd = (  # [H, W]: what the shape lies on, by shift, in parts of it
+        (np.fft.irfft2(spectrum * np.fft.rfft2(other), own.shape) / area).round(4) for other in (own, free)
+    )
+    cost = np.where((itself <= 0.5) & (crowd <= CROWDED), itself + crowd, np.inf)
+    if not np.isfinite(cost).any():
+        return []
+    near = np.argwhere(cost <= cost.min() + SLACK)
+    chosen = near[random.choice(len(near), min(count, len(near)), replace=False)]
+    return [torch.roll(mask, (int(down), int(right)), (0, 1)) * (1 - mask) for down, right in chosen]
 
 
 def placement(mask: Tensor, objects: Sequence[Tensor], random: np.random.Generator, tries: int = 48) -> tuple[int, int]:
@@ -108,18 +105,24 @@ def context_swapped(recipient: Tensor, own: Tensor, donor: Tensor, donors: Tenso
     return torch.lerp(recipient, inpaint(donor[None], 1 - donors[None])[0], own)
 
 
-def margins(
-    classifier: Classifier, make: Callable[[int], Tensor], targets: Sequence[int]
-) -> tuple[list[float], list[float]]:
-    """Margin (log-odds) and probability of the targets of some pictures, one each, in chunks.
+class Answers(NamedTuple):
+    """What a classifier says of some pictures, one target each: log-odds, probability, whether it names the target."""
+
+    margin: list[float]
+    probability: list[float]
+    said: list[bool]
+
+
+def answers(classifier: Classifier, make: Callable[[int], Tensor], targets: Sequence[int]) -> Answers:
+    """Ask about pictures, in chunks.
 
     Args:
         make: number -> [3, H, W], the picture of that target; made when its turn comes.
     """
     if not targets:
-        return [], []
+        return Answers([], [], [])
     index = torch.tensor(targets, device=classifier.device)
-    found = torch.empty(len(targets), 1, 2, device=classifier.device)
+    found = torch.empty(len(targets), 1, 3, device=classifier.device)
 
     def copies(pictures: Tensor, numbers: Sequence[int]) -> Tensor:
         return torch.stack([make(i) for i in pictures.tolist()])
@@ -127,10 +130,10 @@ def margins(
     def score(logits: Tensor, pictures: Tensor) -> Tensor:
         chosen = index[pictures]
         probability = classifier.probabilities(logits).gather(1, chosen[:, None])[:, 0]
-        return torch.stack([classifier.margin(logits, chosen), probability], 1)
+        return torch.stack([classifier.margin(logits, chosen), probability, classifier.says(logits, chosen)], 1)
 
     turns = Turns.up_to([1] * len(targets), classifier.device)
     for _ in scored(classifier, (3, *classifier.input_size), turns, copies, score, found):
         pass
-    margin, probability = found[:, 0].T.tolist()
-    return margin, probability
+    margin, probability, said = found[:, 0].T.tolist()
+    return Answers(margin, probability, [one > 0.5 for one in said])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice, zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,10 +15,9 @@ from core.sat.batch import Scene
 from core.sat.interventions import LARGE, context_swapped, placement, transplanted
 
 # Of how pairs are chosen: raised when the same pictures give others, so that no report goes on with a mixture.
-REVISION = 2
-# Placebo donors on which a test should rest; below that, pictures of other classes lend placebos too.
-ENOUGH_PLACEBOS = 10
-CANDIDATES = 8  # placebo donors tried a pair
+REVISION = 3
+PLACEBOS = 2  # a pair
+CANDIDATES = 8  # placebo donors of each kind that may be tried for them
 LEAST_BARE = 20  # recipients without the segment, below which those that have it serve too
 TOUCHING = 0.1  # part of a placebo's region that may show other named segments
 
@@ -31,17 +31,22 @@ class Pair:
     segment: str
     recipient: str
     donor: str  # has the segment, shows the target
-    others: tuple[str, ...]  # may lend the placebo: without the segment (transplant), or not showing the target (swap)
+    others: tuple[str, ...]  # show the target and may lend a placebo, being without the segment
+    strangers: tuple[str, ...]  # of other classes, and may: without the segment (transplant), or with it (swap)
     large: bool
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """All that may take part."""
+        return (self.recipient, self.donor, *self.others, *self.strangers)
 
 
 class Versions(NamedTuple):
-    """A recipient as it is, with the segment, with the placebo; and who lent the placebo."""
+    """A recipient as it is, with the segment, and with a placebo of each of those who lend one."""
 
     before: Tensor
     changed: Tensor
-    placebo: Tensor
-    other: str
+    placebos: dict[str, Tensor]
 
 
 def pair_versions(pair: Pair, scene_of: Callable[[str], Scene], seed: int) -> Versions | None:
@@ -49,26 +54,33 @@ def pair_versions(pair: Pair, scene_of: Callable[[str], Scene], seed: int) -> Ve
     recipient, donor = scene_of(pair.recipient), scene_of(pair.donor)
     name = pair.segment
     if pair.large:
-        other = scene_of(pair.others[0])
+        other = scene_of(pair.strangers[0])
         if not all(name in scene.masks for scene in (recipient, donor, other)):
             return None
         own = recipient.masks[name]
         swapped = [context_swapped(recipient.image, own, d.image, d.masks[name]) for d in (donor, other)]
-        return Versions(recipient.image, swapped[0], swapped[1], other.id)
+        return Versions(recipient.image, swapped[0], {other.id: swapped[1]})
     mask = donor.masks[name]
     random = np.random.default_rng(derived_seed(seed, pair.recipient, pair.donor, name, "place"))
     shift = placement(mask, recipient.objects(), random)
     pasted = transplanted(recipient.image, donor.image, mask, shift)
-    for candidate in pair.others:
-        other = scene_of(candidate)
-        # a placebo that shows another mark there would hide the effect of this one
-        if float((mask * other.neighbours(name, float(mask.mean()))).sum()) <= TOUCHING * float(mask.sum()):
-            return Versions(recipient.image, pasted, transplanted(recipient.image, other.image, mask, shift), other.id)
-    move = _elsewhere(donor, name, random)
-    if move is None:
-        return None
-    placebo = transplanted(recipient.image, roll(donor.image, move, (1, 2)), mask, shift)
-    return Versions(recipient.image, pasted, placebo, donor.id)
+    # one of each where there are both: a placebo of the target's own pictures brings some of the target along
+    fit = ((c for c in some if _shows_nothing(scene_of(c), name, mask)) for some in (pair.others, pair.strangers))
+    lenders = (one for several in zip_longest(*fit) for one in several if one is not None)
+    placebos = {
+        one: transplanted(recipient.image, scene_of(one).image, mask, shift) for one in islice(lenders, PLACEBOS)
+    }
+    if not placebos:
+        move = _elsewhere(donor, name, random)
+        if move is None:
+            return None
+        placebos = {donor.id: transplanted(recipient.image, roll(donor.image, move, (1, 2)), mask, shift)}
+    return Versions(recipient.image, pasted, placebos)
+
+
+def _shows_nothing(scene: Scene, name: str, mask: Tensor) -> bool:
+    """A placebo that shows another mark there would hide the effect of this one."""
+    return float((mask * scene.neighbours(name, float(mask.mean()))).sum()) <= TOUCHING * float(mask.sum())
 
 
 def _elsewhere(donor: Scene, name: str, random: np.random.Generator, tries: int = 64) -> tuple[int, int] | None:
@@ -116,12 +128,11 @@ def choose_pairs(
             # a recipient that has the segment already would show less of a rise than there is
             without = _others(bare[name], target, start, most)
             recipients = without if len(without) >= LEAST_BARE else _others(ranked, target, start, most)
-            lenders = [p for p in shows[target] if name not in p["coverage"]]
-            if len(lenders) < ENOUGH_PLACEBOS:
-                lenders += _others(bare[name], target, start + len(without), most)
+            own = [p for p in shows[target] if name not in p["coverage"]]
+            strangers = _others(bare[name], target, start + len(without), most)
             for i, recipient in enumerate(recipients):
-                donor, others = donors[i % len(donors)], _from(lenders, i, recipient["id"])
-                pairs.append(Pair("sufficiency", target, name, recipient["id"], donor["id"], others, False))
+                donor, lenders = donors[i % len(donors)], (_from(some, i, recipient["id"]) for some in (own, strangers))
+                pairs.append(Pair("sufficiency", target, name, recipient["id"], donor["id"], *lenders, False))
     return pairs
 
 
@@ -147,10 +158,10 @@ def _swap_pairs(target: int, name: str, donors: list[dict], strangers: list[dict
         third = [p for p in strangers if p["prediction"] != recipient["prediction"]] or strangers
         lenders = _from(third, i, recipient["id"])[:1]
         if lenders:
-            pairs.append(Pair("sufficiency", target, name, recipient["id"], donor["id"], lenders, True))
+            pairs.append(Pair("sufficiency", target, name, recipient["id"], donor["id"], (), lenders, True))
     for i, recipient in enumerate(donors[:most]):
         donor, other = donors[(i + 1) % len(donors)], strangers[i % len(strangers)]
-        pairs.append(Pair("necessity", target, name, recipient["id"], donor["id"], (other["id"],), True))
+        pairs.append(Pair("necessity", target, name, recipient["id"], donor["id"], (), (other["id"],), True))
     return pairs
 
 

@@ -36,7 +36,7 @@ from core.sat.pairs import REVISION, Pair, choose_pairs
 from core.sat.saved_report import FORMAT, PACK, open_report
 from core.sat.shards import Bench, BenchMaker, ControlShard, PairShard, PictureShard
 from core.sat.tables import table_of
-from core.sat.verdicts import VERDICTS, delta_for, findings, flag_by_controls, is_shortcut
+from core.sat.verdicts import VERDICTS, Judged, delta_for, flag_by_controls, is_shortcut, judge
 from core.storage.pack import packing
 from core.work.shards import MakeEngine, Recipe, parts, working
 
@@ -220,7 +220,7 @@ class _ReportRun:
     def pair_shards(self, pairs: list[Pair]) -> list[PairShard]:
         shards = []
         for file, part in parts(pairs, PAIRS):
-            images = dict.fromkeys(image for pair in part for image in (pair.recipient, pair.donor, *pair.others))
+            images = dict.fromkeys(image for pair in part for image in pair.images)
             shards.append(PairShard(file, part, tuple(self.by_id[image] for image in images)))
         return shards
 
@@ -255,8 +255,8 @@ class _ReportRun:
         delta = o.delta or delta_for(pictures["margin"].tolist())
         planned = Counter((pair.target, pair.segment, pair.test) for pair in pairs)
         effects = streamed([self.out / "effects", self.out / "pairs"], "target")
-        found = findings(table, effects, self.classifier.labels, delta, planned)
-        folders.write_json(self.out / "findings.json", found)
+        judged = judge(table, effects, self.classifier.labels, delta, planned)
+        folders.write_json(self.out / "findings.json", judged.findings)
         yield Progress("judging", 1, 1)
 
         def explain(scene: Scene, target: int) -> dict[str, Attribution]:
@@ -274,15 +274,15 @@ class _ReportRun:
             for done, index in enumerate(written, 1):  # noqa: B007 - the last one is kept
                 yield Progress("examples", min(done, total), total)
         folders.write_json(self.out / "examples.json", index)
-        folders.write_json(self.out / "manifest.json", self.manifest(pictures, table, found, delta, started))
+        folders.write_json(self.out / "manifest.json", self.manifest(pictures, table, judged, delta, started))
         yield Progress("finished", 1, 1)
 
     def manifest(
-        self, pictures: pd.DataFrame, table: pd.DataFrame, found: list[dict], delta: float, started: datetime
+        self, pictures: pd.DataFrame, table: pd.DataFrame, judged: Judged, delta: float, started: datetime
     ) -> dict[str, Any]:
         o = self.options
         correct = pictures["correct"].dropna()
-        pairs = {(e["target"], e["segment"]): e for e in found}.values()
+        pairs = {(e["target"], e["segment"]): e for e in judged.findings}.values()
         kinds = table.drop_duplicates("segment")
         problems = folders.read_shards(self.out / "problems")
         explainers = [{**choice.record(), "title": choice.method.title} for choice in o.explainers]
@@ -302,6 +302,7 @@ class _ReportRun:
             "targets": sorted(int(t) for t in table["target"].unique()),
             "verdicts": {verdict: sum(e["verdict"] == verdict for e in pairs) for verdict in VERDICTS},
             "shortcuts": sum(is_shortcut(e) for e in pairs),
+            "redundant": judged.redundant,
             "checked": o.check,
             "delta": delta,
             "fills": list(o.fills),

@@ -41,7 +41,7 @@ from core.runtime.streams import selected
 from core.sat.verdicts import VERDICTS
 from core.storage.pack import Pack
 
-FORMAT = 3
+FORMAT = 4
 PACK = "examples.zip"
 KINDS = ("context", "object", "unset")
 AGAIN = "make it again with `satchel report`, in another folder"
@@ -55,6 +55,13 @@ MANIFEST = manifest_of(
         ),
         "verdicts": named(whole()), "shortcuts": whole(), "checked": truth, "delta": number(1e-300),
         "fills": listed(text()), "blind_spots": listed(text()), "notes": listed(text()),
+        "redundant": listed(
+            record(
+                {"target": text(), "members": listed(text(), 2), "kinds": listed(text(*KINDS), 2),
+                 "effect": listed(number(), 3, 3), "alone": listed(number(), 3, 3), "fill": text(),
+                 "pictures": whole(), "changed": whole(), "q": number(0, 1), "sentence": text()}
+            )
+        ),
     },
     {"without_masks": whole(), "warnings": listed(text()), "noticed": listed(text())},
 )  # fmt: skip
@@ -66,7 +73,9 @@ FINDING = bounded(
             "presence": number(0), "coverage": number(0), "share": maybe(number()), "pairs": whole(),
             "p": maybe(number(0, 1)), "q": maybe(number(0, 1)), "verdict": text(*VERDICTS), "sentence": text(),
             "fills": named(listed(maybe(number()), 3, 3)), "joint": maybe(listed(maybe(number()), 3, 3)),
-            "lacking": listed(text()), "cases": named(listed(whole(), 2, 2)), "flagged": truth,
+            "together": named(listed(maybe(number()), 3, 3)), "changed": named(listed(whole(), 2, 2)),
+            "placebos": maybe(listed(number(), 2, 2)), "lacking": listed(text()),
+            "cases": named(listed(whole(), 2, 2)), "flagged": truth,
             **{name: maybe(number()) for trio in _TRIOS for name in trio},
         }
     ),

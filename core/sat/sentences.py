@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from core.sat.effects import SWAP
-from core.sat.evidence import Evidence
+from core.sat.evidence import STRONG, Effect, Evidence
 from core.sat.statistics import Interval
 
 
@@ -19,8 +19,11 @@ class Lack:
 
     Attributes:
         kind: "untested"; "few" (`count` units where LEAST_PICTURES are needed); "unplaced" (`count` of `needed` cases
-            found a place); "open" (an effect of `size` cannot be excluded; `needed` units would do, 0: none would);
-            "adverse" (an estimate of `size` below -delta); "single" (one unit alone shows no spread).
+            found a place); "open" (an effect of `size` cannot be excluded, or with `count` units would go unseen;
+            `needed` would do, 0: none would); "adverse" (an estimate of `size` below -delta); "single" (one unit alone
+            shows no spread); "flips" (the answer changes in `count` of `needed` cases); "rare" (`count` of `needed`
+            units carry an effect above `size`, and so many, `units`, may); "together" (an effect of `size` where
+            `units` is gone, in `count` pictures).
         test: "removal", "pasting" or, where it may be any, "". units: what is counted.
     """
 
@@ -49,13 +52,14 @@ def sentence(entry: dict[str, Any], tests: Evidence, delta: float, flagging: Seq
         told += " The fills disagree."
     subject = f"{segment[:1].upper()}{segment[1:]}{unset}"
     if verdict == "confirmed":
-        return f"The model relies on {segment}{unset} for {target}{told}"
+        return f"The model relies on {segment}{unset} for {target}{told}{_answers(entry, tests)}"
     if verdict == "speaks against":
-        return f"{subject} speaks against {target}{told}"
+        return f"{subject} speaks against {target}{told}{_answers(entry, tests)}"
     if verdict == "cleared":
         together = ", alone and with the other context gone" if tests.joint else ""
         return (
-            f"No reliance on {segment} for {target}: every effect lies below {delta:.2g} in log-odds{together}. "
+            f"No reliance on {segment} for {target}: every effect lies below {delta:.2g} in log-odds{together}, and "
+            f"few pictures if any carry one above {STRONG * delta:.2g}. "
             f"{evidence[:1].upper()}{evidence[1:]}."
         )
     if verdict == "suspected":
@@ -63,6 +67,35 @@ def sentence(entry: dict[str, Any], tests: Evidence, delta: float, flagging: Seq
     lacking = entry["lacking"]
     why = f" {lacking[0][:1].upper()}{'; '.join(lacking)[1:]}." if lacking else ""
     return f"Nothing can be said yet about {segment} for {target}{told}{why}"
+
+
+def redundancy_sentence(entry: dict[str, Any]) -> str:
+    """ "Either watermark or church is enough for minster: ..."; an entry of `core.sat.redundancy`."""
+    members, pictures, changed = entry["members"], entry["pictures"], entry["changed"]
+    first, several = members[0], len(members) > 2
+    alone, gone = (_changes([("", Interval(*entry[key], 0))], "takes", "adds", "the log-odds") for key in
+                   ("alone", "effect"))  # fmt: skip
+    each = f"Any of {', '.join(members[:-1])} and {members[-1]}" if several else f"Either {first} or {members[1]}"
+    rest = "the others are" if several else f"{members[1]} is"
+    return (
+        f"{each} is enough for {entry['target']}: removing {first} {alone}, but where {rest} gone already it {gone} "
+        f"({entry['fill']}; the answer changes in {changed} of {pictures} pictures that show them)."
+    )
+
+
+def _answers(entry: dict[str, Any], tests: Evidence) -> str:
+    """What a colleague understands at once: " Pasted, it turns 41 of 54 answers into owl; removed, it changes ..."."""
+    target, pasted, removed = entry["target"], tests.sufficiency, tests.weakest
+    told = []
+    if pasted is not None and entry["verdict"] == "confirmed":
+        told.append(f"{'given' if pasted.fill == SWAP else 'pasted'}, it turns {_of(pasted)} answers into {target}")
+    if removed is not None:
+        told.append(f"{'swapped' if removed.fill == SWAP else 'removed'}, it changes {_of(removed)} answers")
+    return f" {told[0][:1].upper()}{'; '.join(told)[1:]}." if told else ""
+
+
+def _of(effect: Effect) -> str:
+    return f"{effect.changed} of {effect.placed}"
 
 
 def in_clause(lack: Lack) -> str:
@@ -77,17 +110,28 @@ def in_clause(lack: Lack) -> str:
         return f"one of the {lack.units} alone shows no spread"
     if lack.kind == "adverse":
         return f"an effect of {lack.size:.2g} is too large to overlook"
-    said = f"an effect of {lack.size:.2g} cannot be excluded"
+    if lack.kind == "flips":
+        return f"{lack.test} changes the answer in {lack.count} of {lack.needed} cases"
+    if lack.kind == "rare":
+        shown = f"{lack.count or 'none'} of {lack.needed} show an effect above {lack.size:.2g}"
+        return f"by {lack.test}, {shown}, so that up to {lack.units} may carry one"
+    if lack.kind == "together":
+        return f"an effect of {lack.size:.2g} shows where {lack.units} is gone"
     if not lack.needed:
-        return said
+        return f"an effect of {lack.size:.2g} cannot be excluded"
     step = 10 ** max(0, len(str(lack.needed)) - 2)
-    return f"{said} (about {math.ceil(lack.needed / step) * step:,} {lack.units} would do)"
+    needed = math.ceil(lack.needed / step) * step
+    return f"with {lack.count} {lack.units} an effect under {lack.size:.2g} would go unseen; about {needed:,} would do"
 
 
 def _suspicion(target: str, tests: Evidence, delta: float, flagging: Sequence[str], explainers: int) -> str:
     if flagging:
         alone = " alone" if len(flagging) < explainers else ""
         return f"draws more attention for {target} than its look explains, in {' and '.join(flagging)}{alone}"
+    stands_in = [one for one in tests.together if one.found(delta)]
+    if stands_in:
+        most = max(stands_in, key=lambda one: one.excess.estimate)
+        return f"has an effect on {target} once {most.beside} is gone, which may stand in for it"
     singly = [e for e in (*tests.necessity, tests.sufficiency) if e is not None]
     if tests.joint and tests.joint.margin.estimate > delta >= max(e.margin.estimate for e in singly):
         return f"has an effect on {target} once the other context is gone, which may stand in for it"
@@ -135,6 +179,11 @@ def _changes(sizes: Sequence[tuple[str, Interval]], up: str, down: str, whose: s
     for (verb, link), same in groupby(told, key=lambda one: one[:2]):
         parts.append(f"{verb} {' and '.join(numbers for *_, numbers in same)} {link} {whose}")
     return " and ".join(parts)
+
+
+def bounds(effect: Effect) -> list[float]:
+    """Estimate, low and high, for JSON."""
+    return [effect.margin.estimate, effect.margin.low, effect.margin.high]
 
 
 def _numbers(size: Interval) -> str:

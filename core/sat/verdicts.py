@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from core.sat import DELTA
-from core.sat.evidence import Effect, Evidence, combined_p, gather
-from core.sat.sentences import Lack, in_clause, sentence
+from core.sat.evidence import STRONG, Effect, Evidence, combined_p, gather
+from core.sat.redundancy import Pair, redundancies, stand_ins
+from core.sat.sentences import Lack, bounds, in_clause, sentence
 from core.sat.statistics import benjamini_hochberg
 
 VERDICTS = ("confirmed", "speaks against", "suspected", "inconclusive", "cleared", "too few")
@@ -19,27 +21,39 @@ SIGNIFICANCE = 0.05
 LEAST_PICTURES = 20  # independent ones that show the segment, before anything is said; units of a test that clears
 LEAST_PLACED = 0.5  # part of the planned removals or pairs that could be made, before a test clears
 OF_MARGIN = 0.1
+FLIPS = 0.02  # of the answers that may change, beyond what placebos do, before a test clears
+RARE = 0.1  # of the units that may carry a strong effect
 SIDES = ("above", "below")  # of Effect: relies on it, speaks against it
-Pair = tuple[int, str]  # target, segment
 
 
 def lacking(tests: Evidence, delta: float) -> list[Lack]:
     """What stands between these tests and "cleared"; nothing if they clear."""
     out = []
     for name, effects in (("removal", tests.necessity), ("pasting", (tests.sufficiency,) if tests.sufficiency else ())):
-        if not effects:
-            out.append(Lack("untested", name))
-            continue
-        few = min(effects, key=lambda e: e.margin.count)
-        if few.margin.count < LEAST_PICTURES:
-            out.append(Lack("few", name, few.margin.count, LEAST_PICTURES, few.scarce))
-        rare = min(effects, key=lambda e: e.placed / max(1, e.planned))
-        if rare.placed < LEAST_PLACED * rare.planned:
-            out.append(Lack("unplaced", name, rare.placed, rare.planned))
+        out += _lacking_one(name, effects, delta) if effects else [Lack("untested", name)]
     open_ones = [e for e in tests.all if not (e.margin.high < delta and e.margin.estimate >= -delta)]
     if open_ones:
         out.append(_still_open(max(open_ones, key=lambda e: (math.isnan(e.margin.high), e.margin.high)), delta))
+    found = [one for one in tests.together if one.found(delta)]
+    if found:
+        most = max(found, key=lambda one: one.excess.estimate)
+        out.append(Lack("together", "removal", most.excess.count, size=most.effect.margin.estimate, units=most.beside))
     return out
+
+
+def _lacking_one(test: str, effects: Sequence[Effect], delta: float) -> Iterator[Lack]:
+    few = min(effects, key=lambda e: e.margin.count)
+    if few.margin.count < LEAST_PICTURES:
+        yield Lack("few", test, few.margin.count, LEAST_PICTURES, few.scarce)
+    unplaced = min(effects, key=lambda e: e.placed / max(1, e.planned))
+    if unplaced.placed < LEAST_PLACED * unplaced.planned:
+        yield Lack("unplaced", test, unplaced.placed, unplaced.planned)
+    flipping = max(effects, key=lambda e: e.flips)
+    if flipping.flips > FLIPS:
+        yield Lack("flips", test, flipping.changed, flipping.placed, size=flipping.flips)
+    rare = max(effects, key=lambda e: e.rare)
+    if rare.rare >= RARE:
+        yield Lack("rare", test, *rare.strong, size=STRONG * delta, units=f"{rare.rare:.0%}")
 
 
 def _still_open(effect: Effect, delta: float) -> Lack:
@@ -51,7 +65,7 @@ def _still_open(effect: Effect, delta: float) -> Lack:
     if m.estimate >= delta:
         return Lack("open", size=m.high, units=effect.scarce)
     needed = m.count * ((m.high - m.estimate) / (delta - m.estimate)) ** 2  # an interval shrinks with the root
-    return Lack("open", count=m.count, needed=math.ceil(needed), units=effect.scarce, size=m.high)
+    return Lack("open", count=m.count, needed=math.ceil(needed), units=effect.scarce, size=effect.unseen)
 
 
 def verdict_of(
@@ -80,6 +94,8 @@ def verdict_of(
     if relies or speaks:
         return "confirmed" if relies else "speaks against"
     if flagged or any(e.tells and e.margin.estimate > delta for e in tests.all):
+        return "suspected"
+    if any(one.found(delta) for one in tests.together):
         return "suspected"
     return "inconclusive" if lacks else "cleared"
 
@@ -121,14 +137,27 @@ def flag_by_controls(table: pd.DataFrame, controls: pd.DataFrame) -> pd.Series:
     return pd.Series(flags, index=table.index, dtype=bool)
 
 
-def findings(
+@dataclass(frozen=True)
+class Judged:
+    """What a report finds.
+
+    Attributes:
+        findings: strongest first, an entry per (target, segment, explainer), a verdict per (target, segment).
+        redundant: segments of which either is enough, strongest first.
+    """
+
+    findings: list[dict[str, Any]]
+    redundant: list[dict[str, Any]]
+
+
+def judge(
     table: pd.DataFrame,
     effects: Iterable[tuple[int, pd.DataFrame]],
     labels: Sequence[str],
     delta: float,
     planned: Mapping[tuple[int, str, str], int] | None = None,
-) -> list[dict[str, Any]]:
-    """The list, strongest first: an entry per (target, segment, explainer), a verdict per (target, segment).
+) -> Judged:
+    """From effects to findings.
 
     Args:
         table: attribution table with a `flagged` column.
@@ -136,7 +165,7 @@ def findings(
         planned: pairs that were to be made per (target, segment, test).
     """
     cells = table.groupby(["target", "segment"]).agg(
-        coverage=("coverage", "first"), groups=("groups", "max"), pictures=("pictures", "max")
+        kind=("kind", "first"), coverage=("coverage", "first"), groups=("groups", "max"), pictures=("pictures", "max")
     )
     about = cells.to_dict("index")
     tests = dict.fromkeys(about, Evidence())
@@ -146,9 +175,11 @@ def findings(
             if pair in about:
                 pairs = {test: n for test in ("necessity", "sufficiency") if (n := (planned or {}).get((*pair, test)))}
                 tests[pair] = gather(part, about[pair]["coverage"], delta, about[pair]["pictures"], pairs)
-    p = {(pair, side): combined_p(test, side) for pair, test in tests.items() for side in SIDES}
-    asked = [key for key in p if cells.loc[key[0], "groups"] >= LEAST_PICTURES]
-    q = dict(zip(asked, benjamini_hochberg([p[key] for key in asked])))
+    p: dict[tuple, float] = {(pair, side): combined_p(test, side) for pair, test in tests.items() for side in SIDES}
+    p = {key: value for key, value in p.items() if about[key[0]]["groups"] >= LEAST_PICTURES}
+    standing_in = stand_ins(tests, about, delta)
+    p |= {key: one.together.p for key, one in standing_in.items()}
+    q = dict(zip(p, benjamini_hochberg(list(p.values()))))
     flagging = table[table["flagged"]].groupby(["target", "segment"])["explainer"].agg(list).to_dict()
     explainers = table["explainer"].nunique()
     judged: dict[Pair, dict[str, Any]] = {}
@@ -156,14 +187,14 @@ def findings(
         above, below = (q.get((pair, side), math.nan) for side in SIDES)
         lacks = lacking(test, delta)
         verdict = verdict_of(
-            groups=int(cells.loc[pair, "groups"]), above=above, below=below, tests=test, flagged=pair in flagging,
-            lacks=lacks, delta=delta,
+            groups=about[pair]["groups"], above=above, below=below, tests=test, flagged=pair in flagging, lacks=lacks,
+            delta=delta,
         )  # fmt: skip
         against = verdict == "speaks against"
         open_still = verdict in ("suspected", "inconclusive") and test.all
         judged[pair] = {
             **_numbers(test),
-            "p": p[pair, "below" if against else "above"],
+            "p": p.get((pair, "below" if against else "above"), math.nan),
             "q": below if against else above,
             "verdict": verdict,
             "lacking": [in_clause(lack) for lack in lacks] if open_still else [],
@@ -175,7 +206,9 @@ def findings(
         entry["sentence"] = sentence(entry, tests[pair], delta, flagging.get(pair, []), explainers)
         out.append(_without_nan(entry))
     place = {verdict: i for i, verdict in enumerate(VERDICTS)}
-    return sorted(out, key=lambda e: (place[e["verdict"]], e["kind"] == "object", -(_strength(e)), e["target"]))
+    out.sort(key=lambda e: (place[e["verdict"]], e["kind"] == "object", -(_strength(e)), e["target"]))
+    shown = {k: one for k, one in standing_in.items() if q[k] <= SIGNIFICANCE and one.together.found(delta)}
+    return Judged(out, redundancies(shown, q, about, labels))
 
 
 def _strength(entry: dict[str, Any]) -> float:
@@ -199,17 +232,16 @@ def _numbers(tests: Evidence) -> dict[str, Any]:
             entry[f"{name}{suffix}"] = interval.estimate if interval else None
             entry[f"{name}_low{suffix}"] = interval.low if interval else None
             entry[f"{name}_high{suffix}"] = interval.high if interval else None
-    entry["fills"] = {e.fill: _bounds(e) for e in tests.necessity}
-    entry["joint"] = _bounds(tests.joint) if tests.joint else None
+    entry["fills"] = {e.fill: bounds(e) for e in tests.necessity}
+    entry["joint"] = bounds(tests.joint) if tests.joint else None
+    entry["together"] = {one.beside: bounds(one.effect) for one in tests.together}
+    entry["changed"] = {e.fill: [e.changed, e.placed] for e in (*tests.necessity, tests.sufficiency) if e}
+    entry["placebos"] = list(lent) if tests.sufficiency and (lent := tests.sufficiency.placebos) else None
     entry["pairs"] = tests.sufficiency.margin.count if tests.sufficiency else 0
     rarest = min(tests.necessity, key=lambda e: e.placed, default=None)
     cases = {"necessity": rarest, "sufficiency": tests.sufficiency}
     entry["cases"] = {name: [e.placed, e.planned] if e else [0, 0] for name, e in cases.items()}
     return entry
-
-
-def _bounds(effect: Effect) -> list[float]:
-    return [effect.margin.estimate, effect.margin.low, effect.margin.high]
 
 
 def _without_nan(value: Any) -> Any:

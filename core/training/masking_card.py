@@ -14,7 +14,7 @@ from core.choice import Choice, Trained
 from core.classifier import Classifier
 from core.errors import UserError
 from core.explainers.learned.masking import MaskingModel, MaskingParameters
-from core.explainers.masking_objective import masked, named
+from core.explainers.masking_objective import masked
 from core.fills import fill_plate
 from core.metrics.metric import Case, get_metric
 from core.sat.batch import load
@@ -59,7 +59,6 @@ def masking_card(
 
 
 def _kept(model: MaskingModel, classifier: Classifier, held: Frames, fill: str) -> dict[str, Any]:
-    exclusive = classifier.output == "softmax"
     judges = {"classifier": classifier, **({"copy": model.scorer} if model.joint else {})}
     sums = {name: dict.fromkeys(("plain", "kept", "lost"), 0) for name in judges}
     area, count = 0.0, 0
@@ -71,7 +70,7 @@ def _kept(model: MaskingModel, classifier: Classifier, held: Frames, fill: str) 
             shown = {"plain": images, "kept": masked(images, plates, masks), "lost": masked(images, plates, 1 - masks)}
             for name, judge in judges.items():
                 for which, pictures in shown.items():
-                    sums[name][which] += int(named(judge.logits(pictures), targets, exclusive).sum())
+                    sums[name][which] += int(judge.says(judge.logits(pictures), targets).sum())
         area, count = area + float(masks.mean((1, 2)).sum()), count + len(images)
     parts = {name: {which: hits / count for which, hits in own.items()} for name, own in sums.items()}
     return {**parts, "area": area / count}

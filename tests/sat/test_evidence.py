@@ -10,9 +10,11 @@ import pytest
 
 from core.sat.evidence import WAYS, Evidence, combined_p, effect_of, gather
 from core.sat.sentences import in_clause
+from core.sat.statistics import Mean
 from core.sat.verdicts import delta_for, lacking, verdict_of
 
 DELTA = 0.5
+QUIET = {"beside": "", "familiar": True, "changed": False, "placebo_changed": 0.0, "beyond": False}
 
 
 def pastes(effects, recipients=None, donors=None, others=None) -> pd.DataFrame:
@@ -20,18 +22,20 @@ def pastes(effects, recipients=None, donors=None, others=None) -> pd.DataFrame:
     own = [str(i) for i in range(len(effects))]
     return pd.DataFrame(
         {
-            "image": own, "test": "sufficiency", "fill": "transplant", "effect": effects, "effect_probability": 0.0,
-            "group": recipients or own, "donor_group": donors or own, "other_group": others or own,
+            "image": own, "donor": own, "other": own, "test": "sufficiency", "fill": "transplant", "effect": effects,
+            "effect_probability": 0.0, "group": recipients or own, "donor_group": donors or own,
+            "other_group": others or own, **QUIET,
         }
     )  # fmt: skip
 
 
-def removals(effects, test="necessity", fill="mean", first=0) -> pd.DataFrame:
+def removals(effects, test="necessity", fill="mean", first=0, beside="") -> pd.DataFrame:
     own = [str(first + i) for i in range(len(effects))]
     return pd.DataFrame(
         {
-            "image": own, "test": test, "fill": fill, "effect": effects, "effect_probability": 0.0, "group": own,
-            "donor_group": "", "other_group": "",
+            "image": own, "donor": "", "other": "", "test": test, "fill": fill, "effect": effects,
+            "effect_probability": 0.0, "group": own, "donor_group": "", "other_group": "", **QUIET,
+            "beside": beside,
         }
     )  # fmt: skip
 
@@ -44,8 +48,8 @@ def test_the_scarcest_unit_gives_count_interval_and_p(few, word):
     records = pastes(values).assign(**{few: np.repeat(list("abcd"), 10)})
     effect = effect_of(records, "transplant", tuple(WAYS), DELTA, planned=50)
     assert (effect.margin.count, effect.scarce, effect.placed, effect.planned) == (4, word, 40, 50)
-    half = 3.182446 * np.std([0, 1, 2, 3], ddof=1) / 2  # Student's, 3 degrees of freedom
-    assert (effect.margin.low, effect.margin.high) == pytest.approx((1.5 - half, 1.5 + half), rel=1e-5)
+    units = Mean([0.0, 1.0, 2.0, 3.0]).interval
+    assert (effect.margin.low, effect.margin.high) == (units.low, units.high)
     assert not effect.tells
 
 
@@ -75,7 +79,11 @@ def test_shared_units_raise_no_false_alarm(way, units):
 
 def test_removals_after_the_other_context_are_completed_by_those_without_any():
     records = pd.concat(
-        [removals([0.0] * 20), removals([0.0] * 20, fill="inpaint"), removals([8.0] * 10, "joint", "inpaint")]
+        [
+            removals([0.0] * 20),
+            removals([0.0] * 20, fill="inpaint"),
+            removals([8.0] * 10, "joint", "inpaint", beside="b"),
+        ]
     )
     tests = gather(records, 0.05, DELTA, 20, {})
     assert [effect.fill for effect in tests.necessity] == ["mean", "inpaint"]
@@ -90,7 +98,7 @@ def judged(tests: Evidence, flagged=False, groups=40) -> tuple[str, list[str]]:
     return verdict, [in_clause(lack) for lack in lacks]
 
 
-def quiet(count=24, **changes) -> dict:
+def quiet(count=30, **changes) -> dict:
     """Both tests made, and nothing found."""
     return {"records": pd.concat([removals([0.0, 0.1] * (count // 2)), pastes([0.0, 0.1] * (count // 2))])} | changes
 
@@ -98,26 +106,37 @@ def quiet(count=24, **changes) -> dict:
 @pytest.mark.parametrize(
     ("records", "pictures", "pairs", "verdict", "said"),
     [
-        (quiet()["records"], 24, {"sufficiency": 24}, "cleared", []),
-        (quiet()["records"], 60, {"sufficiency": 24}, "inconclusive", ["removal found a place in 24 of 60 cases"]),
-        (quiet()["records"], 24, {"sufficiency": 60}, "inconclusive", ["pasting found a place in 24 of 60 cases"]),
-        (removals([0.0, 0.1] * 12), 24, {}, "inconclusive", ["pasting could not be tested"]),
-        (pastes([0.0, 0.1] * 12), 24, {}, "inconclusive", ["removal could not be tested"]),
+        (quiet()["records"], 30, {"sufficiency": 30}, "cleared", []),
+        (quiet()["records"], 80, {"sufficiency": 30}, "inconclusive", ["removal found a place in 30 of 80 cases"]),
+        (quiet()["records"], 30, {"sufficiency": 80}, "inconclusive", ["pasting found a place in 30 of 80 cases"]),
+        (removals([0.0, 0.1] * 15), 30, {}, "inconclusive", ["pasting could not be tested"]),
+        (pastes([0.0, 0.1] * 15), 30, {}, "inconclusive", ["removal could not be tested"]),
         (
-            pd.concat([removals([0.0, 0.1] * 12), pastes([0.0, 0.1] * 6)]), 24, {}, "inconclusive",
-            ["pasting rests on 12 pictures (20 are needed)"],
+            pd.concat([removals([0.0, 0.1] * 15), pastes([0.0, 0.1] * 6)]), 30, {}, "inconclusive",
+            [
+                "pasting rests on 12 pictures (20 are needed)",
+                "by pasting, none of 12 show an effect above 1, so that up to 22% may carry one",
+            ],
         ),
         (
-            pd.concat([removals([0.0, 0.1] * 12), pastes([-3.0, 3.0] * 12)]), 24, {}, "inconclusive",
-            ["an effect of 1.3 cannot be excluded (about 170 pictures would do)"],
+            pd.concat([removals([0.0, 0.1] * 15), pastes([-3.0, 3.0] * 15)]), 30, {}, "inconclusive",
+            ["with 30 pictures an effect under 1.9 would go unseen; about 210 would do"],
         ),
         (
-            pd.concat([removals([-1.6, 0.4] * 12), pastes([0.0] * 24)]), 24, {}, "inconclusive",
+            pd.concat([removals([-1.6, 0.4] * 15), pastes([0.0] * 30)]), 30, {}, "inconclusive",
             ["an effect of -0.6 is too large to overlook"],
         ),
-        (pd.concat([removals([2.0, 2.1] * 12), pastes([0.0] * 24)]), 24, {}, "confirmed", None),
-        (pd.concat([removals([0.0] * 24), pastes([-2.0, -2.1] * 12)]), 24, {}, "speaks against", None),
-        (pd.concat([removals([2.0, 2.1] * 12), pastes([-17.0, -17.1] * 12)]), 24, {}, "speaks against", None),
+        (
+            pd.concat([removals([0.0] * 30).assign(changed=[True, *[False] * 29]), pastes([0.0] * 30)]), 30, {},
+            "inconclusive", ["removal changes the answer in 1 of 30 cases"],
+        ),
+        (
+            pd.concat([removals([0.0] * 30), pastes([0.0] * 28 + [1.1] * 2).assign(beyond=True)]), 30, {},
+            "inconclusive", ["by pasting, 2 of 30 show an effect above 1, so that up to 20% may carry one"],
+        ),
+        (pd.concat([removals([2.0, 2.1] * 15), pastes([0.0] * 30)]), 30, {}, "confirmed", None),
+        (pd.concat([removals([0.0] * 30), pastes([-2.0, -2.1] * 15)]), 30, {}, "speaks against", None),
+        (pd.concat([removals([2.0, 2.1] * 15), pastes([-17.0, -17.1] * 15)]), 30, {}, "speaks against", None),
     ],
 )  # fmt: skip
 def test_nothing_is_cleared_that_was_not_tested(records, pictures, pairs, verdict, said):
@@ -127,7 +146,7 @@ def test_nothing_is_cleared_that_was_not_tested(records, pictures, pairs, verdic
 
 
 def test_a_flag_or_too_few_pictures_outweigh_quiet_tests():
-    tests = gather(quiet()["records"], 0.05, DELTA, 24, {})
+    tests = gather(quiet()["records"], 0.05, DELTA, 30, {})
     assert judged(tests, flagged=True)[0] == "suspected"
     assert judged(tests, groups=19)[0] == "too few"
 

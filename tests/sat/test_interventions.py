@@ -8,10 +8,10 @@ from toy import toy_classifier
 from core.fills import PLATES, inpaint
 from core.sat.batch import Scene
 from core.sat.interventions import (
+    answers,
     context_swapped,
     dilate,
-    margins,
-    placebo_mask,
+    placebo_masks,
     placement,
     removal_mask,
     removed,
@@ -60,21 +60,22 @@ def test_dilation_grows_by_two_percent_of_the_side_and_at_least_one_pixel():
 
 def test_a_placebo_has_the_same_shape_elsewhere():
     mask = box(4, 4)
-    placebo = placebo_mask(mask, torch.zeros_like(mask), np.random.default_rng(0))
-    assert placebo is not None
-    assert float((placebo * mask).sum()) == 0
-    assert float(placebo.sum()) == float(mask.sum())
+    placebos = placebo_masks(mask, torch.zeros_like(mask), np.random.default_rng(0), 8)
+    assert len(placebos) == len({tuple(map(tuple, one.tolist())) for one in placebos}) == 8
+    for placebo in placebos:
+        assert float((placebo * mask).sum()) == 0
+        assert float(placebo.sum()) == float(mask.sum())
 
 
 def test_a_placebo_of_a_context_segment_keeps_off_the_object_where_it_can():
     mask, thing = box(2, 2), box(16, 0, 32, 48)
-    placebo = placebo_mask(mask, thing, np.random.default_rng(0), tries=400)
-    assert placebo is not None
-    assert float((placebo * thing).sum()) == 0
+    placebos = placebo_masks(mask, thing, np.random.default_rng(0), 8)
+    assert len(placebos) == 8
+    assert max(float((placebo * thing).sum()) for placebo in placebos) <= 0.02 * float(mask.sum())
 
 
 def test_no_placebo_where_the_mask_fills_the_picture():
-    assert placebo_mask(torch.ones(SIDE, SIDE), torch.zeros(SIDE, SIDE), np.random.default_rng(0)) is None
+    assert placebo_masks(torch.ones(SIDE, SIDE), torch.zeros(SIDE, SIDE), np.random.default_rng(0), 8) == []
 
 
 def test_a_paste_goes_to_its_own_place_or_to_one_that_leaves_the_object_free():
@@ -96,11 +97,11 @@ def test_a_removal_takes_the_rim_but_nothing_of_its_neighbours():
 
 def test_a_placebo_that_would_lie_on_named_segments_is_none():
     mask = box(4, 4)
-    assert placebo_mask(mask, 1 - mask, np.random.default_rng(0)) is None
+    assert placebo_masks(mask, 1 - mask, np.random.default_rng(0), 8) == []
     free = 1 - torch.maximum(mask, box(20, 0, 28, 48))
-    placebo = placebo_mask(mask, 1 - free, np.random.default_rng(0), tries=400)
-    assert placebo is not None
-    assert float((placebo * free).sum()) >= 0.75 * float(mask.sum())
+    placebos = placebo_masks(mask, 1 - free, np.random.default_rng(0), 8)
+    assert placebos
+    assert all(float((placebo * free).sum()) >= 0.75 * float(mask.sum()) for placebo in placebos)
 
 
 def test_only_scenery_may_be_touched():
@@ -131,11 +132,12 @@ def test_a_context_swap_keeps_the_object_and_never_shows_the_donors_object():
 def test_margins_are_the_log_odds_of_the_probability_whatever_the_chunk():
     classifier = toy_classifier()
     images = [noise(seed) for seed in range(7)]
-    margin, probability = margins(classifier, images.__getitem__, [0, 1, 0, 1, 0, 1, 0])
+    margin, probability, said = answers(classifier, images.__getitem__, [0, 1, 0, 1, 0, 1, 0])
     p = torch.tensor(probability)
     assert torch.allclose(torch.tensor(margin), torch.log(p / (1 - p)), atol=1e-4)
-    assert margins(classifier, images.__getitem__, [0])[0][0] == pytest.approx(margin[0], abs=1e-5)
-    assert margins(classifier, images.__getitem__, []) == ([], [])
+    assert said == [one > 0.5 for one in probability]
+    assert answers(classifier, images.__getitem__, [0]).margin[0] == pytest.approx(margin[0], abs=1e-5)
+    assert answers(classifier, images.__getitem__, []) == ([], [], [])
 
 
 def scene(name: str, masks: dict[str, torch.Tensor], colour: float) -> Scene:
@@ -150,14 +152,16 @@ def test_a_pair_pastes_the_segment_and_for_placebo_the_same_region_of_a_donor_wi
         "other": scene("other", {"object": box(20, 20)}, 0.9),
     }
     scenes["marked too"] = scene("marked too", {"object": box(20, 20), "stamp": box(3, 2)}, 0.7)
-    pair = Pair("sufficiency", 1, "mark", "recipient", "donor", ("marked too", "other"), False)
+    scenes["stranger"] = scene("stranger", {"object": box(20, 20)}, 0.3)
+    pair = Pair("sufficiency", 1, "mark", "recipient", "donor", ("marked too", "other"), ("stranger",), False)
     versions = pair_versions(pair, scenes.__getitem__, seed=0)
     assert versions is not None
-    before, after, placebo, lender = versions
-    assert lender == "other"  # the other one shows another named segment there
+    before, after, placebos = versions
+    assert list(placebos) == ["other", "stranger"]  # the first one shows another named segment there
     where = box(2, 2) == 1
     assert torch.all(after[:, where] == 0.5)
-    assert torch.all(placebo[:, where] == 0.9)
+    assert torch.all(placebos["other"][:, where] == 0.9)
+    assert torch.all(placebos["stranger"][:, where] == 0.3)
     assert torch.equal(after[:, ~where], before[:, ~where])
 
 
@@ -170,7 +174,8 @@ def test_pairs_never_use_a_recipient_of_the_target_and_use_donors_evenly():
     assert len(pairs) == 30
     shown = {p["id"]: p["prediction"] for p in pictures}
     assert all(shown[pair.recipient] != 1 and shown[pair.donor] == 1 for pair in pairs)
-    assert all(shown[other] != 1 and other != pair.recipient for pair in pairs for other in pair.others)
-    assert len({pair.others[0] for pair in pairs}) >= 28
+    assert not any(pair.others for pair in pairs)  # all of the target's own pictures have the mark
+    assert all(shown[other] != 1 and other != pair.recipient for pair in pairs for other in pair.strangers)
+    assert len({pair.strangers[0] for pair in pairs}) >= 28
     assert len({pair.donor for pair in pairs}) == 20
     assert pairs == choose_pairs(list(reversed(pictures)), [1], most=30, seed=0, names=["mark"])

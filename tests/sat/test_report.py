@@ -26,7 +26,7 @@ from core.runtime.folders import read_shards, shard_size
 from core.runtime.progress import Progress
 from core.sat.report import build_report, planned_pairs
 from core.sat.saved_report import PACK, open_report
-from core.sat.verdicts import findings, is_shortcut
+from core.sat.verdicts import is_shortcut, judge
 from core.storage.pack import Pack
 
 KEYS = {
@@ -434,7 +434,7 @@ def test_the_reports_that_come_along_say_what_their_records_give_today(name):
         for f in report.findings
         for test, (_, count) in f["cases"].items()
     }
-    again = findings(report.table, report.effects().groupby("target"), labels, report.manifest["delta"], planned)
+    again = judge(report.table, report.effects().groupby("target"), labels, report.manifest["delta"], planned).findings
     told = ("target", "segment", "explainer", "verdict", "sentence")
     assert [[f[key] for key in told] for f in again] == [[f[key] for key in told] for f in report.findings]
 

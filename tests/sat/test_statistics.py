@@ -4,16 +4,18 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from core.sat.sentences import in_words
-from core.sat.statistics import Interval, benjamini_hochberg, bootstrap_interval, group_means, mean_interval, p_above
+from core.sat.statistics import Interval, Mean, benjamini_hochberg, bootstrap_interval, clopper_pearson, group_means
 
 
-def test_student_interval_by_hand():
-    interval = mean_interval([1.0, 2.0, 3.0, 4.0])
+def test_an_interval_is_at_least_students():
+    interval = Mean([1.0, 2.0, 3.0, 4.0]).interval
     half = 3.182446 * math.sqrt(5 / 3) / 2  # t(0.975, 3 degrees) times the standard error
-    assert interval.estimate == 2.5
-    assert (interval.low, interval.high) == pytest.approx((2.5 - half, 2.5 + half), rel=1e-5)
+    assert (interval.estimate, interval.count) == (2.5, 4)
+    assert interval.low <= 2.5 - half + 1e-5
+    assert interval.high >= 2.5 + half - 1e-5
 
 
 def test_an_interval_ends_where_its_quantity_does():
@@ -25,30 +27,70 @@ def test_an_interval_ends_where_its_quantity_does():
 
 
 def test_intervals_of_nothing_and_of_one_are_not_numbers():
-    assert math.isnan(mean_interval([]).estimate)
-    assert math.isnan(mean_interval([2.0]).low)
-    assert math.isnan(p_above([2.0], 0.0))
+    assert math.isnan(Mean([]).interval.estimate)
+    assert Mean([2.0]).interval.estimate == 2.0
+    for unknown in (Mean([2.0]).interval.low, Mean([2.0]).p_above(0.0), Mean([2.0]).least_seen(0.5)):
+        assert math.isnan(unknown)
 
 
-def test_intervals_cover_the_truth_about_as_often_as_they_say():
+@pytest.mark.parametrize(
+    ("draw", "mean", "count", "least"),
+    [
+        (lambda r, n: r.normal(1, 2, n), 1.0, 12, 0.93),
+        (lambda r, n: r.standard_t(3, n), 0.0, 20, 0.93),
+        (lambda r, n: r.lognormal(0, 1, n), math.exp(0.5), 20, 0.9),
+        (lambda r, n: r.lognormal(0, 1, n), math.exp(0.5), 60, 0.92),
+    ],
+    ids=["normal", "heavy tails", "skew", "skew, 60"],
+)
+def test_intervals_cover_the_truth_about_as_often_as_they_say(draw, mean, count, least):
     random = np.random.default_rng(0)
-    hits = 0
-    for _ in range(400):
-        interval = mean_interval(random.normal(1.0, 2.0, 12))
-        hits += interval.low <= 1.0 <= interval.high
-    assert 0.92 <= hits / 400 <= 0.98
+    intervals = [Mean(draw(random, count)).interval for _ in range(400)]
+    covered = np.mean([one.low <= mean <= one.high for one in intervals])
+    assert least - 0.02 <= covered <= 0.99  # 400 draws leave 0.02 open
 
 
-def test_p_is_uniform_under_the_null():
+def test_p_is_at_most_uniform_under_the_null():
     random = np.random.default_rng(1)
-    p = np.array([p_above(random.normal(0.5, 1.0, 15), 0.5) for _ in range(400)])
-    assert 0.02 <= (p < 0.05).mean() <= 0.09
+    p = np.array([Mean(random.normal(0.5, 1.0, 15)).p_above(0.5) for _ in range(400)])
+    assert 0.02 <= (p < 0.05).mean() <= 0.08
     assert 0.4 <= p.mean() <= 0.6
 
 
+def test_p_below_mirrors_p_above_and_falls_with_distance():
+    values = np.random.default_rng(2).normal(0, 1, 30)
+    mean = Mean(values)
+    assert [mean.p_above(t) for t in (-9, -2, -1, 0, 1)] == sorted(mean.p_above(t) for t in (-9, -2, -1, 0, 1))
+    assert 0 < mean.p_above(-9) < 1e-12  # far beyond what can be drawn
+    assert mean.p_below(-0.2) == pytest.approx(1 - mean.p_above(-0.2), abs=0.1)
+
+
 def test_identical_values_are_decided_without_a_division_by_zero():
-    assert p_above([1.0, 1.0, 1.0], 0.5) == 0.0
-    assert p_above([0.2, 0.2], 0.5) == 1.0
+    same = Mean([1.0, 1.0, 1.0])
+    assert (same.interval.low, same.interval.high) == (1.0, 1.0)
+    assert (same.p_above(0.5), same.p_below(0.5)) == (0.0, 1.0)
+    assert Mean([0.2, 0.2]).p_above(0.5) == 1.0
+
+
+def test_one_odd_value_bounds_something():
+    interval = Mean([5.0, *[0.0] * 59]).interval
+    assert interval.low < 0 < interval.high < 1
+
+
+def test_what_would_go_unseen_is_seen_four_times_of_five():
+    random = np.random.default_rng(3)
+    least = np.mean([Mean(random.normal(0, 1, 40)).least_seen(0.5) for _ in range(50)])
+    found = np.mean([Mean(random.normal(least, 1, 40)).p_above(0.5) <= 0.05 for _ in range(300)])
+    assert 0.72 <= found <= 0.86
+
+
+def test_bounds_of_a_share_are_the_textbook_ones():
+    assert clopper_pearson(0, 29) == (0.0, pytest.approx(1 - 0.05 ** (1 / 29)))
+    assert clopper_pearson(29, 29) == (pytest.approx(0.05 ** (1 / 29)), 1.0)
+    low, high = clopper_pearson(3, 40)
+    assert stats.binom.sf(2, 40, low) == pytest.approx(0.05)
+    assert stats.binom.cdf(3, 40, high) == pytest.approx(0.05)
+    assert clopper_pearson(0, 0) == (0.0, 1.0)
 
 
 def test_groups_count_once_however_many_pictures_they_have():
