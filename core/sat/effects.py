@@ -7,13 +7,14 @@
 
 A record: image, group, target, segment, test, fill, beside, donor, donor_group, other, other_group (who lent the
 placebo), familiar (whether that one shows the target), effect, effect_probability, before, after, placebo, the last
-three as *_probability, changed (the answer is another one than before: no longer the target, or now), placebo_changed
-(part of the placebos that change it), beyond (the effect is larger than with each of the placebos alone). `fill` is
-"transplant" or "context swap" where nothing is filled. A pair has a record for each picture that lends it a placebo.
+three as *_probability, scatter (standard deviation of the margin over the placebos; NaN where there is one), changed
+(the answer is another one than before: no longer the target, or now), placebo_changed (part of the placebos that change
+it). `fill` is "transplant" or "context swap" where nothing is filled. A pair has a record for each placebo.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -118,7 +119,7 @@ def necessity_records(
     return [
         {
             **_names(scene, target, one.segment, one.test, one.fill, beside=one.beside),
-            **_figures(found, 0, one.at, one.placebos, -1.0, one.placebos),
+            **_figures(found, 0, one.at, one.placebos, one.placebos, -1.0),
         }
         for one in plan
     ]
@@ -139,10 +140,12 @@ def pair_records(
                 continue
             before = whole.setdefault((pair.recipient, pair.target), len(images))
             shown = [versions.before] if before == len(images) else []
-            shown += [versions.changed, *versions.placebos.values()]
+            shown += [versions.changed, *(placebo for _, placebo in versions.placebos)]
             images += shown
             targets += [pair.target] * len(shown)
-            done.append((pair, list(versions.placebos), before, len(images) - 1 - len(versions.placebos)))
+            done.append(
+                (pair, [other for other, _ in versions.placebos], before, len(images) - 1 - len(versions.placebos))
+            )
         found = answers(classifier, images.__getitem__, targets)
         yield [
             record
@@ -156,17 +159,17 @@ def _of_pair(
 ) -> Iterator[dict[str, Any]]:
     placebos = range(at + 1, at + 1 + len(others))
     for placebo, other in zip(placebos, others):
-        first, second, beyond = at, placebo, placebos
+        first, second = at, placebo
         if pair.test == "necessity":
             # the donor shares the target here: what is lost is what the stranger's context takes away
-            first, second, beyond = placebo, at, range(at, at + 1)
+            first, second = placebo, at
         sign = 1.0 if pair.test == "sufficiency" else -1.0
         yield {
             **_names(
                 scene_of(pair.recipient), pair.target, pair.segment, pair.test, SWAP if pair.large else TRANSPLANT,
                 donor=scene_of(pair.donor), other=scene_of(other), familiar=other in (*pair.others, pair.donor),
             ),
-            **_figures(found, before, first, range(second, second + 1), sign, beyond),
+            **_figures(found, before, first, [second], placebos, sign),
         }  # fmt: skip
 
 
@@ -199,11 +202,16 @@ def _names(
 
 
 def _figures(
-    found: Answers, before: int, after: int, placebos: Sequence[int], sign: float, all_placebos: Sequence[int]
+    found: Answers, before: int, after: int, placebos: Sequence[int], scattered: Sequence[int], sign: float
 ) -> dict[str, Any]:
-    """Of the pictures with these numbers; `sign` is 1 where what is done should raise the target."""
+    """Of the pictures with these numbers.
+
+    Args:
+        scattered: the placebos that tell how much chance does. sign: 1 where what is done should raise the target.
+    """
     margin = float(np.mean([found.margin[i] for i in placebos]))
     probability = float(np.mean([found.probability[i] for i in placebos]))
+    several = [found.margin[i] for i in scattered]
     return {
         "effect": sign * (found.margin[after] - margin),
         "effect_probability": sign * (found.probability[after] - probability),
@@ -213,7 +221,7 @@ def _figures(
         "before_probability": found.probability[before],
         "after_probability": found.probability[after],
         "placebo_probability": probability,
+        "scatter": float(np.std(several, ddof=1)) if len(several) > 1 else math.nan,
         "changed": found.said[after] != found.said[before],
         "placebo_changed": float(np.mean([found.said[i] != found.said[before] for i in placebos])),
-        "beyond": all(sign * (found.margin[after] - found.margin[i]) > 0 for i in all_placebos),
     }

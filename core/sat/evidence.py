@@ -17,6 +17,8 @@ LEAST_UNITS = 10  # independent units of a test, however they are counted, befor
 # How independent units are counted: a transplant is as much its donor's and its placebo donor's as the recipient's.
 WAYS = {"group": "pictures", "donor_group": "donors", "other_group": "placebo donors"}
 STRONG = 2.0  # deltas that an effect on a single picture is above where it counts as one
+CHANCE = 0.01  # part of the units that may seem to carry one without any reason
+SCATTER = 3.0  # standard deviations of what chance does to a single picture, that it is above as well
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Effect:
         above, below: p against "at most delta" and "at least -delta", the largest over the ways of counting.
         planned, placed: how many removals or pairs were meant to be, and how many could be made.
         changed: of those made, how many change the answer. flips: part of them that do, less the part of placebos.
-        strong: independent units with an effect of `STRONG` deltas that no placebo has, and how many units there are.
+        strong: independent units with an effect above `STRONG` deltas and above what placebos scatter, and how many
+            units there are.
         unseen: the largest effect that such a test would miss one time in five.
         placebos: mean effect against placebos of the target's own pictures and of others', where both were lent.
     """
@@ -58,6 +61,11 @@ class Effect:
     def rare(self) -> float:
         """Part of the units that may carry a strong effect: the upper 95 % bound."""
         return clopper_pearson(*self.strong)[1]
+
+    @property
+    def by_chance(self) -> bool:
+        """Whether so many strong effects may be what placebos would show as well."""
+        return clopper_pearson(*self.strong, level=0.99)[0] <= CHANCE
 
 
 @dataclass(frozen=True)
@@ -119,8 +127,6 @@ def effect_of(records: pd.DataFrame, fill: str, ways: Sequence[str], delta: floa
     probability = Mean(group_means(records["effect_probability"].tolist(), records[widest].tolist())).interval
     each = records.groupby(["image", "donor"])  # a picture or pair, whatever lent it placebos
     changed = each["changed"].first().to_numpy(bool)
-    carrier = records["donor_group"].where(records["donor_group"] != "", records["group"])
-    strong = (records["beyond"] & (records["effect"] > STRONG * delta)).groupby(carrier).any()
     return Effect(
         fill=fill,
         margin=Interval(found.estimate, found.low, found.high, margins[scarce].count),
@@ -132,10 +138,26 @@ def effect_of(records: pd.DataFrame, fill: str, ways: Sequence[str], delta: floa
         placed=len(changed),
         changed=int(changed.sum()),
         flips=float(changed.mean() - each["placebo_changed"].mean().mean()),
-        strong=(int(strong.sum()), len(strong)),
+        strong=_strong(records, delta),
         unseen=float(np.max([mean.least_seen(delta) for mean in means.values()])),
         placebos=_by_lender(records),
     )
+
+
+def _strong(records: pd.DataFrame, delta: float) -> tuple[int, int]:
+    """(units with a strong effect, units): of pictures, or of the donors whose segment was pasted."""
+    unit = records["donor_group"].where(records["donor_group"] != "", records["group"])
+    each = records.assign(unit=unit).groupby(["image", "donor"])
+    effects, placebos = each["effect"].mean().to_numpy(), each.size().to_numpy()
+    scatter = each["scatter"].first().to_numpy()
+    if np.isnan(scatter).all():
+        # with one placebo each, chance is what most pictures show
+        chance = 1.4826 * float(np.median(np.abs(effects - np.median(effects))))
+    else:
+        chance = float(np.sqrt(np.nanmean(scatter**2) * (1 + 1 / placebos.mean())))
+    carries = effects > max(STRONG * delta, SCATTER * chance)
+    found = pd.Series(carries).groupby(each["unit"].first().to_numpy()).any()
+    return int(found.sum()), len(found)
 
 
 def _by_lender(records: pd.DataFrame) -> tuple[float, float] | None:

@@ -156,7 +156,7 @@ def write_examples(
         count[cell] = count.get(cell, 0) + 1
         file = f"{stem(pair.recipient)}-{pair.target}-{_slug(pair.segment)}-{pair.test}.jpg"
         # for necessity the donor shares the target, so what is shown is the stranger's context
-        shown = next(iter(versions.placebos.values())) if pair.test == "necessity" else versions.changed
+        shown = versions.placebos[0][1] if pair.test == "necessity" else versions.changed
         file = pack.add(file, encode_picture(shown))
         index["pastes"].append({"file": file, "picture": picture(pair.recipient), **_numbers(record)})
         yield index

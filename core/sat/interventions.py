@@ -42,6 +42,21 @@ def removal_mask(mask: Tensor, neighbours: Tensor) -> Tensor:
     return torch.maximum(mask, dilate(mask) * (1 - neighbours))
 
 
+def overlaps(mask: Tensor, other: Tensor) -> np.ndarray:
+    """[H, W]: part of a mask that lies on the other one when it is shifted (round the edges), by (down, right)."""
+    own, under = (one.detach().cpu().double().numpy() for one in (mask, other))
+    return (np.fft.irfft2(np.fft.rfft2(own).conj() * np.fft.rfft2(under), own.shape) / own.sum()).round(4)
+
+
+def shifts_to(cost: np.ndarray, random: np.random.Generator, count: int) -> list[tuple[int, int]]:
+    """Some of the shifts that cost least, all different; none where every cost is infinite."""
+    if not np.isfinite(cost).any():
+        return []
+    near = np.argwhere(cost <= cost.min() + SLACK)
+    chosen = near[random.choice(len(near), min(count, len(near)), replace=False)]
+    return [(int(down), int(right)) for down, right in chosen]
+
+
 def placebo_masks(mask: Tensor, avoid: Tensor, random: np.random.Generator, count: int) -> list[Tensor]:
     """The same shape elsewhere, `count` times: shifted (round the edges) to where it overlaps itself and `avoid` least.
 
@@ -49,17 +64,9 @@ def placebo_masks(mask: Tensor, avoid: Tensor, random: np.random.Generator, coun
         [H, W] each, without what overlaps the mask itself; none where under half of it would be left, or more than a
         quarter of it would lie on `avoid`.
     """
-    own, free = (one.detach().cpu().double().numpy() for one in (mask, avoid * (1 - mask)))
-    spectrum, area = np.fft.rfft2(own).conj(), own.sum()
-    itself, crowd = (  # [H, W]: what the shape lies on, by shift, in parts of it
-        (np.fft.irfft2(spectrum * np.fft.rfft2(other), own.shape) / area).round(4) for other in (own, free)
-    )
+    itself, crowd = overlaps(mask, mask), overlaps(mask, avoid * (1 - mask))
     cost = np.where((itself <= 0.5) & (crowd <= CROWDED), itself + crowd, np.inf)
-    if not np.isfinite(cost).any():
-        return []
-    near = np.argwhere(cost <= cost.min() + SLACK)
-    chosen = near[random.choice(len(near), min(count, len(near)), replace=False)]
-    return [torch.roll(mask, (int(down), int(right)), (0, 1)) * (1 - mask) for down, right in chosen]
+    return [torch.roll(mask, shift, (0, 1)) * (1 - mask) for shift in shifts_to(cost, random, count)]
 
 
 def placement(mask: Tensor, objects: Sequence[Tensor], random: np.random.Generator, tries: int = 48) -> tuple[int, int]:
@@ -73,7 +80,6 @@ def placement(mask: Tensor, objects: Sequence[Tensor], random: np.random.Generat
     Returns:
         (down, right) in pixels.
     """
-    area = float(mask.sum())
     rows = torch.nonzero(mask.sum(1) > 0).flatten()
     columns = torch.nonzero(mask.sum(0) > 0).flatten()
     top, bottom, left, right = int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1])
@@ -85,8 +91,9 @@ def placement(mask: Tensor, objects: Sequence[Tensor], random: np.random.Generat
     for keep_off in objects:
         if not bool(keep_off.any()):
             break
+        covered = overlaps(mask, keep_off)
         for shift in shifts:
-            if float((torch.roll(mask, shift, (0, 1)) * keep_off).sum()) <= 0.1 * area:
+            if covered[shift] <= 0.1:
                 return shift
     return 0, 0
 

@@ -12,7 +12,7 @@ from torch import Tensor, maximum, roll
 
 from core.runtime.randomness import derived_seed
 from core.sat.batch import Scene
-from core.sat.interventions import LARGE, context_swapped, placement, transplanted
+from core.sat.interventions import LARGE, context_swapped, overlaps, placement, shifts_to, transplanted
 
 # Of how pairs are chosen: raised when the same pictures give others, so that no report goes on with a mixture.
 REVISION = 3
@@ -42,11 +42,11 @@ class Pair:
 
 
 class Versions(NamedTuple):
-    """A recipient as it is, with the segment, and with a placebo of each of those who lend one."""
+    """A recipient as it is, with the segment, and with placebos and who lent them."""
 
     before: Tensor
     changed: Tensor
-    placebos: dict[str, Tensor]
+    placebos: list[tuple[str, Tensor]]
 
 
 def pair_versions(pair: Pair, scene_of: Callable[[str], Scene], seed: int) -> Versions | None:
@@ -59,7 +59,7 @@ def pair_versions(pair: Pair, scene_of: Callable[[str], Scene], seed: int) -> Ve
             return None
         own = recipient.masks[name]
         swapped = [context_swapped(recipient.image, own, d.image, d.masks[name]) for d in (donor, other)]
-        return Versions(recipient.image, swapped[0], {other.id: swapped[1]})
+        return Versions(recipient.image, swapped[0], [(other.id, swapped[1])])
     mask = donor.masks[name]
     random = np.random.default_rng(derived_seed(seed, pair.recipient, pair.donor, name, "place"))
     shift = placement(mask, recipient.objects(), random)
@@ -67,14 +67,12 @@ def pair_versions(pair: Pair, scene_of: Callable[[str], Scene], seed: int) -> Ve
     # one of each where there are both: a placebo of the target's own pictures brings some of the target along
     fit = ((c for c in some if _shows_nothing(scene_of(c), name, mask)) for some in (pair.others, pair.strangers))
     lenders = (one for several in zip_longest(*fit) for one in several if one is not None)
-    placebos = {
-        one: transplanted(recipient.image, scene_of(one).image, mask, shift) for one in islice(lenders, PLACEBOS)
-    }
-    if not placebos:
-        move = _elsewhere(donor, name, random)
-        if move is None:
-            return None
-        placebos = {donor.id: transplanted(recipient.image, roll(donor.image, move, (1, 2)), mask, shift)}
+    found = [(one, scene_of(one).image) for one in islice(lenders, PLACEBOS)]
+    if not found:
+        found = [(donor.id, roll(donor.image, move, (1, 2))) for move in _elsewhere(donor, name, random)]
+    if not found:
+        return None
+    placebos = [(one, transplanted(recipient.image, image, mask, shift)) for one, image in found]
     return Versions(recipient.image, pasted, placebos)
 
 
@@ -83,14 +81,12 @@ def _shows_nothing(scene: Scene, name: str, mask: Tensor) -> bool:
     return float((mask * scene.neighbours(name, float(mask.mean()))).sum()) <= TOUCHING * float(mask.sum())
 
 
-def _elsewhere(donor: Scene, name: str, random: np.random.Generator, tries: int = 64) -> tuple[int, int] | None:
-    """Where nobody can lend a placebo, the shape is filled with pixels from elsewhere in the donor: by which shift."""
+def _elsewhere(donor: Scene, name: str, random: np.random.Generator) -> list[tuple[int, int]]:
+    """Where nobody can lend a placebo, the shape is filled with pixels from elsewhere in the donor: by which shifts."""
     mask = donor.masks[name]
-    taken = maximum(mask, donor.neighbours(name))
-    moves = [(int(random.integers(mask.shape[0])), int(random.integers(mask.shape[1]))) for _ in range(tries)]
-    costs = [float((roll(mask, (-down, -right), (0, 1)) * taken).sum()) for down, right in moves]
-    best = int(np.argmin(costs))
-    return moves[best] if costs[best] <= TOUCHING * float(mask.sum()) else None
+    cost = overlaps(mask, maximum(mask, donor.neighbours(name)))
+    found = shifts_to(np.where(cost <= TOUCHING, cost, np.inf), random, PLACEBOS)
+    return [(-down, -right) for down, right in found]
 
 
 def choose_pairs(

@@ -57,9 +57,11 @@ def sentence(entry: dict[str, Any], tests: Evidence, delta: float, flagging: Seq
         return f"{subject} speaks against {target}{told}{_answers(entry, tests)}"
     if verdict == "cleared":
         together = ", alone and with the other context gone" if tests.joint else ""
+        most = max(tests.all, key=lambda e: e.rare)
+        carried = "{} of {}".format(most.strong[0] or "none", most.strong[1])
         return (
             f"No reliance on {segment} for {target}: every effect lies below {delta:.2g} in log-odds{together}, and "
-            f"few pictures if any carry one above {STRONG * delta:.2g}. "
+            f"{carried} pictures carry one above {STRONG * delta:.2g} (at most {math.ceil(100 * most.rare)} % do). "
             f"{evidence[:1].upper()}{evidence[1:]}."
         )
     if verdict == "suspected":

@@ -52,7 +52,7 @@ def _lacking_one(test: str, effects: Sequence[Effect], delta: float) -> Iterator
     if flipping.flips > FLIPS:
         yield Lack("flips", test, flipping.changed, flipping.placed, size=flipping.flips)
     rare = max(effects, key=lambda e: e.rare)
-    if rare.rare >= RARE:
+    if rare.rare >= RARE or not rare.by_chance:
         yield Lack("rare", test, *rare.strong, size=STRONG * delta, units=f"{rare.rare:.0%}")
 
 

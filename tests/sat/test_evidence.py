@@ -14,7 +14,7 @@ from core.sat.statistics import Mean
 from core.sat.verdicts import delta_for, lacking, verdict_of
 
 DELTA = 0.5
-QUIET = {"beside": "", "familiar": True, "changed": False, "placebo_changed": 0.0, "beyond": False}
+QUIET = {"beside": "", "familiar": True, "changed": False, "placebo_changed": 0.0, "scatter": 0.1}
 
 
 def pastes(effects, recipients=None, donors=None, others=None) -> pd.DataFrame:
@@ -119,8 +119,9 @@ def quiet(count=30, **changes) -> dict:
             ],
         ),
         (
-            pd.concat([removals([0.0, 0.1] * 15), pastes([-3.0, 3.0] * 15)]), 30, {}, "inconclusive",
-            ["with 30 pictures an effect under 1.9 would go unseen; about 210 would do"],
+            pd.concat([removals([0.0, 0.1] * 15), pastes([-3.0, 3.0] * 15).assign(scatter=3.0)]), 30, {},
+            "inconclusive",
+            ["with 30 pictures an effect under 1.9 would go unseen; about 160 would do"],
         ),
         (
             pd.concat([removals([-1.6, 0.4] * 15), pastes([0.0] * 30)]), 30, {}, "inconclusive",
@@ -131,7 +132,7 @@ def quiet(count=30, **changes) -> dict:
             "inconclusive", ["removal changes the answer in 1 of 30 cases"],
         ),
         (
-            pd.concat([removals([0.0] * 30), pastes([0.0] * 28 + [1.1] * 2).assign(beyond=True)]), 30, {},
+            pd.concat([removals([0.0] * 30), pastes([0.0] * 28 + [1.1] * 2)]), 30, {},
             "inconclusive", ["by pasting, 2 of 30 show an effect above 1, so that up to 20% may carry one"],
         ),
         (pd.concat([removals([2.0, 2.1] * 15), pastes([0.0] * 30)]), 30, {}, "confirmed", None),

@@ -157,11 +157,14 @@ def test_a_pair_pastes_the_segment_and_for_placebo_the_same_region_of_a_donor_wi
     versions = pair_versions(pair, scenes.__getitem__, seed=0)
     assert versions is not None
     before, after, placebos = versions
-    assert list(placebos) == ["other", "stranger"]  # the first one shows another named segment there
+    assert [lender for lender, _ in placebos] == [
+        "other",
+        "stranger",
+    ]  # the first one shows another named segment there
     where = box(2, 2) == 1
     assert torch.all(after[:, where] == 0.5)
-    assert torch.all(placebos["other"][:, where] == 0.9)
-    assert torch.all(placebos["stranger"][:, where] == 0.3)
+    assert torch.all(placebos[0][1][:, where] == 0.9)
+    assert torch.all(placebos[1][1][:, where] == 0.3)
     assert torch.equal(after[:, ~where], before[:, ~where])
 
 
