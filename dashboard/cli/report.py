@@ -91,6 +91,7 @@ def report(
         from core.choice import Choice, reported_choices
         from core.data import open_dataset
         from core.sat.batch import label_warning
+        from core.sat.redundancy import is_redundant_shortcut
         from core.sat.report import ReportOptions, build_report
         from core.sat.saved_report import open_report
         from core.sat.verdicts import is_shortcut
@@ -112,7 +113,8 @@ def report(
         show_stages(build_report(opened, classifier, out, options, engine_named(engine, workers)), notes)
         finished = open_report(out)
     _summarise(finished, notes)
-    if fail_on == "confirmed" and any(is_shortcut(finding) for finding in finished.findings):
+    redundant = map(is_redundant_shortcut, finished.manifest["redundant"])
+    if fail_on == "confirmed" and any((*map(is_shortcut, finished.findings), *redundant)):
         raise typer.Exit(FOUND)
 
 
@@ -142,4 +144,6 @@ def _summarise(report: Report, told: Container[str]) -> None:
         )
     for sentence in dict.fromkeys(f["sentence"] for f in report.findings if f["verdict"] == "confirmed"):
         typer.echo(sentence)
+    for entry in manifest["redundant"]:
+        typer.echo(entry["sentence"])
     typer.echo(f"The report is in {report.path}; look at it with: satchel serve --report {report.path}")

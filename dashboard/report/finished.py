@@ -16,6 +16,7 @@ import pandas as pd
 from core.errors import UserError
 from core.paths import assets_dir, existing_folder, user_path
 from core.runtime.recent import Recent
+from core.sat.effects import CONTEXT
 from core.sat.interventions import LARGE
 from core.sat.saved_report import AGAIN, Report, open_report
 from core.sat.statistics import Interval
@@ -34,7 +35,8 @@ class Cell:
     Attributes:
         target, label: the class by index and by name.
         necessity, sufficiency: None where there was no test. fills: necessity under each fill. joint: removed when the
-            other context was gone already, None where there is none.
+            other context was gone already, None where there is none. together: the same for single things that were
+            gone, where that says more than the segment does alone.
         density: by explainer, with its interval; 1 means no more attribution than its size.
         share: by explainer, median part of the absolute attribution.
         swapped: too large to be removed, so contexts were swapped between pictures instead.
@@ -58,6 +60,7 @@ class Cell:
     sufficiency: Interval | None
     fills: Mapping[str, Interval]
     joint: Interval | None
+    together: Mapping[str, Interval]
     density: Mapping[str, Interval]
     share: Mapping[str, float | None]
     swapped: bool
@@ -207,11 +210,17 @@ def _cells(report: Report) -> Iterable[Cell]:
             sufficiency=_interval(first, "sufficiency"),
             fills={name: Interval(*map(_number, bounds), 0) for name, bounds in first["fills"].items()},
             joint=Interval(*map(_number, first["joint"]), 0) if first["joint"] else None,
+            together=_telling(first, report.manifest["delta"]),
             density={e["explainer"]: i for e in entries if (i := _interval(e, "density")) is not None},
             share={e["explainer"]: e["share"] for e in entries},
             swapped=first["coverage"] > LARGE,
             rank=rank,
         )
+
+
+def _telling(entry: dict[str, Any], delta: float) -> dict[str, Interval]:
+    found = {name: Interval(*map(_number, bounds), 0) for name, bounds in entry["together"].items() if name != CONTEXT}
+    return {name: size for name, size in found.items() if size.low > delta + max(0.0, entry["necessity"] or 0.0)}
 
 
 def _number(value: float | None) -> float:

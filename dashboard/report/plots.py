@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from core.sat.effects import CONTEXT
 from core.sat.statistics import Interval
 from dashboard.palette import COLOURS, look
 from dashboard.report.finished import Cell, Finished, counted_effects
@@ -26,19 +27,24 @@ def effect_rows(finished: Finished, cell: Cell) -> list[tuple[str, Interval, np.
     records = counted_effects(finished, cell)
     rows = []
 
-    def effects(test: str, fill: str | None = None) -> np.ndarray:
+    def effects(test: str, column: str = "test", value: str | None = None) -> np.ndarray:
         if records.empty:
             return np.empty(0)
-        part = records[records["test"] == test]
-        return (part if fill is None else part[part["fill"] == fill])["effect"].dropna().to_numpy(float)
+        part = records[(records["test"] == test) & (records[column] == (value or test))]
+        return part["effect"].dropna().to_numpy(float)
 
     if cell.sufficiency is not None:
         rows.append(("swapped in" if cell.swapped else "pasted elsewhere", cell.sufficiency, effects("sufficiency")))
     for fill, found in cell.fills.items():
         name = "swapped out" if fill == "context swap" else f"removed, {fill}"
-        rows.append((name, found, effects("necessity", fill)))
+        rows.append((name, found, effects("necessity", "fill", fill)))
     if cell.joint is not None:
-        rows.append(("removed, other context gone", cell.joint, effects("joint")))
+        # one other segment stands for all of the context
+        several = records.empty or bool((records["beside"] == CONTEXT).any())
+        dots = effects("joint", "beside", CONTEXT) if several else effects("joint")
+        rows.append(("removed, other context gone", cell.joint, dots))
+    for beside, found in cell.together.items():
+        rows.append((f"removed, {beside} gone", found, effects("joint", "beside", beside)))
     return rows
 
 

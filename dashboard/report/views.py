@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from core.sat.redundancy import is_redundant_shortcut
 from core.sat.verdicts import VERDICTS
 from dashboard.plots import percent
 from dashboard.report.finished import Cell, Finished, accuracy_interval
@@ -24,8 +25,17 @@ def answer_html(finished: Finished) -> str:
     )
     return (
         f'<div class="answer" data-testid="answer">{mark}<h2>{escape(sentence)}</h2><p>{escape(evidence)}</p>{link}'
-        f"{counts_html(finished)}{noticed_html(finished)}</div>"
+        f"{redundant_html(finished)}{counts_html(finished)}{noticed_html(finished)}</div>"
     )
+
+
+def redundant_html(finished: Finished) -> str:
+    """What may be missed and is enough all the same, a sentence each; nothing where there is none."""
+    lines = "".join(
+        f"<li>{verdict_mark('confirmed', is_redundant_shortcut(entry))} {escape(entry['sentence'])}</li>"
+        for entry in finished.manifest["redundant"]
+    )
+    return f'<ul class="redundant" data-testid="redundant">{lines}</ul>' if lines else ""
 
 
 def noticed_html(finished: Finished) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from html import escape
 
+from core.sat.redundancy import is_redundant_shortcut
 from core.sat.sentences import in_words
 from core.sat.statistics import Interval
 from dashboard.report.finished import Cell, Finished
@@ -65,6 +66,10 @@ def headline(finished: Finished) -> tuple[str, str]:
     cell, model = strongest_shortcut(finished), short(finished.manifest["model"])
     if cell is not None:
         return f"{model} leans on the {cell.segment} to say {cell.label}.", _evidence(cell)
+    hidden = next(filter(is_redundant_shortcut, finished.manifest["redundant"]), None)
+    if hidden is not None:
+        members = " or ".join(hidden["members"])
+        return f"{model} needs only {members} to say {hidden['target']}.", "No single one of them need be there."
     count = {verdict: sum(c.verdict == verdict for c in finished.cells.values()) for verdict in MEANINGS}
     total = len(finished.cells)
     if not finished.manifest["checked"]:
