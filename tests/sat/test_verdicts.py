@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 from known_models import KINDS, PLAIN, STAMPED, either, judged, world_item
 
+from core.sat.redundancy import is_redundant_shortcut
+from core.sat.saved_report import open_report
+
 
 def world(stamped, plain=(), kinds=KINDS, count=40, stamped_size=12, plain_size=12):
     """`count` pictures of each class; `stamped` and `plain` give the marks of the i-th."""
@@ -69,6 +72,42 @@ def test_marks_that_stand_in_for_each_other_are_not_cleared(tmp_path):
         assert entry["joint"][0] == pytest.approx(16, abs=0.5)
     assert found["stamped", "D"]["verdict"] == "cleared"
     assert found["stamped", "object"]["verdict"] == "confirmed"
+    (group,) = open_report(tmp_path / "r").manifest["redundant"]
+    assert (group["target"], group["members"], group["kinds"]) == ("stamped", ["A", "B"], ["context", "context"])
+    assert is_redundant_shortcut(group)
+    assert "removing A takes 0.0 [" in group["sentence"]
+    assert "where B is gone already it takes 16.0 [" in group["sentence"]
+
+
+@pytest.mark.slow
+def test_of_three_marks_any_one_is_enough(tmp_path):
+    margin = lambda p: 16 * either(p["A"], p["B"], p["D"]) - 8  # noqa: E731
+    found = judged(margin, world(lambda i: ("object", "A", "B", "D"), lambda i: ("object",)), tmp_path / "r")
+    (group,) = open_report(tmp_path / "r").manifest["redundant"]
+    assert sorted(group["members"]) == ["A", "B", "D"]
+    assert group["sentence"].startswith("Any of A, B and D is enough for stamped: ")
+    assert found["stamped", "object"]["verdict"] == "cleared"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["object", "unset"])
+def test_a_mark_and_the_object_are_redundant(tmp_path, kind):
+    kinds = {"object": "object"} if kind == "object" else dict.fromkeys(("A", "D", "object", "sky"), "unset")
+    judged(a_or_object, world(both, nothing, kinds=kinds), tmp_path / "r")
+    (group,) = open_report(tmp_path / "r").manifest["redundant"]
+    assert group["members"] == ["A", "the object" if kind == "object" else "object"]
+    assert group["changed"] == group["pictures"] == 40
+
+
+@pytest.mark.slow
+def test_what_counts_in_a_few_pictures_only_is_not_cleared(tmp_path):
+    """A counts in the two pictures that also show B; its mean effect is far below delta."""
+    margin = lambda p: 16 * p["object"] - 8 - 3 * p["B"] * (1 - p["A"])  # noqa: E731
+    items = world(lambda i: ("object", "A", "B") if i < 2 else ("object", "A"), lambda i: ())
+    entry = judged(margin, items, tmp_path / "r", delta=0.5)["stamped", "A"]
+    assert entry["necessity"] == pytest.approx(0.15, abs=0.02)
+    assert entry["verdict"] == "inconclusive"
+    assert "by removal, 2 of 40 show an effect above 1, so that up to 15% may carry one" in entry["lacking"]
 
 
 @pytest.mark.slow
