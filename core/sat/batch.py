@@ -31,6 +31,7 @@ class Scene:
     image: Tensor  # [3, H, W]
     masks: dict[str, Tensor]  # name -> [H, W]; instances of one name joined
     kinds: dict[str, str]
+    stretch: float = 1.0  # width over height, in the model's frame, of what is square in the picture
 
     def object_mask(self) -> Tensor:
         """[H, W]: union of everything that is not context."""
@@ -85,7 +86,8 @@ class LoadedPicture:
         if self.segments is not None and self.masks is not None:
             masks = {name: m.to(device) for name, m in merged_masks(self.segments, self.masks).items()}
             kinds = dict(zip(self.segments.names, self.segments.kinds))
-        return Scene(self.item.id, self.item.group, self.prepared.tensor.to(device), masks, kinds)
+        stretch = self.prepared.geometry.scale_x / self.prepared.geometry.scale_y
+        return Scene(self.item.id, self.item.group, self.prepared.tensor.to(device), masks, kinds, stretch)
 
 
 def load(item: Item, classifier: Classifier) -> LoadedPicture:

@@ -9,7 +9,8 @@ A record: image, group, target, segment, test, fill, beside, donor, donor_group,
 placebo), familiar (whether that one shows the target), effect, effect_probability, before, after, placebo, the last
 three as *_probability, scatter (standard deviation of the margin over the placebos; NaN where there is one), changed
 (the answer is another one than before: no longer the target, or now), placebo_changed (part of the placebos that change
-it). `fill` is "transplant" or "context swap" where nothing is filled. A pair has a record for each placebo.
+it). `fill` is "transplant" or "context swap" where nothing is filled. Records of a property of the whole picture, or of
+the absence of a segment, have that in place of the segment's name. A pair has a record for each placebo.
 """
 
 from __future__ import annotations
@@ -160,13 +161,14 @@ def _of_pair(
     placebos = range(at + 1, at + 1 + len(others))
     for placebo, other in zip(placebos, others):
         first, second = at, placebo
-        if pair.test == "necessity":
+        if pair.test == "necessity" and pair.how != "absence":
             # the donor shares the target here: what is lost is what the stranger's context takes away
             first, second = placebo, at
         sign = 1.0 if pair.test == "sufficiency" else -1.0
         yield {
             **_names(
-                scene_of(pair.recipient), pair.target, pair.segment, pair.test, SWAP if pair.large else TRANSPLANT,
+                scene_of(pair.recipient), pair.target, pair.label, pair.test,
+                TRANSPLANT if pair.how == "transplant" else SWAP,
                 donor=scene_of(pair.donor), other=scene_of(other), familiar=other in (*pair.others, pair.donor),
             ),
             **_figures(found, before, first, [second], placebos, sign),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice, zip_longest
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from torch import Tensor, maximum, roll
@@ -13,6 +13,7 @@ from torch import Tensor, maximum, roll
 from core.runtime.randomness import derived_seed
 from core.sat.batch import Scene
 from core.sat.interventions import LARGE, context_swapped, overlaps, placement, shifts_to, transplanted
+from core.sat.properties import MIRROR, PROPERTIES
 
 # Of how pairs are chosen: raised when the same pictures give others, so that no report goes on with a mixture.
 REVISION = 3
@@ -22,9 +23,18 @@ LEAST_BARE = 20  # recipients without the segment, below which those that have i
 TOUCHING = 0.1  # part of a placebo's region that may show other named segments
 
 
+How = Literal["transplant", "swap", "property", "absence"]
+ChoosePairs = Callable[[Sequence[dict[str, Any]], Sequence[int], int, int, Sequence[str]], "list[Pair]"]
+
+
 @dataclass(frozen=True)
 class Pair:
-    """One transplant or swap to try: ids of the pictures that take part."""
+    """One transplant or swap to try: ids of the pictures that take part.
+
+    Attributes:
+        how: a "transplant" of the segment; a "swap" of one too large for that; a "property" (its name is in `segment`),
+            given to the recipient; or the "absence" of the segment undone, in a picture of the target.
+    """
 
     test: str  # "necessity" or "sufficiency"
     target: int
@@ -33,7 +43,12 @@ class Pair:
     donor: str  # has the segment, shows the target
     others: tuple[str, ...]  # show the target and may lend a placebo, being without the segment
     strangers: tuple[str, ...]  # of other classes, and may: without the segment (transplant), or with it (swap)
-    large: bool
+    how: How = "transplant"
+
+    @property
+    def label(self) -> str:
+        """What the records are of."""
+        return f"absence of {self.segment}" if self.how == "absence" else self.segment
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -53,7 +68,9 @@ def pair_versions(pair: Pair, scene_of: Callable[[str], Scene], seed: int) -> Ve
     """Make the pictures of a pair; None where there is no place for the paste or nobody to lend a placebo."""
     recipient, donor = scene_of(pair.recipient), scene_of(pair.donor)
     name = pair.segment
-    if pair.large:
+    if pair.how == "property":
+        return _given(pair, recipient, donor, scene_of(pair.strangers[0]))
+    if pair.how == "swap":
         other = scene_of(pair.strangers[0])
         if not all(name in scene.masks for scene in (recipient, donor, other)):
             return None
@@ -74,6 +91,15 @@ def pair_versions(pair: Pair, scene_of: Callable[[str], Scene], seed: int) -> Ve
         return None
     placebos = [(one, transplanted(recipient.image, image, mask, shift)) for one, image in found]
     return Versions(recipient.image, pasted, placebos)
+
+
+def _given(pair: Pair, recipient: Scene, donor: Scene, other: Scene) -> Versions:
+    if pair.segment == MIRROR:
+        turned = recipient.image.flip(2)
+        own, placebo = (recipient.image, turned) if pair.test == "necessity" else (turned, recipient.image)
+        return Versions(recipient.image, own, [(other.id, placebo)])
+    give = PROPERTIES[pair.segment].give
+    return Versions(recipient.image, give(recipient, donor), [(other.id, give(recipient, other))])
 
 
 def _shows_nothing(scene: Scene, name: str, mask: Tensor) -> bool:
@@ -102,12 +128,7 @@ def choose_pairs(
     A recipient neither shows nor is taken for the target. Donors, and those who lend placebos, are used evenly, so that
     their numbers, which are what counts as independent, are as large as they can be.
     """
-    # put in order once: every (target, segment) begins at a place of its own in it, and takes what it needs
-    ranked = sorted(pictures, key=lambda p: (derived_seed(seed, p["id"], "pairs"), p["id"]))
-    shows: dict[int, list[dict]] = {target: [] for target in targets}
-    for p in ranked:
-        if p["prediction"] in shows and p["label_index"] in (None, p["prediction"]):
-            shows[p["prediction"]].append(p)
+    ranked, shows = in_order(pictures, targets, seed)
     having = {name: [p for p in ranked if name in p["coverage"]] for name in names}
     bare = {name: [p for p in ranked if name not in p["coverage"]] for name in names}
     pairs = []
@@ -118,21 +139,35 @@ def choose_pairs(
                 continue
             start = derived_seed(seed, target, name, "start")
             if float(np.median([p["coverage"][name] for p in donors])) > LARGE:
-                strangers = _others(having[name], target, start, most)
-                pairs += _swap_pairs(target, name, donors, strangers, most)
+                strangers = strangers_to(having[name], target, start, most)
+                pairs += swap_pairs(target, name, donors, strangers, most, "swap")
                 continue
             # a recipient that has the segment already would show less of a rise than there is
-            without = _others(bare[name], target, start, most)
-            recipients = without if len(without) >= LEAST_BARE else _others(ranked, target, start, most)
+            without = strangers_to(bare[name], target, start, most)
+            recipients = without if len(without) >= LEAST_BARE else strangers_to(ranked, target, start, most)
             own = [p for p in shows[target] if name not in p["coverage"]]
-            strangers = _others(bare[name], target, start + len(without), most)
+            strangers = strangers_to(bare[name], target, start + len(without), most)
             for i, recipient in enumerate(recipients):
-                donor, lenders = donors[i % len(donors)], (_from(some, i, recipient["id"]) for some in (own, strangers))
-                pairs.append(Pair("sufficiency", target, name, recipient["id"], donor["id"], *lenders, False))
+                others, apart = (some_from(some, i, recipient["id"]) for some in (own, strangers))
+                donor = donors[i % len(donors)]["id"]
+                pairs.append(Pair("sufficiency", target, name, recipient["id"], donor, others, apart))
     return pairs
 
 
-def _others(pictures: list[dict], target: int, start: int, most: int) -> list[dict]:
+def in_order(
+    pictures: Sequence[dict[str, Any]], targets: Sequence[int], seed: int
+) -> tuple[list[dict], dict[int, list[dict]]]:
+    """(all pictures, those of each target that are rightly taken for it), in an order of the seed's."""
+    # put in order once: every (target, segment) begins at a place of its own in it, and takes what it needs
+    ranked = sorted(pictures, key=lambda p: (derived_seed(seed, p["id"], "pairs"), p["id"]))
+    shows: dict[int, list[dict]] = {target: [] for target in targets}
+    for p in ranked:
+        if p["prediction"] in shows and p["label_index"] in (None, p["prediction"]):
+            shows[p["prediction"]].append(p)
+    return ranked, shows
+
+
+def strangers_to(pictures: list[dict], target: int, start: int, most: int) -> list[dict]:
     """Of those that neither show nor are taken for the target so many, from a place of the list on, round its end."""
     found = []
     for step in range(len(pictures)):
@@ -144,7 +179,8 @@ def _others(pictures: list[dict], target: int, start: int, most: int) -> list[di
     return found
 
 
-def _swap_pairs(target: int, name: str, donors: list[dict], strangers: list[dict], most: int) -> list[Pair]:
+def swap_pairs(target: int, name: str, donors: list[dict], strangers: list[dict], most: int, how: How) -> list[Pair]:
+    """Both ways: what the target's pictures have is given to strangers, and what strangers have to the target's."""
     if len(strangers) < 2 or len(donors) < 2:
         return []
     pairs = []
@@ -152,16 +188,16 @@ def _swap_pairs(target: int, name: str, donors: list[dict], strangers: list[dict
         donor = donors[i % len(donors)]
         # the placebo's context comes from a third class where there is one
         third = [p for p in strangers if p["prediction"] != recipient["prediction"]] or strangers
-        lenders = _from(third, i, recipient["id"])[:1]
+        lenders = some_from(third, i, recipient["id"])[:1]
         if lenders:
-            pairs.append(Pair("sufficiency", target, name, recipient["id"], donor["id"], (), lenders, True))
+            pairs.append(Pair("sufficiency", target, name, recipient["id"], donor["id"], (), lenders, how))
     for i, recipient in enumerate(donors[:most]):
         donor, other = donors[(i + 1) % len(donors)], strangers[i % len(strangers)]
-        pairs.append(Pair("necessity", target, name, recipient["id"], donor["id"], (), (other["id"],), True))
+        pairs.append(Pair("necessity", target, name, recipient["id"], donor["id"], (), (other["id"],), how))
     return pairs
 
 
-def _from(pictures: list[dict], start: int, but: str) -> tuple[str, ...]:
+def some_from(pictures: list[dict], start: int, but: str) -> tuple[str, ...]:
     """The ids of the next few pictures, beginning at another one for every pair."""
     count = len(pictures)
     turned = (pictures[(start + k) % count]["id"] for k in range(min(count, CANDIDATES + 1)))

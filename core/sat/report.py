@@ -32,11 +32,12 @@ from core.runtime.streams import rows_in, streamed
 from core.sat.batch import Scene, asked_regions, label_warning, load
 from core.sat.examples import choose_examples, measured_in, write_examples
 from core.sat.noticed import noticed
-from core.sat.pairs import REVISION, Pair, choose_pairs
+from core.sat.pairs import REVISION, ChoosePairs, Pair, choose_pairs
 from core.sat.saved_report import FORMAT, PACK, open_report
 from core.sat.shards import Bench, BenchMaker, ControlShard, PairShard, PictureShard
 from core.sat.tables import table_of
 from core.sat.verdicts import VERDICTS, Judged, delta_for, flag_by_controls, is_shortcut, judge
+from core.sat.whole import choose_whole_pairs, judge_whole, shown, untested
 from core.storage.pack import packing
 from core.work.shards import MakeEngine, Recipe, parts, working
 
@@ -44,13 +45,13 @@ PAIRS = 512  # a shard
 STATISTICS = 32  # pictures by which a model that knows nothing is made
 HOPELESS = 3  # shards without a picture that is understood, after which none will come
 
-BLIND_SPOTS = (
-    "a colour cast over the whole picture",
-    "where in the picture something stands",
-    "the size or proportions of the picture",
+UNTESTED = (
+    "a colour cast over the whole picture, its brightness or sharpness",
+    "where in the picture something stands, and how large",
+    "the proportions, orientation or border of the picture",
     "the absence of something",
     "anything no segment covers",
-)
+)  # where nothing is tested
 
 
 @dataclass(frozen=True)
@@ -140,10 +141,14 @@ class _ReportRun:
             pictures = folders.read_shards(self.out / "pictures")
             if not any(map(rows_in, (self.out / "rows").glob("*.parquet"))):
                 raise self.nothing_to_report()
-            pairs = planned_pairs(pictures, o.recipients, o.seed) if o.check else []
-            yield from engine.run("transplanting", self.pair_shards(pairs))
+            pairs, whole = (
+                planned_pairs(pictures, o.recipients, o.seed, choose) if o.check else []
+                for choose in (choose_pairs, choose_whole_pairs)
+            )
+            yield from engine.run("transplanting", self.pair_shards(pairs, "pairs"))
+            yield from engine.run("whole pictures", self.pair_shards(whole, "whole"))
             yield from engine.run("controls", self.control_shards(pictures))
-        yield from self.finish(pictures, pairs, started)
+        yield from self.finish(pictures, pairs, whole, started)
 
     def check(self) -> None:
         """What can be known before anything is written: masks are read until all names that are asked for were seen.
@@ -217,11 +222,11 @@ class _ReportRun:
         if len(done) == HOPELESS and not any(map(rows_in, done)):
             raise self.nothing_to_report()
 
-    def pair_shards(self, pairs: list[Pair]) -> list[PairShard]:
+    def pair_shards(self, pairs: list[Pair], table: str) -> list[PairShard]:
         shards = []
         for file, part in parts(pairs, PAIRS):
             images = dict.fromkeys(image for pair in part for image in pair.images)
-            shards.append(PairShard(file, part, tuple(self.by_id[image] for image in images)))
+            shards.append(PairShard(file, part, tuple(self.by_id[image] for image in images), table))
         return shards
 
     def control_shards(self, pictures: pd.DataFrame) -> list[ControlShard]:
@@ -246,17 +251,21 @@ class _ReportRun:
 
     # -- table, verdicts, examples, manifest -------------------------------------------------------------------------
 
-    def finish(self, pictures: pd.DataFrame, pairs: list[Pair], started: datetime) -> Iterator[Progress]:
+    def finish(
+        self, pictures: pd.DataFrame, pairs: list[Pair], whole: list[Pair], started: datetime
+    ) -> Iterator[Progress]:
         o = self.options
         table = table_of(self.out / "rows", pictures, o.seed)
         controls = table_of(self.out / "controls", pictures, o.seed)
         table["flagged"] = flag_by_controls(table, controls)
         folders.write_table(self.out / "table.parquet", table)
         delta = o.delta or delta_for(pictures["margin"].tolist())
-        planned = Counter((pair.target, pair.segment, pair.test) for pair in pairs)
+        planned, planned_whole = (Counter((p.target, p.label, p.test) for p in some) for some in (pairs, whole))
         effects = streamed([self.out / "effects", self.out / "pairs"], "target")
         judged = judge(table, effects, self.classifier.labels, delta, planned)
         folders.write_json(self.out / "findings.json", judged.findings)
+        effects = streamed([self.out / "whole"], "target")
+        found = judge_whole(effects, pictures, self.classifier.labels, delta, planned_whole) if whole else []
         yield Progress("judging", 1, 1)
 
         def explain(scene: Scene, target: int) -> dict[str, Attribution]:
@@ -274,7 +283,9 @@ class _ReportRun:
             for done, index in enumerate(written, 1):  # noqa: B007 - the last one is kept
                 yield Progress("examples", min(done, total), total)
         folders.write_json(self.out / "examples.json", index)
-        folders.write_json(self.out / "manifest.json", self.manifest(pictures, table, judged, delta, started))
+        told = {"whole": found, "blind_spots": untested(shown(pictures), whole) if o.check else list(UNTESTED)}
+        manifest = self.manifest(pictures, table, judged, delta, started)
+        folders.write_json(self.out / "manifest.json", manifest | told)
         yield Progress("finished", 1, 1)
 
     def manifest(
@@ -282,7 +293,7 @@ class _ReportRun:
     ) -> dict[str, Any]:
         o = self.options
         correct = pictures["correct"].dropna()
-        pairs = {(e["target"], e["segment"]): e for e in judged.findings}.values()
+        cells = {(e["target"], e["segment"]): e for e in judged.findings}.values()
         kinds = table.drop_duplicates("segment")
         problems = folders.read_shards(self.out / "problems")
         explainers = [{**choice.record(), "title": choice.method.title} for choice in o.explainers]
@@ -300,8 +311,8 @@ class _ReportRun:
             "explainers": [{**entry, "title": titles[entry["label"]]} for entry in explainers],
             "segments": kinds[["segment", "kind"]].rename(columns={"segment": "name"}).to_dict("records"),
             "targets": sorted(int(t) for t in table["target"].unique()),
-            "verdicts": {verdict: sum(e["verdict"] == verdict for e in pairs) for verdict in VERDICTS},
-            "shortcuts": sum(is_shortcut(e) for e in pairs),
+            "verdicts": {verdict: sum(e["verdict"] == verdict for e in cells) for verdict in VERDICTS},
+            "shortcuts": sum(is_shortcut(e) for e in cells),
             "redundant": judged.redundant,
             "checked": o.check,
             "delta": delta,
@@ -309,7 +320,6 @@ class _ReportRun:
             "seed": o.seed,
             "problems": problems.head(100).to_dict("records"),
             "problem_count": len(problems),
-            "blind_spots": list(BLIND_SPOTS),
             "noticed": noticed(
                 self.classifier.notes,
                 self.data,
@@ -325,20 +335,12 @@ class _ReportRun:
         }
 
 
-def planned_pairs(pictures: pd.DataFrame, recipients: int, seed: int) -> list[Pair]:
-    """As of `choose_pairs`, of a report's pictures, for all classes they are taken for and all segments they show."""
-    shown: list[dict[str, Any]] = [
-        {
-            "id": line["image"],
-            "prediction": line["prediction"],
-            "label_index": None if pd.isna(line["label_index"]) else int(line["label_index"]),
-            "coverage": json.loads(line["coverage"]),
-        }
-        for line in pictures.to_dict("records")
-    ]
-    names = sorted({name for picture in shown for name in picture["coverage"]})
-    targets = sorted({picture["prediction"] for picture in shown})
-    return choose_pairs(shown, targets, recipients, seed, names)
+def planned_pairs(pictures: pd.DataFrame, recipients: int, seed: int, choose: ChoosePairs = choose_pairs) -> list[Pair]:
+    """As chosen from a report's pictures, for all classes they are taken for and all segments they show."""
+    known = shown(pictures)
+    names = sorted({name for picture in known for name in picture["coverage"]})
+    targets = sorted({picture["prediction"] for picture in known})
+    return choose(known, targets, recipients, seed, names)
 
 
 def disagreements(table: pd.DataFrame, labels: Sequence[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """A report as a folder: Parquet tables, findings as JSON, example pictures, and a manifest written last.
 
 settings.json           what was asked for; a run with the same settings goes on where it was killed
-pictures/ rows/ effects/ pairs/ noticed/   one Parquet file a shard
+pictures/ rows/ effects/ pairs/ whole/ noticed/   one Parquet file a shard
 controls/               rows under randomised weights and of the control explainers
 table.parquet           the Segment Attribution Table
 findings.json           verdicts with their numbers
@@ -55,6 +55,14 @@ MANIFEST = manifest_of(
         ),
         "verdicts": named(whole()), "shortcuts": whole(), "checked": truth, "delta": number(1e-300),
         "fills": listed(text()), "blind_spots": listed(text()), "notes": listed(text()),
+        "whole": listed(
+            record(
+                {"target": text(), "property": text(), "verdict": text(*VERDICTS), "sentence": text(),
+                 **{what: maybe(listed(maybe(number()), 3, 3)) for what in ("necessity", "sufficiency")},
+                 "changed": named(listed(whole(), 2, 2)), "p": maybe(number(0, 1)), "q": maybe(number(0, 1)),
+                 "relation": maybe(named(number(0, 1))), "lacking": listed(text())}
+            )
+        ),
         "redundant": listed(
             record(
                 {"target": text(), "members": listed(text(), 2), "kinds": listed(text(*KINDS), 2),

@@ -12,6 +12,8 @@ from core.sat.effects import SWAP
 from core.sat.evidence import STRONG, Effect, Evidence
 from core.sat.statistics import Interval
 
+_ODDS = "the log-odds"
+
 
 @dataclass(frozen=True)
 class Lack:
@@ -83,6 +85,42 @@ def redundancy_sentence(entry: dict[str, Any]) -> str:
         f"{each} is enough for {entry['target']}: removing {first} {alone}, but where {rest} gone already it {gone} "
         f"({entry['fill']}; the answer changes in {changed} of {pictures} pictures that show them)."
     )
+
+
+def whole_sentence(entry: dict[str, Any], tests: Evidence, delta: float) -> str:
+    """The same for an entry of `core.sat.whole`."""
+    target, name, verdict = entry["target"], entry["property"], entry["verdict"]
+    absent = name.startswith("absence of ")
+    facts = []
+    if tests.sufficiency is not None and not math.isnan(tests.sufficiency.margin.low):
+        facts.append(f"given to other pictures it {_changes([('', tests.sufficiency.margin)], 'adds', 'takes', _ODDS)}")
+    if tests.weakest is not None and not math.isnan(tests.weakest.margin.low):
+        done = "pasting one" if absent else "giving its pictures another class's"
+        facts.append(f"{done} {_changes([('', tests.weakest.margin)], 'takes', 'adds', _ODDS)}")
+    evidence = " and ".join(facts)
+    relation = entry["relation"] or {}
+    told = ""
+    if "auc" in relation:
+        told = f" In the data it tells {target} from the rest with an AUC of {relation['auc']:.2f}."
+    elif relation:
+        told = (
+            f" In the data {relation['here']:.0%} of its pictures show one, and {relation['elsewhere']:.0%} of others."
+        )
+    the = f"the {name}"
+    if verdict == "confirmed":
+        return f"The model relies on {the} of {target}: {evidence}.{told}"
+    if verdict == "speaks against":
+        return f"The {name} of {target} speaks against it: {evidence}.{told}"
+    if verdict == "cleared":
+        return f"No reliance on {the} of {target}: every effect lies below {delta:.2g} in log-odds. {_upper(evidence)}."
+    lacking = f" {_upper('; '.join(entry['lacking']))}." if entry["lacking"] else ""
+    if verdict == "suspected":
+        return f"The {name} of {target} has an effect that may be chance: {evidence}.{told}{lacking}"
+    return f"Nothing can be said yet about {the} of {target}{': ' if evidence else ''}{evidence}.{lacking}"
+
+
+def _upper(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def _answers(entry: dict[str, Any], tests: Evidence) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +22,7 @@ from core.sat.batch import LoadedPicture, Scene, attribution_rows, load, picture
 from core.sat.effects import necessity_records, pair_records
 from core.sat.noticed import noticed_in
 from core.sat.pairs import Pair
+from core.sat.properties import measures
 from core.work.shards import Recipe, Tables
 
 SCENES = 512  # pictures that a process keeps while it works on pairs
@@ -129,17 +131,22 @@ def _told(batch: Sequence[LoadedPicture], tools: Bench) -> Tables:
         for entry, line in zip(batch, lines):
             scene = entry.scene(tools.classifier.device)
             effects += necessity_records(scene, line["target"], tools.classifier, tools.fills, tools.seed)
+            line["properties"] = json.dumps(measures(scene))
     return {"pictures": lines, "rows": rows, "effects": effects, "noticed": noticed_in(batch)}
 
 
 @dataclass(frozen=True)
 class PairShard:
-    """Transplants and swaps to try, with the pictures that take part in them."""
+    """Transplants and swaps to try, with the pictures that take part in them.
+
+    Attributes:
+        last: the table that their records go to.
+    """
 
     file: str
     pairs: tuple[Pair, ...]
     items: tuple[Item, ...]
-    last: ClassVar[str] = "pairs"
+    last: str = "pairs"
 
     @property
     def size(self) -> int:
@@ -158,7 +165,7 @@ class PairShard:
             records += made
             done = min(done + 32, self.size)
             yield Progress("transplanting", done, self.size)
-        return {"pairs": records}
+        return {self.last: records}
 
 
 @dataclass(frozen=True)

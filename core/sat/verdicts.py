@@ -23,6 +23,7 @@ LEAST_PLACED = 0.5  # part of the planned removals or pairs that could be made, 
 OF_MARGIN = 0.1
 FLIPS = 0.02  # of the answers that may change, beyond what placebos do, before a test clears
 RARE = 0.1  # of the units that may carry a strong effect
+MOST_MORE = 100  # times as many pictures, beyond which nobody would go for them
 SIDES = ("above", "below")  # of Effect: relies on it, speaks against it
 
 
@@ -65,6 +66,8 @@ def _still_open(effect: Effect, delta: float) -> Lack:
     if m.estimate >= delta:
         return Lack("open", size=m.high, units=effect.scarce)
     needed = m.count * ((m.high - m.estimate) / (delta - m.estimate)) ** 2  # an interval shrinks with the root
+    if needed > MOST_MORE * m.count:
+        return Lack("open", size=m.high, units=effect.scarce)
     return Lack("open", count=m.count, needed=math.ceil(needed), units=effect.scarce, size=effect.unseen)
 
 
@@ -204,7 +207,7 @@ def judge(
         pair = (line["target"], line["segment"])
         entry = {**_attribution(line, labels), **judged[pair]}
         entry["sentence"] = sentence(entry, tests[pair], delta, flagging.get(pair, []), explainers)
-        out.append(_without_nan(entry))
+        out.append(without_nan(entry))
     place = {verdict: i for i, verdict in enumerate(VERDICTS)}
     out.sort(key=lambda e: (place[e["verdict"]], e["kind"] == "object", -(_strength(e)), e["target"]))
     shown = {k: one for k, one in standing_in.items() if q[k] <= SIGNIFICANCE and one.together.found(delta)}
@@ -244,12 +247,12 @@ def _numbers(tests: Evidence) -> dict[str, Any]:
     return entry
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """JSON knows no NaN: what cannot be known (an interval from one picture) is null."""
     if isinstance(value, dict):
-        return {key: _without_nan(part) for key, part in value.items()}
+        return {key: without_nan(part) for key, part in value.items()}
     if isinstance(value, list):
-        return [_without_nan(part) for part in value]
+        return [without_nan(part) for part in value]
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
