@@ -23,6 +23,7 @@ LEAST_BARE = 20  # recipients without the segment, below which those that have i
 TOUCHING = 0.1  # part of a placebo's region that may show other named segments
 
 
+ABSENCE = "absence of "
 How = Literal["transplant", "swap", "property", "absence"]
 ChoosePairs = Callable[[Sequence[dict[str, Any]], Sequence[int], int, int, Sequence[str]], "list[Pair]"]
 
@@ -48,7 +49,7 @@ class Pair:
     @property
     def label(self) -> str:
         """What the records are of."""
-        return f"absence of {self.segment}" if self.how == "absence" else self.segment
+        return f"{ABSENCE}{self.segment}" if self.how == "absence" else self.segment
 
     @property
     def images(self) -> tuple[str, ...]:

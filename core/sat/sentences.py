@@ -10,9 +10,12 @@ from typing import Any
 
 from core.sat.effects import SWAP
 from core.sat.evidence import STRONG, Effect, Evidence
+from core.sat.pairs import ABSENCE
+from core.sat.properties import MIRROR
 from core.sat.statistics import Interval
 
 _ODDS = "the log-odds"
+_DONE = {MIRROR: ("turning other pictures round", "turning its own round")}
 
 
 @dataclass(frozen=True)
@@ -90,33 +93,33 @@ def redundancy_sentence(entry: dict[str, Any]) -> str:
 def whole_sentence(entry: dict[str, Any], tests: Evidence, delta: float) -> str:
     """The same for an entry of `core.sat.whole`."""
     target, name, verdict = entry["target"], entry["property"], entry["verdict"]
-    absent = name.startswith("absence of ")
+    absent = name.removeprefix(ABSENCE) if name.startswith(ABSENCE) else ""
+    given, replaced = _DONE.get(name, ("given to other pictures it", "giving its pictures another class's"))
     facts = []
     if tests.sufficiency is not None and not math.isnan(tests.sufficiency.margin.low):
-        facts.append(f"given to other pictures it {_changes([('', tests.sufficiency.margin)], 'adds', 'takes', _ODDS)}")
+        facts.append(f"{given} {_changes([('', tests.sufficiency.margin)], 'adds', 'takes', _ODDS)}")
     if tests.weakest is not None and not math.isnan(tests.weakest.margin.low):
-        done = "pasting one" if absent else "giving its pictures another class's"
+        done = "pasting one into its pictures" if absent else replaced
         facts.append(f"{done} {_changes([('', tests.weakest.margin)], 'takes', 'adds', _ODDS)}")
-    evidence = " and ".join(facts)
-    relation = entry["relation"] or {}
-    told = ""
+    evidence, relation, told = " and ".join(facts), entry["relation"] or {}, ""
     if "auc" in relation:
         told = f" In the data it tells {target} from the rest with an AUC of {relation['auc']:.2f}."
     elif relation:
-        told = (
-            f" In the data {relation['here']:.0%} of its pictures show one, and {relation['elsewhere']:.0%} of others."
-        )
-    the = f"the {name}"
+        here, elsewhere = (f"{relation[where]:.0%}" for where in ("here", "elsewhere"))
+        told = f" In the data {here} of its pictures show one, and {elsewhere} of the others."
     if verdict == "confirmed":
-        return f"The model relies on {the} of {target}: {evidence}.{told}"
+        start = f"That no {absent} is there speaks for" if absent else f"The model relies on the {name} of"
+        return f"{start} {target}: {evidence}.{told}"
     if verdict == "speaks against":
-        return f"The {name} of {target} speaks against it: {evidence}.{told}"
+        start = f"{_upper(absent)} would speak for {target}" if absent else f"The {name} of {target} speaks against it"
+        return f"{start}: {evidence}.{told}"
     if verdict == "cleared":
-        return f"No reliance on {the} of {target}: every effect lies below {delta:.2g} in log-odds. {_upper(evidence)}."
+        below = f"every effect lies below {delta:.2g} in log-odds"
+        return f"No reliance on the {name} of {target}: {below}. {_upper(evidence)}."
     lacking = f" {_upper('; '.join(entry['lacking']))}." if entry["lacking"] else ""
     if verdict == "suspected":
         return f"The {name} of {target} has an effect that may be chance: {evidence}.{told}{lacking}"
-    return f"Nothing can be said yet about {the} of {target}{': ' if evidence else ''}{evidence}.{lacking}"
+    return f"Nothing can be said yet about the {name} of {target}{': ' if evidence else ''}{evidence}.{lacking}"
 
 
 def _upper(text: str) -> str:

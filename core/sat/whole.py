@@ -12,7 +12,7 @@ import pandas as pd
 
 from core.sat.evidence import LEAST_UNITS, Evidence, combined_p, gather
 from core.sat.interventions import LARGE
-from core.sat.pairs import Pair, in_order, some_from, strangers_to, swap_pairs
+from core.sat.pairs import ABSENCE, Pair, in_order, some_from, strangers_to, swap_pairs
 from core.sat.properties import MIRROR, PROPERTIES
 from core.sat.sentences import bounds, in_clause, whole_sentence
 from core.sat.statistics import benjamini_hochberg
@@ -20,7 +20,6 @@ from core.sat.verdicts import LEAST_PICTURES, SIDES, VERDICTS, lacking, verdict_
 
 SAME = 0.01  # relative spread of the proportions, below which all pictures have the same
 SELDOM = 0.5  # part of a class's pictures that show a segment, above which its absence is no property of the class
-ABSENCE = "absence of "
 DONE = {"removal": "replacing it", "pasting": "giving it"}
 
 
@@ -128,8 +127,9 @@ def judge_whole(
     for key, test in tests.items():
         target, name = key
         above, below = (q[key, side] for side in SIDES)
-        # of an absence there is one test: it is found, and never cleared
         lacks = [replace(lack, test=DONE.get(lack.test, lack.test)) for lack in lacking(test, delta)]
+        if name.startswith(ABSENCE):  # which cannot be given to a picture
+            lacks = [lack for lack in lacks if lack.kind != "untested"]
         verdict = verdict_of(
             groups=LEAST_PICTURES, above=above, below=below, tests=test, flagged=False, lacks=lacks, delta=delta
         )
