@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from core.fills import inpaint
 from core.sat.batch import Scene
 
 LUMA = (0.299, 0.587, 0.114)
@@ -21,7 +22,7 @@ BORDER = 0.05  # of the shorter side
 BANDS = 8  # of the spectrum, each as wide as the next
 FINEST = 0.5  # cycles a pixel
 COARSEST = 0.08  # cycles a pixel: below, it is what the picture shows
-GAIN = (0.25, 4.0)  # of a band
+GAIN = (0.1, 4.0)  # of a band
 ZOOM = (0.5, 2.0)
 FARTHEST = 0.4  # of a side, that a picture is moved
 LARGEST = 0.5  # part of the picture, above which an object has no place or size of its own
@@ -153,14 +154,18 @@ def _resampled(
     middle: tuple[float, float] = (0.5, 0.5),
     moves: list[float] | None = None,
 ) -> Tensor:
-    """Enlarged round a point, or moved (down, right; in parts of the sides); beyond the edges it is mirrored."""
+    """Enlarged round a point, or moved (down, right; in parts of the sides); what comes in over an edge is smooth."""
     down, right = moves or (0.0, 0.0)
     y, x = (2 * place - 1 for place in middle)
     theta = image.new_tensor(
         [[1 / zoom[1], 0, x - x / zoom[1] - 2 * right], [0, 1 / zoom[0], y - y / zoom[0] - 2 * down]]
     )
     grid = F.affine_grid(theta[None], [1, *image.shape], align_corners=False)
-    return F.grid_sample(image[None], grid, padding_mode="reflection", align_corners=False)[0]
+    both = torch.cat([image, torch.ones_like(image[:1])])[None]
+    sampled = F.grid_sample(both, grid, padding_mode="zeros", align_corners=False)[0]
+    known = sampled[3]
+    # not mirrored: the object would be there twice
+    return inpaint((sampled[:3] / known.clamp(min=1e-3)).clamp(0, 1)[None], 1 - known[None])[0]
 
 
 def _edge(image: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ def shown(pictures: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def tested_properties(pictures: Sequence[dict[str, Any]]) -> tuple[list[str], list[str]]:
+def differing_properties(pictures: Sequence[dict[str, Any]]) -> tuple[list[str], list[str]]:
     """(names of the properties in which pictures differ, and why others are not tested, a clause each).
 
     Args:
@@ -58,7 +58,7 @@ def tested_properties(pictures: Sequence[dict[str, Any]]) -> tuple[list[str], li
 
 def untested(pictures: Sequence[dict[str, Any]], pairs: Sequence[Pair]) -> list[str]:
     """What a report with these pairs cannot see, a clause each."""
-    names, why = tested_properties(pictures)
+    names, why = differing_properties(pictures)
     tried = {pair.segment for pair in pairs if pair.how == "property"}
     alone = [f"the {name} (no two classes of {LEAST_PICTURES} pictures have it)" for name in names if name not in tried]
     return [*why, *alone, "anything no segment covers"]
@@ -69,7 +69,7 @@ def choose_whole_pairs(
 ) -> list[Pair]:
     """Who gives what to whom; arguments as of `core.sat.pairs.choose_pairs`, pictures with "properties" beside."""
     ranked, shows = in_order(pictures, targets, seed)
-    properties, _ = tested_properties(pictures)
+    properties, _ = differing_properties(pictures)
     pairs = []
     for number, target in enumerate(targets):
         if len(shows[target]) < LEAST_PICTURES:

@@ -118,6 +118,9 @@ def report(
         raise typer.Exit(FOUND)
 
 
+TOLD = 5  # sentences on whole pictures
+
+
 def _summarise(report: Report, told: Container[str]) -> None:
     """What was noticed and not told before, how many of each verdict, and what is confirmed, said once though every
     explainer's line repeats it.
@@ -144,6 +147,9 @@ def _summarise(report: Report, told: Container[str]) -> None:
         )
     for sentence in dict.fromkeys(f["sentence"] for f in report.findings if f["verdict"] == "confirmed"):
         typer.echo(sentence)
-    for entry in manifest["redundant"]:
+    whole = [entry for entry in manifest["whole"] if entry["verdict"] in ("confirmed", "speaks against")]
+    for entry in (*manifest["redundant"], *whole[:TOLD]):
         typer.echo(entry["sentence"])
+    if len(whole) > TOLD:
+        typer.echo(f"{len(whole) - TOLD} more of whole pictures stand in the report.")
     typer.echo(f"The report is in {report.path}; look at it with: satchel serve --report {report.path}")

@@ -21,7 +21,7 @@ from dashboard.report.grid import MEASURES, grid_html, heat_map
 from dashboard.report.pictures import exhibits_html, pasted_html, pictures_html
 from dashboard.report.plots import density_figure, effects_figure
 from dashboard.report.table import ANY, Filters, Sort, filter_choices, listed, table_html
-from dashboard.report.views import answer_html, cell_html, facts_html, notes_html, state_html
+from dashboard.report.views import answer_html, cell_html, facts_html, notes_html, state_html, whole_html
 from dashboard.report.words import strongest_shortcut
 from dashboard.subject import is_about, short, stranger_html
 from dashboard.temporary import download
@@ -233,7 +233,7 @@ class Actions:
         w = self.w
         return {
             w.message: HINT, w.place: place, w.subject: self._subject(finished, settings),
-            w.answer: answer_html(finished), w.facts: facts_html(finished),
+            w.answer: answer_html(finished), w.facts: facts_html(finished), w.whole: whole_html(finished),
             w.shown: shown, w.shown_area: gr.update(visible=bool(shown)),
             w.rest: gr.update(visible=True), w.downloads: gr.update(visible=True),
             w.findings_file: download(finished.findings_file), w.table_file: download(finished.table_file),

@@ -76,6 +76,7 @@ class Widgets:
     shown: gr.HTML
     rest: gr.Column
     facts: gr.HTML
+    whole: gr.HTML
     measure: gr.Radio
     explainer: gr.Dropdown
     grid: gr.HTML
@@ -165,11 +166,13 @@ def _layout() -> Widgets:
                     maps_of = gr.Radio([], label="Maps by", elem_id="maps-of", **bare)
                 pictures = gr.HTML(elem_id="pictures-behind")
         with gr.Row(elem_classes="sheet"), gr.Column(elem_classes="area"):
+            whole = gr.HTML(elem_id="report-whole")
+        with gr.Row(elem_classes="sheet"), gr.Column(elem_classes="area"):
             notes = gr.HTML(elem_id="report-notes")
     return Widgets(
         place, subject, chooser, message, downloads, findings_file, table_file, answer, shown_area, shown, rest, facts,
-        measure, explainer, grid, verdict, kind, target, text, table, cell, effects, density, pasted, maps_of, pictures,
-        notes,
+        whole, measure, explainer, grid, verdict, kind, target, text, table, cell, effects, density, pasted, maps_of,
+        pictures, notes,
     )  # fmt: skip
 
 

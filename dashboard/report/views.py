@@ -5,12 +5,15 @@ from __future__ import annotations
 from html import escape
 
 from core.sat.redundancy import is_redundant_shortcut
-from core.sat.verdicts import VERDICTS
+from core.sat.verdicts import LEAST_PICTURES, VERDICTS
 from dashboard.plots import percent
 from dashboard.report.finished import Cell, Finished, accuracy_interval
 from dashboard.report.words import KIND_WORDS, headline, strongest_shortcut, verdict_mark
 from dashboard.subject import short
 from dashboard.words import number, plural
+
+TELLING = ("confirmed", "speaks against", "suspected")
+IN_SIGHT = 6  # sentences on whole pictures
 
 
 def answer_html(finished: Finished) -> str:
@@ -32,7 +35,7 @@ def answer_html(finished: Finished) -> str:
 def redundant_html(finished: Finished) -> str:
     """What may be missed and is enough all the same, a sentence each; nothing where there is none."""
     lines = "".join(
-        f"<li>{verdict_mark('confirmed', is_redundant_shortcut(entry))} {escape(entry['sentence'])}</li>"
+        f"<li>{verdict_mark('confirmed', is_redundant_shortcut(entry))}<span>{escape(entry['sentence'])}</span></li>"
         for entry in finished.manifest["redundant"]
     )
     return f'<ul class="redundant" data-testid="redundant">{lines}</ul>' if lines else ""
@@ -45,6 +48,36 @@ def noticed_html(finished: Finished) -> str:
         return ""
     fold = _fold("What may matter for every number here", noticed, f"Noticed on the way in ({len(noticed):,})")
     return f'<div class="noticed" data-testid="noticed">{fold}</div>'
+
+
+def whole_html(finished: Finished) -> str:
+    """What was found of whole pictures, the strongest in sight and the rest folded away."""
+    entries = finished.manifest["whole"]
+    if not entries:
+        why = "not tested" if not finished.manifest["checked"] else f"no class has {LEAST_PICTURES} pictures"
+        return f'<h2>The whole picture</h2><p class="note" data-testid="whole">Nothing is said of it: {why}.</p>'
+    told = [entry for entry in entries if entry["verdict"] in TELLING]
+    lead = "" if told else '<p class="note">No property of whole pictures has an effect that tests confirm.</p>'
+    count = {verdict: sum(entry["verdict"] == verdict for entry in entries) for verdict in VERDICTS}
+    counts = ", ".join(f"{n:,} {verdict}" for verdict, n in count.items() if n)
+    rest = [entry for entry in entries if entry not in told[:IN_SIGHT]]
+    more = (
+        f"<details class='fold'><summary>{len(rest):,} more ({counts} in all)</summary>{_whole_list(rest)}</details>"
+        if rest
+        else ""
+    )
+    return (
+        f'<div data-testid="whole"><h2>The whole picture</h2>'
+        f'<p class="note">Colour, light, sharpness, place, size, orientation, border, and what is not there.</p>'
+        f"{lead}{_whole_list(told[:IN_SIGHT])}{more}</div>"
+    )
+
+
+def _whole_list(entries: list[dict]) -> str:
+    lines = "".join(
+        f"<li>{verdict_mark(entry['verdict'])}<span>{escape(entry['sentence'])}</span></li>" for entry in entries
+    )
+    return f'<ul class="redundant">{lines}</ul>' if lines else ""
 
 
 def counts_html(finished: Finished) -> str:

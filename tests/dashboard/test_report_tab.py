@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -20,7 +21,7 @@ from dashboard.report.grid import grid_html, heat_map
 from dashboard.report.pictures import behind, exhibits, exhibits_html, pasted_html, pictures_html
 from dashboard.report.plots import density_figure, effect_rows, effects_figure
 from dashboard.report.table import COLUMNS, Filters, Sort, listed, table_html
-from dashboard.report.views import answer_html, cell_html, counts_html, facts_html, notes_html
+from dashboard.report.views import IN_SIGHT, answer_html, cell_html, counts_html, facts_html, notes_html, whole_html
 from dashboard.words import number
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'${alert(2)}{{x}}"
@@ -89,6 +90,31 @@ def test_what_was_noticed_is_folded_under_the_answer(finished):
     assert "Noticed on the way in (2)" in text
     assert "5 in 3 pictures, first in a.png" in text
     assert "img" not in [tag for tag, _ in Parsed(text).tags]
+
+
+def test_what_is_enough_by_itself_stands_in_the_answer_and_leads_where_no_shortcut_does(finished):
+    assert 'data-testid="redundant"' not in answer_html(finished)
+    group = {"target": "stamped", "members": ["mark", "sky"], "kinds": ["context", "context"],
+             "sentence": f"Either is enough {HOSTILE}."}  # fmt: skip
+    manifest = {**finished.manifest, "redundant": [group]}
+    told = Finished(Report(finished.report.path, manifest, []), finished.cells)
+    assert words.headline(told)[0] == "toy leans on the mark to say stamped."
+    assert "Either is enough &lt;img" in answer_html(told)
+    assert words.headline(with_cells(told, shortcut=False))[0] == "toy needs only mark or sky to say stamped."
+
+
+def test_whole_pictures_are_told_the_strongest_first_and_none_left_out(finished):
+    entries = finished.manifest["whole"]
+    assert {entry["property"] for entry in entries} >= {"colour cast", "orientation", "border"}
+    text = whole_html(finished)
+    assert all(escape(entry["sentence"]) in text for entry in entries)
+    loud = [{**entry, "verdict": "confirmed", "sentence": f"{i} {HOSTILE}"} for i, entry in enumerate(entries)]
+    told = whole_html(Finished(Report(finished.report.path, {**finished.manifest, "whole": loud}, []), finished.cells))
+    assert told.split("<details")[0].count("<li>") == IN_SIGHT
+    assert f"{len(entries) - IN_SIGHT:,} more ({len(entries)} confirmed in all)" in told
+    assert "img" not in [tag for tag, _ in Parsed(told).tags]
+    bare = {**finished.manifest, "whole": [], "checked": False}
+    assert "not tested" in whole_html(Finished(Report(finished.report.path, bare, []), finished.cells))
 
 
 @pytest.mark.parametrize("odd", ["x", 3, [3], {"a": "b"}])
