@@ -36,6 +36,7 @@ from core.sat.pairs import REVISION, ChoosePairs, Pair, choose_pairs
 from core.sat.saved_report import FORMAT, PACK, open_report
 from core.sat.shards import Bench, BenchMaker, ControlShard, PairShard, PictureShard
 from core.sat.tables import table_of
+from core.sat.trust import trust
 from core.sat.verdicts import VERDICTS, Judged, delta_for, flag_by_controls, is_shortcut, judge
 from core.sat.whole import choose_whole_pairs, judge_whole, shown, untested
 from core.storage.pack import packing
@@ -284,6 +285,9 @@ class _ReportRun:
                 yield Progress("examples", min(done, total), total)
         folders.write_json(self.out / "examples.json", index)
         told = {"whole": found, "blind_spots": untested(shown(pictures), whole) if o.check else list(UNTESTED)}
+        labelled = {choice.label: choice for choice in o.explainers}
+        rows, removals = (streamed([self.out / kind], "target") for kind in ("rows", "effects"))
+        told["trust"] = trust(rows, removals, labelled, o.fills) if o.check else []
         manifest = self.manifest(pictures, table, judged, delta, started)
         folders.write_json(self.out / "manifest.json", manifest | told)
         yield Progress("finished", 1, 1)

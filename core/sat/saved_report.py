@@ -46,6 +46,7 @@ PACK = "examples.zip"
 KINDS = ("context", "object", "unset")
 AGAIN = "make it again with `satchel report`, in another folder"
 
+_TRIO = listed(maybe(number()), 3, 3)  # estimate, low, high
 MANIFEST = manifest_of(
     {
         "labels": listed(text(), least=1), "accuracy": maybe(number(0, 1)),
@@ -55,10 +56,13 @@ MANIFEST = manifest_of(
         ),
         "verdicts": named(whole()), "shortcuts": whole(), "checked": truth, "delta": number(1e-300),
         "fills": listed(text()), "blind_spots": listed(text()), "notes": listed(text()),
+        "trust": listed(
+            record({"explainer": text(), "fill": text(), "pictures": whole(), "correlation": maybe(_TRIO)})
+        ),
         "whole": listed(
             record(
                 {"target": text(), "property": text(), "verdict": text(*VERDICTS), "sentence": text(),
-                 **{what: maybe(listed(maybe(number()), 3, 3)) for what in ("necessity", "sufficiency")},
+                 **{what: maybe(_TRIO) for what in ("necessity", "sufficiency")},
                  "changed": named(listed(whole(), 2, 2)), "p": maybe(number(0, 1)), "q": maybe(number(0, 1)),
                  "relation": maybe(named(number(0, 1))), "lacking": listed(text())}
             )
@@ -80,8 +84,8 @@ FINDING = bounded(
             "target": text(), "segment": text(), "kind": text(*KINDS), "explainer": text(), "pictures": whole(),
             "presence": number(0), "coverage": number(0), "share": maybe(number()), "pairs": whole(),
             "p": maybe(number(0, 1)), "q": maybe(number(0, 1)), "verdict": text(*VERDICTS), "sentence": text(),
-            "fills": named(listed(maybe(number()), 3, 3)), "joint": maybe(listed(maybe(number()), 3, 3)),
-            "together": named(listed(maybe(number()), 3, 3)), "changed": named(listed(whole(), 2, 2)),
+            "fills": named(_TRIO), "joint": maybe(_TRIO),
+            "together": named(_TRIO), "changed": named(listed(whole(), 2, 2)),
             "placebos": maybe(listed(number(), 2, 2)), "lacking": listed(text()),
             "cases": named(listed(whole(), 2, 2)), "flagged": truth,
             **{name: maybe(number()) for trio in _TRIOS for name in trio},

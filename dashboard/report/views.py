@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from html import escape
 
 from core.sat.redundancy import is_redundant_shortcut
+from core.sat.statistics import Interval
 from core.sat.verdicts import LEAST_PICTURES, VERDICTS
 from dashboard.plots import percent
 from dashboard.report.finished import Cell, Finished, accuracy_interval
-from dashboard.report.words import KIND_WORDS, headline, strongest_shortcut, verdict_mark
+from dashboard.report.words import KIND_WORDS, headline, interval, strongest_shortcut, verdict_mark
 from dashboard.subject import short
 from dashboard.words import number, plural
 
+TRUST = (
+    "Rank correlation, within each picture, between what a map gives to the segments and what removing them does; "
+    "mean with its 95 % interval"
+)
 TELLING = ("confirmed", "speaks against", "suspected")
 IN_SIGHT = 6  # sentences on whole pictures
 
@@ -107,12 +113,25 @@ def facts_html(finished: Finished) -> str:
         ("Pictures", f"{m['pictures']:,}{unmasked}", ""),
         ("Accuracy", right, "on the pictures that have a label, with the 95 % interval"),
         ("Explainers", escape(", ".join(finished.explainers.values())), ""),
+        ("Agree with the tests", escape(_trust(finished)), TRUST),
         ("Smallest effect that matters", f"{m['delta']:.2g} log-odds", "delta"),
         ("Removed under", escape(", ".join(m["fills"])) if m["checked"] else "not tested", "what stands there instead"),
     ]
     lines = "".join(f'<div title="{escape(tip)}"><dt>{name}</dt><dd>{value}</dd></div>' for name, value, tip in facts)
     said = "".join(f'<p class="note">{escape(str(warning))}</p>' for warning in m.get("warnings", ()))
     return f'<dl class="facts">{lines}</dl>{said}'
+
+
+def _trust(finished: Finished) -> str:
+    """ "Grad-CAM 0.62 [0.58, 0.66], ..."."""
+    told = []
+    for entry in finished.manifest["trust"]:
+        if entry["correlation"] is not None:
+            size = Interval(
+                *(math.nan if value is None else value for value in entry["correlation"]), entry["pictures"]
+            )
+            told.append(f"{finished.explainers[entry['explainer']]} {interval(size, 2)}")
+    return ", ".join(told) or "not known"
 
 
 def cell_html(finished: Finished, cell: Cell) -> str:
