@@ -19,10 +19,10 @@ def tables(target: int, pictures: range) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows, effects = [], []
     for number in pictures:
         for i, segment in enumerate(SEGMENTS):
-            for label, mean in zip(EXPLAINERS, (i / (i + 1), -float(i), 1.0 / (i + 1))):
+            for label, mean in zip(EXPLAINERS, (float(i), -float(i), 0.5**i)):
                 # two instances whose sums add up; coverage turns means into sums
                 rows += [{"image": f"{number}", "segment": segment, "explainer": label, "mean": mean,
-                          "coverage": (i + 1) / 20}] * 2  # fmt: skip
+                          "coverage": 2.0**i / 32}] * 2  # fmt: skip
             for fill, effect in (("mean", i + 1.0), ("blur", 4.0 - i)):
                 effects.append({"image": f"{number}", "group": f"{number % 7}", "segment": segment, "effect": effect,
                                 "test": "necessity", "fill": fill})  # fmt: skip
