@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from core.classifier import Classifier
     from core.runtime.progress import Progress as StageProgress
 
-MISTAKE, FOUND, INTERRUPTED = 2, 1, 130
+MISTAKE, FOUND, INTERRUPTED = 2, 3, 130
 """Exit codes: the user can mend it; `--fail-on` found what it looks for; Ctrl-C."""
 
 LARGEST_COLOUR = 3.0  # of a mean or deviation of pictures in [0, 1]

@@ -116,24 +116,32 @@ def test_stopped_report_goes_on(satchel, model, birds, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("verdict", "kind", "code"),
-    [("confirmed", "context", 1), ("confirmed", "object", 0), ("suspected", "context", 0)],
+    ("verdict", "kind", "redundant", "code"),
+    [
+        ("confirmed", "context", [], 3),
+        ("confirmed", "object", [], 0),
+        ("suspected", "context", [], 0),
+        ("suspected", "object", ["context", "object"], 3),
+        ("suspected", "object", ["unset", "object"], 0),
+    ],
 )
-def test_fail_on_confirmed_shortcut(satchel, model, birds, tmp_path, monkeypatch, verdict, kind, code):
-    """Leaning on a beak is fine; only confirmed context is a shortcut."""
+def test_fail_on_confirmed_shortcut(satchel, model, birds, tmp_path, monkeypatch, verdict, kind, redundant, code):
+    """Leaning on a beak is fine; only confirmed context is a shortcut, and context that is enough by itself."""
     assert verdict in VERDICTS
     opened = saved_report.open_report
 
     def with_one_finding(path: Path) -> saved_report.Report:
         report = opened(path)
         entry = {**report.findings[0], "verdict": verdict, "kind": kind, "sentence": "It leans on the stamp."}
-        return saved_report.Report(report.path, report.manifest, [entry])
+        groups = [{"kinds": redundant, "sentence": "Either is enough."}] if redundant else []
+        return saved_report.Report(report.path, {**report.manifest, "redundant": groups}, [entry])
 
     monkeypatch.setattr(saved_report, "open_report", with_one_finding)
     words = ("report", birds, *model, *QUICK, "--out", tmp_path / "out")
     done = satchel(*words, "--fail-on", "confirmed")
     assert done.code == code
     assert ("It leans on the stamp." in done.out) == (verdict == "confirmed")
+    assert ("Either is enough." in done.out) == bool(redundant)
     assert satchel(*words).code == 0
 
 
