@@ -17,6 +17,7 @@ LEAST_UNITS = 10  # independent units of a test, however they are counted, befor
 # How independent units are counted: a transplant is as much its donor's and its placebo donor's as the recipient's.
 WAYS = {"group": "pictures", "donor_group": "donors", "other_group": "placebo donors"}
 STRONG = 2.0  # deltas that an effect on a single picture is above where it counts as one
+STAYS = 0.5  # part of the pictures in which a segment must do for another that is gone
 CHANCE = 0.01  # part of the units that may seem to carry one without any reason
 SCATTER = 3.0  # standard deviations of what chance does to a single picture, that it is above as well
 
@@ -74,16 +75,22 @@ class Together:
 
     Attributes:
         effect: as of removal under the first fill. excess: how much more than it does alone, picture by picture.
-        p: against an excess of at most delta.
+        p: against an excess of at most delta. stays: part of the pictures whose answer stays while only the other is
+            gone.
     """
 
     beside: str
     effect: Effect
     excess: Interval
     p: float
+    stays: float
 
     def found(self, delta: float) -> bool:
-        return self.excess.count >= LEAST_UNITS and self.excess.estimate > delta and self.excess.low > 0
+        """Whether it may do the other's part. Where the answer is lost with the other one, it does not: it only adds
+        to the little that is left of the class."""
+        if self.excess.count < LEAST_UNITS or self.stays < STAYS:
+            return False
+        return self.excess.estimate > delta and self.excess.low > 0
 
 
 @dataclass(frozen=True)
@@ -218,7 +225,7 @@ def _together(beside: str, after: pd.DataFrame, alone: pd.DataFrame, delta: floa
     more = after["effect"] - after["image"].map(by_image)
     mean = Mean(group_means(more.tolist(), after["group"].tolist()))
     effect = effect_of(after, str(after["fill"].iloc[0]), ("group",), delta, len(after))
-    return Together(beside, effect, mean.interval, mean.p_above(delta))
+    return Together(beside, effect, mean.interval, mean.p_above(delta), float(1 - after["placebo_changed"].mean()))
 
 
 def combined_p(tests: Evidence, side: str) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.sat.effects import CONTEXT, OBJECT
-from core.sat.evidence import LEAST_UNITS, Evidence, Together
+from core.sat.evidence import LEAST_UNITS, STAYS, Evidence, Together
 from core.sat.sentences import bounds, redundancy_sentence
 
 ALONE = 0.25  # of a segment's effect where the other is gone, that it may have while the other stands in for it
@@ -41,7 +41,7 @@ def stand_ins(tests: Mapping[Pair, Evidence], about: About, delta: float) -> dic
         alone = test.necessity[0].margin.estimate if test.necessity else math.nan
         for one in test.together:
             known = one.beside in (OBJECT, CONTEXT) or (pair[0], one.beside) in about
-            enough = one.excess.count >= LEAST_UNITS and not math.isnan(one.p)
+            enough = one.excess.count >= LEAST_UNITS and one.stays >= STAYS and not math.isnan(one.p)
             found = StandIn(pair, test, one)
             hidden = alone <= max(delta, ALONE * one.effect.margin.estimate)
             if known and enough and hidden and (found.key not in best or one.p > best[found.key].together.p):
@@ -82,6 +82,7 @@ def _entry(several: Sequence[StandIn], q: float, about: About, labels: Sequence[
         "alone": bounds(least.test.necessity[0]),
         "fill": effect.fill,
         "pictures": effect.placed,
+        "stays": round(least.together.stays * effect.placed),
         "changed": effect.changed,
         "q": q,
     }

@@ -71,7 +71,7 @@ MANIFEST = manifest_of(
             record(
                 {"target": text(), "members": listed(text(), 2), "kinds": listed(text(*KINDS), 2),
                  "effect": listed(number(), 3, 3), "alone": listed(number(), 3, 3), "fill": text(),
-                 "pictures": whole(), "changed": whole(), "q": number(0, 1), "sentence": text()}
+                 "pictures": whole(), "stays": whole(), "changed": whole(), "q": number(0, 1), "sentence": text()}
             )
         ),
     },

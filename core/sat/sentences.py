@@ -27,7 +27,7 @@ class Lack:
             found a place); "open" (an effect of `size` cannot be excluded, or with `count` units would go unseen;
             `needed` would do, 0: none would); "adverse" (an estimate of `size` below -delta); "single" (one unit alone
             shows no spread); "flips" (the answer changes in `count` of `needed` cases); "rare" (`count` of `needed`
-            units carry an effect above `size`, and so many, `units`, may); "together" (an effect of `size` where
+            units carry an effect above `size`, and so many, `units`, may; `enough` would tell, 0: none would); "together" (an effect of `size` where
             `units` is gone, in `count` pictures).
         test: "removal", "pasting" or, where it may be any, "". units: what is counted.
     """
@@ -38,6 +38,7 @@ class Lack:
     needed: int = 0
     units: str = ""
     size: float = 0.0
+    enough: int = 0
 
 
 def sentence(entry: dict[str, Any], tests: Evidence, delta: float, flagging: Sequence[str], explainers: int) -> str:
@@ -78,15 +79,15 @@ def sentence(entry: dict[str, Any], tests: Evidence, delta: float, flagging: Seq
 
 def redundancy_sentence(entry: dict[str, Any]) -> str:
     """ "Either watermark or church is enough for minster: ..."; an entry of `core.sat.redundancy`."""
-    members, pictures, changed = entry["members"], entry["pictures"], entry["changed"]
-    first, several = members[0], len(members) > 2
+    members, several = entry["members"], len(entry["members"]) > 2
+    first, rest = members[0], "the others are" if several else f"{members[1]} is"
     alone, gone = (_changes([("", Interval(*entry[key], 0))], "takes", "adds", "the log-odds") for key in
                    ("alone", "effect"))  # fmt: skip
     each = f"Any of {', '.join(members[:-1])} and {members[-1]}" if several else f"Either {first} or {members[1]}"
-    rest = "the others are" if several else f"{members[1]} is"
     return (
-        f"{each} is enough for {entry['target']}: removing {first} {alone}, but where {rest} gone already it {gone} "
-        f"({entry['fill']}; the answer changes in {changed} of {pictures} pictures that show them)."
+        f"{each} is enough for {entry['target']}: where {rest} gone the answer stays in {entry['stays']} of "
+        f"{entry['pictures']} pictures, and where {first} is gone too it changes in {entry['changed']}; removing "
+        f"{first} {alone} by itself, and then it {gone} ({entry['fill']})."
     )
 
 
@@ -157,7 +158,8 @@ def in_clause(lack: Lack) -> str:
         return f"{lack.test} changes the answer in {lack.count} of {lack.needed} cases"
     if lack.kind == "rare":
         shown = f"{lack.count or 'none'} of {lack.needed} show an effect above {lack.size:.2g}"
-        return f"by {lack.test}, {shown}, so that up to {lack.units} may carry one"
+        more = f" (about {lack.enough} would tell)" if lack.enough else ""
+        return f"by {lack.test}, {shown}, so that up to {lack.units} may carry one{more}"
     if lack.kind == "together":
         return f"an effect of {lack.size:.2g} shows where {lack.units} is gone"
     if not lack.needed:

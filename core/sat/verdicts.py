@@ -14,7 +14,7 @@ from core.sat import DELTA
 from core.sat.evidence import STRONG, Effect, Evidence, combined_p, gather
 from core.sat.redundancy import Pair, redundancies, stand_ins
 from core.sat.sentences import Lack, bounds, in_clause, sentence
-from core.sat.statistics import benjamini_hochberg
+from core.sat.statistics import benjamini_hochberg, clopper_pearson
 
 VERDICTS = ("confirmed", "speaks against", "suspected", "inconclusive", "cleared", "too few")
 SIGNIFICANCE = 0.05
@@ -54,7 +54,15 @@ def _lacking_one(test: str, effects: Sequence[Effect], delta: float) -> Iterator
         yield Lack("flips", test, flipping.changed, flipping.placed, size=flipping.flips)
     rare = max(effects, key=lambda e: e.rare)
     if rare.rare >= RARE or not rare.by_chance:
-        yield Lack("rare", test, *rare.strong, size=STRONG * delta, units=f"{rare.rare:.0%}")
+        carriers, count = rare.strong
+        enough = _enough(carriers, count)
+        yield Lack("rare", test, carriers, count, f"{rare.rare:.0%}", STRONG * delta, enough)
+
+
+def _enough(carriers: int, count: int) -> int:
+    """How many units with as large a part of carriers would bound it below `RARE`; 0: none would."""
+    larger = (round(count * factor, -1) for factor in np.geomspace(1, MOST_MORE, 60))
+    return next((int(n) for n in larger if clopper_pearson(round(carriers / count * n), int(n))[1] < RARE), 0)
 
 
 def _still_open(effect: Effect, delta: float) -> Lack:

@@ -115,7 +115,7 @@ def quiet(count=30, **changes) -> dict:
             pd.concat([removals([0.0, 0.1] * 15), pastes([0.0, 0.1] * 6)]), 30, {}, "inconclusive",
             [
                 "pasting rests on 12 pictures (20 are needed)",
-                "by pasting, none of 12 show an effect above 1, so that up to 22% may carry one",
+                "by pasting, none of 12 show an effect above 1, so that up to 22% may carry one (about 30 would tell)",
             ],
         ),
         (
@@ -133,7 +133,7 @@ def quiet(count=30, **changes) -> dict:
         ),
         (
             pd.concat([removals([0.0] * 30), pastes([0.0] * 28 + [1.1] * 2)]), 30, {},
-            "inconclusive", ["by pasting, 2 of 30 show an effect above 1, so that up to 20% may carry one"],
+            "inconclusive", ["by pasting, 2 of 30 show an effect above 1, so that up to 20% may carry one (about 160 would tell)"],
         ),
         (pd.concat([removals([2.0, 2.1] * 15), pastes([0.0] * 30)]), 30, {}, "confirmed", None),
         (pd.concat([removals([0.0] * 30), pastes([-2.0, -2.1] * 15)]), 30, {}, "speaks against", None),
