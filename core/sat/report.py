@@ -37,7 +37,7 @@ from core.sat.saved_report import FORMAT, PACK, open_report
 from core.sat.shards import Bench, BenchMaker, ControlShard, PairShard, PictureShard
 from core.sat.tables import table_of
 from core.sat.trust import trust
-from core.sat.verdicts import VERDICTS, Judged, delta_for, flag_by_controls, is_shortcut, judge
+from core.sat.verdicts import VERDICTS, Judged, delta_for, flag_by_controls, is_shortcut, judge, without_nan
 from core.sat.whole import choose_whole_pairs, judge_whole, shown, untested
 from core.storage.pack import packing
 from core.work.shards import MakeEngine, Recipe, parts, working
@@ -289,7 +289,7 @@ class _ReportRun:
         rows, removals = (streamed([self.out / kind], "target") for kind in ("rows", "effects"))
         told["trust"] = trust(rows, removals, labelled, o.fills) if o.check else []
         manifest = self.manifest(pictures, table, judged, delta, started)
-        folders.write_json(self.out / "manifest.json", manifest | told)
+        folders.write_json(self.out / "manifest.json", manifest | without_nan(told))
         yield Progress("finished", 1, 1)
 
     def manifest(

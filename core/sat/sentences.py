@@ -27,8 +27,8 @@ class Lack:
             found a place); "open" (an effect of `size` cannot be excluded, or with `count` units would go unseen;
             `needed` would do, 0: none would); "adverse" (an estimate of `size` below -delta); "single" (one unit alone
             shows no spread); "flips" (the answer changes in `count` of `needed` cases); "rare" (`count` of `needed`
-            units carry an effect above `size`, and so many, `units`, may; `enough` would tell, 0: none would); "together" (an effect of `size` where
-            `units` is gone, in `count` pictures).
+            units carry an effect above `size`, and so many, `units`, may; `enough` would tell, 0: none would);
+            "together" (an effect of `size` where `units` is gone, in `count` pictures).
         test: "removal", "pasting" or, where it may be any, "". units: what is counted.
     """
 

@@ -133,7 +133,8 @@ def quiet(count=30, **changes) -> dict:
         ),
         (
             pd.concat([removals([0.0] * 30), pastes([0.0] * 28 + [1.1] * 2)]), 30, {},
-            "inconclusive", ["by pasting, 2 of 30 show an effect above 1, so that up to 20% may carry one (about 160 would tell)"],
+            "inconclusive",
+            ["by pasting, 2 of 30 show an effect above 1, so that up to 20% may carry one (about 230 would tell)"],
         ),
         (pd.concat([removals([2.0, 2.1] * 15), pastes([0.0] * 30)]), 30, {}, "confirmed", None),
         (pd.concat([removals([0.0] * 30), pastes([-2.0, -2.1] * 15)]), 30, {}, "speaks against", None),

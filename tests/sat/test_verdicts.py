@@ -119,7 +119,7 @@ def test_what_counts_in_a_few_pictures_only_is_not_cleared(tmp_path):
     assert entry["necessity"] == pytest.approx(0.15, abs=0.02)
     assert entry["verdict"] == "inconclusive"
     assert (
-        "by removal, 2 of 40 show an effect above 1, so that up to 15% may carry one (about 110 would tell)"
+        "by removal, 2 of 40 show an effect above 1, so that up to 15% may carry one (about 90 would tell)"
         in entry["lacking"]
     )
 
