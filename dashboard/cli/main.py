@@ -26,6 +26,7 @@ from dashboard.cli.common import (
     stated,
     tell,
 )
+from dashboard.cli.compare import compare
 from dashboard.cli.evaluate import evaluate
 from dashboard.cli.explain import explain
 from dashboard.cli.name import name
@@ -149,6 +150,7 @@ app.command()(name)
 app.command()(export)
 app.command()(report)
 app.command()(evaluate)
+app.command()(compare)
 app.add_typer(train)
 
 
