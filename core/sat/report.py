@@ -146,8 +146,8 @@ class _ReportRun:
                 planned_pairs(pictures, o.recipients, o.seed, choose) if o.check else []
                 for choose in (choose_pairs, choose_whole_pairs)
             )
-            yield from engine.run("transplanting", self.pair_shards(pairs, "pairs"))
-            yield from engine.run("whole pictures", self.pair_shards(whole, "whole"))
+            for stage, some, table in (("transplanting", pairs, "pairs"), ("whole pictures", whole, "whole")):
+                yield from engine.run(stage, self.pair_shards(some, table, stage))
             yield from engine.run("controls", self.control_shards(pictures))
         yield from self.finish(pictures, pairs, whole, started)
 
@@ -223,11 +223,11 @@ class _ReportRun:
         if len(done) == HOPELESS and not any(map(rows_in, done)):
             raise self.nothing_to_report()
 
-    def pair_shards(self, pairs: list[Pair], table: str) -> list[PairShard]:
+    def pair_shards(self, pairs: list[Pair], table: str, stage: str) -> list[PairShard]:
         shards = []
         for file, part in parts(pairs, PAIRS):
             images = dict.fromkeys(image for pair in part for image in pair.images)
-            shards.append(PairShard(file, part, tuple(self.by_id[image] for image in images), table))
+            shards.append(PairShard(file, part, tuple(self.by_id[image] for image in images), table, stage))
         return shards
 
     def control_shards(self, pictures: pd.DataFrame) -> list[ControlShard]:

@@ -140,13 +140,14 @@ class PairShard:
     """Transplants and swaps to try, with the pictures that take part in them.
 
     Attributes:
-        last: the table that their records go to.
+        last: the table that their records go to. stage: what is being done, for people.
     """
 
     file: str
     pairs: tuple[Pair, ...]
     items: tuple[Item, ...]
     last: str = "pairs"
+    stage: str = "transplanting"
 
     @property
     def size(self) -> int:
@@ -164,7 +165,7 @@ class PairShard:
         ):
             records += made
             done = min(done + 32, self.size)
-            yield Progress("transplanting", done, self.size)
+            yield Progress(self.stage, done, self.size)
         return {self.last: records}
 
 

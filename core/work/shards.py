@@ -150,7 +150,7 @@ class Here:
         for shard in shards:
             if not is_done(self._out, shard):
                 for step in compute_and_write(shard, self._tools, self._out):
-                    yield Progress(stage, done + step.done, total)
+                    yield Progress(step.stage, done + step.done, total)
             done += shard.size
             yield Progress(stage, done, total)
 
