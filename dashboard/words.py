@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 
 
@@ -34,3 +35,8 @@ def wrong_mark(label: str) -> str:
     """The same with a shape beside the words, as HTML."""
     cross = '<svg viewBox="0 0 12 12" aria-hidden="true"><path d="M2 2 10 10M10 2 2 10"/></svg>'
     return f'<span class="wrong">{cross}<span>{escape(wrong(label))}</span></span>'
+
+
+def signed(sentence: str) -> str:
+    """With real minus signs, as `number` writes them."""
+    return re.sub(r"(?<=[\s\[])-(?=\d)", "−", sentence)

@@ -153,7 +153,7 @@ def manifest_of(fields: Mapping[str, Shape], optional: Mapping[str, Shape] | Non
     problem = record({"image": text(), "problem": text()})
     both = {"format": whole(), "model": text(), "data": text(), "pictures": whole(), "problems": listed(problem),
             "problem_count": whole()}  # fmt: skip
-    either = {"fingerprint": text(), "created": text(), "seconds": number(0), "device": text()}
+    either = {"fingerprint": text(), "created": text(), "seconds": maybe(number(0)), "device": text()}
     fits = record({**both, **fields}, {**either, **(optional or {})})
 
     def check(value: Any, at: str) -> None:

@@ -130,7 +130,7 @@ class _ReportRun:
         if folders.begin(self.out, self.settings(), open_report):
             yield Progress("finished before", 1, 1)
             return
-        started = datetime.now(UTC)
+        started, resumed = datetime.now(UTC), any((self.out / "pictures").glob("*.parquet"))
 
         def maker() -> BenchMaker:
             return BenchMaker(Recipe.of(self.classifier), o.explainers, *given)
@@ -149,7 +149,7 @@ class _ReportRun:
             for stage, some, table in (("transplanting", pairs, "pairs"), ("whole pictures", whole, "whole")):
                 yield from engine.run(stage, self.pair_shards(some, table, stage))
             yield from engine.run("controls", self.control_shards(pictures))
-        yield from self.finish(pictures, pairs, whole, started)
+        yield from self.finish(pictures, pairs, whole, started, resumed)
 
     def check(self) -> None:
         """What can be known before anything is written: masks are read until all names that are asked for were seen.
@@ -253,7 +253,7 @@ class _ReportRun:
     # -- table, verdicts, examples, manifest -------------------------------------------------------------------------
 
     def finish(
-        self, pictures: pd.DataFrame, pairs: list[Pair], whole: list[Pair], started: datetime
+        self, pictures: pd.DataFrame, pairs: list[Pair], whole: list[Pair], started: datetime, resumed: bool
     ) -> Iterator[Progress]:
         o = self.options
         table = table_of(self.out / "rows", pictures, o.seed)
@@ -289,6 +289,8 @@ class _ReportRun:
         rows, removals = (streamed([self.out / kind], "target") for kind in ("rows", "effects"))
         told["trust"] = trust(rows, removals, labelled, o.fills) if o.check else []
         manifest = self.manifest(pictures, table, judged, delta, started)
+        # what went before it was stopped is not known
+        told["seconds"] = None if resumed else (datetime.now(UTC) - started).total_seconds()
         folders.write_json(self.out / "manifest.json", manifest | without_nan(told))
         yield Progress("finished", 1, 1)
 
@@ -333,7 +335,6 @@ class _ReportRun:
             "notes": disagreements(table, self.classifier.labels),
             "warnings": [warning for warning in (label_warning(self.data, self.classifier),) if warning],
             "created": started.isoformat(timespec="seconds"),
-            "seconds": (datetime.now(UTC) - started).total_seconds(),
             "versions": software(),
             "device": str(self.classifier.device),
         }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +22,7 @@ from core.sat.statistics import Interval
 from core.sat.verdicts import is_shortcut
 from dashboard.allowed import Allowed
 from dashboard.temporary import offered
+from dashboard.words import signed
 
 KEPT_REPORTS = 4
 Key = tuple[int, str]  # target's index, segment
@@ -198,8 +198,7 @@ def _cells(report: Report) -> Iterable[Cell]:
             kind=first["kind"],
             verdict=first["verdict"],
             shortcut=is_shortcut(first),
-            # a real minus sign, as `number` writes it
-            sentence=re.sub(r"(?<=[\s\[])-(?=\d)", "−", first["sentence"]),
+            sentence=signed(first["sentence"]),
             pictures=max(e["pictures"] for e in entries),
             presence=first["presence"],
             coverage=first["coverage"],

@@ -12,7 +12,7 @@ from dashboard.plots import percent
 from dashboard.report.finished import Cell, Finished, accuracy_interval
 from dashboard.report.words import KIND_WORDS, headline, interval, strongest_shortcut, verdict_mark
 from dashboard.subject import short
-from dashboard.words import number, plural
+from dashboard.words import number, plural, signed
 
 TRUST = (
     "Rank correlation, within each picture, between what a map gives to the segments and what removing them does; "
@@ -41,10 +41,11 @@ def answer_html(finished: Finished) -> str:
 def redundant_html(finished: Finished) -> str:
     """What may be missed and is enough all the same, a sentence each; nothing where there is none."""
     lines = "".join(
-        f"<li>{verdict_mark('confirmed', is_redundant_shortcut(entry))}<span>{escape(entry['sentence'])}</span></li>"
+        f"<li>{verdict_mark('confirmed', is_redundant_shortcut(entry))}"
+        f"<div>{escape(signed(entry['sentence']))}</div></li>"
         for entry in finished.manifest["redundant"]
     )
-    return f'<ul class="redundant" data-testid="redundant">{lines}</ul>' if lines else ""
+    return f'<ul class="told" data-testid="redundant">{lines}</ul>' if lines else ""
 
 
 def noticed_html(finished: Finished) -> str:
@@ -62,28 +63,37 @@ def whole_html(finished: Finished) -> str:
     if not entries:
         why = "not tested" if not finished.manifest["checked"] else f"no class has {LEAST_PICTURES} pictures"
         return f'<h2>The whole picture</h2><p class="note" data-testid="whole">Nothing is said of it: {why}.</p>'
-    told = [entry for entry in entries if entry["verdict"] in TELLING]
-    lead = "" if told else '<p class="note">No property of whole pictures has an effect that tests confirm.</p>'
+    told = _alike([entry for entry in entries if entry["verdict"] in TELLING])
+    rest = _alike([entry for entry in entries if entry["verdict"] not in TELLING])
+    lead = "" if told else '<p class="note">No property of whole pictures has an effect.</p>'
     count = {verdict: sum(entry["verdict"] == verdict for entry in entries) for verdict in VERDICTS}
     counts = ", ".join(f"{n:,} {verdict}" for verdict, n in count.items() if n)
-    rest = [entry for entry in entries if entry not in told[:IN_SIGHT]]
-    more = (
-        f"<details class='fold'><summary>{len(rest):,} more ({counts} in all)</summary>{_whole_list(rest)}</details>"
-        if rest
-        else ""
+    lines = [_whole_line(several) for several in (*told, *rest)]
+    more = "".join(lines[len(told[:IN_SIGHT]) :])
+    folded = (
+        f"<details class='fold'><summary>All the rest ({counts} in all)</summary><ul class='told'>{more}</ul></details>"
     )
     return (
         f'<div data-testid="whole"><h2>The whole picture</h2>'
         f'<p class="note">Colour, light, sharpness, place, size, orientation, border, and what is not there.</p>'
-        f"{lead}{_whole_list(told[:IN_SIGHT])}{more}</div>"
+        f'{lead}<ul class="told">{"".join(lines[: len(told[:IN_SIGHT])])}</ul>{folded if more else ""}</div>'
     )
 
 
-def _whole_list(entries: list[dict]) -> str:
-    lines = "".join(
-        f"<li>{verdict_mark(entry['verdict'])}<span>{escape(entry['sentence'])}</span></li>" for entry in entries
-    )
-    return f'<ul class="redundant">{lines}</ul>' if lines else ""
+def _alike(entries: list[dict]) -> list[list[dict]]:
+    """One group a property and verdict, each strongest first, as the first of each come."""
+    groups: dict[tuple[str, str], list[dict]] = {}
+    for entry in entries:
+        groups.setdefault((entry["verdict"], entry["property"]), []).append(entry)
+    return list(groups.values())
+
+
+def _whole_line(several: list[dict]) -> str:
+    first, *others = several
+    sentences = "".join(f"<li>{escape(signed(entry['sentence']))}</li>" for entry in others)
+    names = ", ".join(entry["target"] for entry in others)
+    more = f"<details><summary>The same for {escape(names)}</summary><ul>{sentences}</ul></details>" if others else ""
+    return f"<li>{verdict_mark(first['verdict'])}<div>{escape(signed(first['sentence']))}{more}</div></li>"
 
 
 def counts_html(finished: Finished) -> str:

@@ -22,7 +22,7 @@ from dashboard.report.pictures import behind, exhibits, exhibits_html, pasted_ht
 from dashboard.report.plots import density_figure, effect_rows, effects_figure
 from dashboard.report.table import COLUMNS, Filters, Sort, listed, table_html
 from dashboard.report.views import IN_SIGHT, answer_html, cell_html, counts_html, facts_html, notes_html, whole_html
-from dashboard.words import number
+from dashboard.words import number, signed
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'${alert(2)}{{x}}"
 
@@ -107,11 +107,13 @@ def test_whole_pictures_are_told_the_strongest_first_and_none_left_out(finished)
     entries = finished.manifest["whole"]
     assert {entry["property"] for entry in entries} >= {"colour cast", "orientation", "border"}
     text = whole_html(finished)
-    assert all(escape(entry["sentence"]) in text for entry in entries)
-    loud = [{**entry, "verdict": "confirmed", "sentence": f"{i} {HOSTILE}"} for i, entry in enumerate(entries)]
+    assert all(escape(signed(entry["sentence"])) in text for entry in entries)
+    names = [f"property {i // 2} {HOSTILE}" for i in range(20)]
+    loud = [{**entries[0], "verdict": "confirmed", "property": n, "target": n, "sentence": n} for n in names]
     told = whole_html(Finished(Report(finished.report.path, {**finished.manifest, "whole": loud}, []), finished.cells))
-    assert told.split("<details")[0].count("<li>") == IN_SIGHT
-    assert f"{len(entries) - IN_SIGHT:,} more ({len(entries)} confirmed in all)" in told
+    assert told.split("<details class='fold'")[0].count('title="tested: the model relies') == IN_SIGHT
+    assert told.count("The same for property") == 10
+    assert "All the rest (20 confirmed in all)" in told
     assert "img" not in [tag for tag, _ in Parsed(told).tags]
     bare = {**finished.manifest, "whole": [], "checked": False}
     assert "not tested" in whole_html(Finished(Report(finished.report.path, bare, []), finished.cells))
