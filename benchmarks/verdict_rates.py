@@ -242,9 +242,7 @@ def main() -> None:
     rows, missed = {}, []
     for name, question in chosen.items():
         told = found[question.world]
-        value = (
-            told["coverage"]["pasting"] if question.verdict == "coverage" else told["verdicts"].get(question.verdict, 0)
-        )
+        value = told["coverage"].get(question.verdict, told["verdicts"].get(question.verdict, 0.0))
         rows[name] = {"asked": question.verdict, "rate": value, "least": question.least, "most": question.most, **told}
         good = question.least <= value <= question.most
         missed += [] if good else [name]
