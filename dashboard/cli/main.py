@@ -29,9 +29,10 @@ from dashboard.cli.common import (
 from dashboard.cli.compare import compare
 from dashboard.cli.evaluate import evaluate
 from dashboard.cli.explain import explain
+from dashboard.cli.export import export
 from dashboard.cli.name import name
 from dashboard.cli.report import report
-from dashboard.cli.segment import export, segment
+from dashboard.cli.segment import segment
 from dashboard.cli.train import app as train
 
 app = typer.Typer(

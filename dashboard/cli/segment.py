@@ -1,11 +1,10 @@
-"""`satchel segment`: cut every picture of a data set, as a folder; `satchel export`: the result for other tools."""
+"""`satchel segment`: cut every picture of a data set, as a folder."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,17 +17,14 @@ from dashboard.cli.common import (
     check_asked,
     loading_bar,
     mistakes_told,
-    progress_bar,
     show_stages,
     tell,
-    tell_notes,
     words_of,
 )
 
 if TYPE_CHECKING:
     from core.data import Dataset
     from core.parameters import Parameters
-    from core.segments import Segments
     from core.segments.registry import Segmenter
     from core.segments.saved.store import Store
 
@@ -40,7 +36,6 @@ BackgroundOption = Annotated[
     typer.Option("--background", help="One more segment a picture, background: everything that no named mask covers."),
 ]
 KEPT_IN = Path("segments")
-ExportForm = Literal["coco", "coco-polygons", "label-maps", "folders"]
 
 
 def segment(
@@ -203,72 +198,3 @@ def tell_where(store: Store, data: Dataset) -> None:
     """Where the segments are, and what they are for."""
     typer.echo(f"The segments are in {store.folder}; see which of them a model leans on with: "
                f"satchel report {data.source} --segments {store.folder}")  # fmt: skip
-
-
-def export(
-    segments: Annotated[
-        Path,
-        typer.Argument(metavar="SEGMENTS", help="A folder of `satchel segment`, or masks of any form that is read."),
-    ],
-    form: Annotated[
-        ExportForm,
-        typer.Option(
-            "--format", help="What to write; label maps hold no overlaps, polygons no holes (those stay runs)."
-        ),
-    ] = "coco",
-    out: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="COCO: a file; else a folder. Default: masks.json, or masks.")
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DATA",
-            help="The data set whose pictures they are of: only those are written, by their names there.",
-        ),
-    ] = None,
-    background: BackgroundOption = False,
-) -> None:
-    """Write segments in a form that other tools read, with their names, scores and where both came from."""
-    out = out or Path("masks.json" if form.startswith("coco") else "masks")
-    with mistakes_told("Run the same command again to write all of it."):
-        check_asked(data=data, segments=segments)
-        from core.data import open_dataset
-        from core.paths import kind_at, user_path
-        from core.segments.files import holds_store, match, open_segments, write_segments
-        from dashboard.words import plural
-
-        out = user_path(out)
-        kind = kind_at(out, "place to write to")
-        if kind == ("file" if not form.startswith("coco") else "folder"):
-            raise UserError(f"{out} is a {kind}; give another place to write to.")
-        if holds_store(out) or os.path.realpath(out) == os.path.realpath(segments):
-            raise UserError(f"{out} holds segments already; give another place to write to.")
-        files = open_segments(segments)
-        for note in files.notes:
-            tell(note)
-        entries = {key: key for key in files}
-        if data is not None and not (entries := match([item.id for item in open_dataset(data).items], files)):
-            raise UserError(f"No masks in {segments} are of a picture of {data}; check both.")
-        written, masks, problems = 0, 0, []
-        with progress_bar() as bar:
-            task = bar.add_task("writing", total=len(entries))
-
-            def pictures() -> Iterator[tuple[str, Segments]]:
-                nonlocal masks, written
-                for picture, key in entries.items():
-                    bar.advance(task)
-                    try:
-                        found = files[key].with_background() if background else files[key]
-                    except UserError as error:  # costs no other picture
-                        problems.append(f"{picture} ({error})")
-                        continue
-                    written, masks = written + 1, masks + len(found)
-                    yield picture, found
-                if problems and not written:
-                    raise UserError(f"No masks of {segments} could be read; the first is of {problems[0]}.")
-
-            write_segments(out, form, pictures())
-        tell_notes(files.noted, files.path.name)
-        if problems:
-            tell(f"{plural(len(problems), 'picture')} left out; the first is {problems[0]}")
-        typer.echo(f"{plural(masks, 'mask')} of {plural(written, 'picture')} written to {out}.")
