@@ -122,7 +122,7 @@ def _studentised(x: np.ndarray, spread: float) -> np.ndarray:
     return means / np.sqrt(np.maximum(variances, (LEAST_SPREAD * spread) ** 2) / count)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=8)
 def _resamples(count: int) -> np.ndarray:
     """[DRAWS, count]: the weight of each value in each resample; the same whatever the values, and made once."""
     random = np.random.default_rng(derived_seed(0, "studentised", count))
