@@ -187,7 +187,7 @@ def judged(
                 found.setdefault(f"{name} ({scorer})", []).extend(values.tolist())
         if own is not None:
             found.setdefault("relevance-rank", []).extend(get_metric("relevance-rank").score(case).tolist())
-    return {"scores": {name: [round(v, 5) for v in values] for name, values in found.items()},
+    return {"scores": {name: [None if np.isnan(v) else round(v, 5) for v in values] for name, values in found.items()},
             "seconds_a_picture": float(np.median(seconds)), "passes_a_picture": float(np.mean(passes))}  # fmt: skip
 
 
@@ -304,7 +304,7 @@ def table(kept: dict[str, Any], root: str) -> list[str]:
         own = [value for key, value in runs.items() if key.split("/", 3)[3] == label]
         cells = []
         for name in names:
-            pooled = np.nanmean([one["scores"][name] for one in own], axis=0)
+            pooled = np.nanmean([_scores(one, name) for one in own], axis=0)
             interval = bootstrap_interval(pooled.tolist(), [str(n) for n in range(len(pooled))], "mean")
             cells.append(f"{interval.estimate:.3f} [{interval.low:.3f}, {interval.high:.3f}]")
         kl = [one["subsets"]["kl"] for one in own if "subsets" in one]
@@ -315,6 +315,11 @@ def table(kept: dict[str, Any], root: str) -> list[str]:
     return lines
 
 
+def _scores(run: dict[str, Any], name: str) -> np.ndarray:
+    """NaN where a metric says nothing of a picture, as of a flat map."""
+    return np.array(run["scores"][name], dtype=float)
+
+
 def contrast(kept: dict[str, Any], root: str, first: str, second: str) -> list[str]:
     """How far the first is ahead: paired over pictures, means over seeds, 95 % bootstrap over pictures."""
     pairs = [(kept["runs"].get(f"{root}/{seed}/{first}"), kept["runs"].get(f"{root}/{seed}/{second}"))
@@ -323,7 +328,7 @@ def contrast(kept: dict[str, Any], root: str, first: str, second: str) -> list[s
     lines = []
     for name in there[0][0]["scores"] if there else ():
         sign = -1 if name.startswith("deletion") else 1
-        ahead = sign * np.mean([np.subtract(a["scores"][name], b["scores"][name]) for a, b in there], axis=0)
+        ahead = sign * np.mean([_scores(a, name) - _scores(b, name) for a, b in there], axis=0)
         found = bootstrap_interval(ahead.tolist(), [str(n) for n in range(len(ahead))], "mean")
         lines.append(f"{first} over {second}, {name}: {found.estimate:+.4f} [{found.low:+.4f}, {found.high:+.4f}]")
     if there and "subsets" in there[0][1]:
