@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from pandas.api.typing import DataFrameGroupBy
 
 from core.sat.effects import CONTEXT, OBJECT, SWAP
 from core.sat.interventions import LARGE
@@ -145,16 +146,15 @@ def effect_of(records: pd.DataFrame, fill: str, ways: Sequence[str], delta: floa
         placed=len(changed),
         changed=int(changed.sum()),
         flips=float(changed.mean() - each["placebo_changed"].mean().mean()),
-        strong=_strong(records, delta),
+        strong=_strong(each, delta),
         unseen=float(np.max([mean.least_seen(delta) for mean in means.values()])),
         placebos=_by_lender(records),
     )
 
 
-def _strong(records: pd.DataFrame, delta: float) -> tuple[int, int]:
+def _strong(each: DataFrameGroupBy, delta: float) -> tuple[int, int]:
     """(units with a strong effect, units): of pictures, or of the donors whose segment was pasted."""
-    unit = records["donor_group"].where(records["donor_group"] != "", records["group"])
-    each = records.assign(unit=unit).groupby(["image", "donor"])
+    donors, groups = (each[column].first() for column in ("donor_group", "group"))
     effects, placebos = each["effect"].mean().to_numpy(), each.size().to_numpy()
     scatter = each["scatter"].first().to_numpy()
     if np.isnan(scatter).all():
@@ -163,7 +163,7 @@ def _strong(records: pd.DataFrame, delta: float) -> tuple[int, int]:
     else:
         chance = float(np.sqrt(np.nanmean(scatter**2) * (1 + 1 / placebos.mean())))
     carries = effects > max(STRONG * delta, SCATTER * chance)
-    found = pd.Series(carries).groupby(each["unit"].first().to_numpy()).any()
+    found = pd.Series(carries).groupby(donors.where(donors != "", groups).to_numpy()).any()
     return int(found.sum()), len(found)
 
 
@@ -204,17 +204,10 @@ def gather(records: pd.DataFrame, coverage: float, delta: float, pictures: int, 
     if len(after) and len(removals) and not large:
         alone = removals[removals["fill"] == after["fill"].iloc[0]]
         parts = {str(beside): part for beside, part in after.groupby("beside", sort=False)}
-        context = [beside for beside in parts if beside != OBJECT]
+        # where one segment is all of the other context, it stands for it; a picture without any says what it says alone
+        context = sorted((beside for beside in parts if beside != OBJECT), key=lambda beside: beside != CONTEXT)
         if context:
-            # a picture without other context says here what it says alone
-            rest = alone[~alone["image"].isin(after.loc[after["beside"] != OBJECT, "image"])]
-            whole = [parts[CONTEXT]] if CONTEXT in parts else []
-            seen = set(whole[0]["image"]) if whole else set()
-            for beside in context:  # where one segment is all of the other context, it stands for it
-                own = parts[beside]
-                whole.append(own[~own["image"].isin(seen)])
-                seen |= set(own["image"])
-            merged = pd.concat([part for part in (*whole, rest) if len(part)])
+            merged = pd.concat([*(parts[beside] for beside in context), alone]).drop_duplicates("image")
             joint = effect_of(merged, str(merged["fill"].iloc[0]), ways[:1], delta, pictures)
         together = tuple(_together(beside, part, alone, delta) for beside, part in parts.items())
     return Evidence(necessity, joint, sufficiency, together)

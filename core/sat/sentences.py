@@ -56,7 +56,7 @@ def sentence(entry: dict[str, Any], tests: Evidence, delta: float, flagging: Seq
     told = f": {evidence}." if evidence else "."
     if tests.fills_disagree(delta):
         told += " The fills disagree."
-    subject = f"{segment[:1].upper()}{segment[1:]}{unset}"
+    subject = f"{_upper(segment)}{unset}"
     if verdict == "confirmed":
         return f"The model relies on {segment}{unset} for {target}{told}{_answers(entry, tests)}"
     if verdict == "speaks against":
@@ -68,12 +68,12 @@ def sentence(entry: dict[str, Any], tests: Evidence, delta: float, flagging: Seq
         return (
             f"No reliance on {segment} for {target}: every effect lies below {delta:.2g} in log-odds{together}, and "
             f"{carried} pictures carry one above {STRONG * delta:.2g} (at most {math.ceil(100 * most.rare)} % do). "
-            f"{evidence[:1].upper()}{evidence[1:]}."
+            f"{_upper(evidence)}."
         )
     if verdict == "suspected":
         return f"{subject} {_suspicion(target, tests, delta, flagging, explainers)}{told}"
     lacking = entry["lacking"]
-    why = f" {lacking[0][:1].upper()}{'; '.join(lacking)[1:]}." if lacking else ""
+    why = f" {_upper('; '.join(lacking))}." if lacking else ""
     return f"Nothing can be said yet about {segment} for {target}{told}{why}"
 
 
@@ -159,7 +159,7 @@ def _answers(entry: dict[str, Any], tests: Evidence) -> str:
         told.append(f"{'given' if pasted.fill == SWAP else 'pasted'}, it turns {_of(pasted)} answers into {target}")
     if removed is not None:
         told.append(f"{'swapped' if removed.fill == SWAP else 'removed'}, it changes {_of(removed)} answers")
-    return f" {told[0][:1].upper()}{'; '.join(told)[1:]}." if told else ""
+    return f" {_upper('; '.join(told))}." if told else ""
 
 
 def _of(effect: Effect) -> str:

@@ -8,11 +8,10 @@ from dashboard.report.finished import Cell, Finished
 from dashboard.report.grid import MEASURES, grid_html, heat_map
 from dashboard.report.pictures import exhibits_html, pasted_html, pictures_html
 from dashboard.report.table import Sort, table_html
-from dashboard.report.views import answer_html, cell_html, facts_html, notes_html, whole_html
+from dashboard.report.views import TELLING, answer_html, cell_html, facts_html, notes_html, whole_html
 from dashboard.report.words import headline
 from dashboard.theme import style_sheet
 
-TOLD = ("confirmed", "speaks against", "suspected")
 MOST = 20  # findings that are shown with their pictures
 
 # what the page's own container does there, and what paper needs; what is clicked on the page is only read here
@@ -43,7 +42,7 @@ def document(finished: Finished) -> str:
     lead = next(iter(finished.explainers))
     measure = MEASURES[0][1] if finished.manifest["checked"] else MEASURES[2][1]
     cells = list(finished.cells.values())
-    told = sorted((c for c in cells if c.verdict in TOLD), key=lambda c: not c.shortcut)
+    told = sorted((c for c in cells if c.verdict in TELLING), key=lambda c: not c.shortcut)
     more = f'<p class="note">{len(told) - MOST:,} more stand in the table.</p>' if len(told) > MOST else ""
     grid = grid_html(heat_map(finished, measure, lead), measure, lead, None)
     parts = [

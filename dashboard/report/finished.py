@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -207,8 +207,8 @@ def _cells(report: Report) -> Iterable[Cell]:
             q=first["q"],
             necessity=_interval(first, "necessity"),
             sufficiency=_interval(first, "sufficiency"),
-            fills={name: Interval(*map(_number, bounds), 0) for name, bounds in first["fills"].items()},
-            joint=Interval(*map(_number, first["joint"]), 0) if first["joint"] else None,
+            fills={name: interval_of(bounds) for name, bounds in first["fills"].items()},
+            joint=interval_of(first["joint"]) if first["joint"] else None,
             together=_telling(first, report.manifest["delta"]),
             density={e["explainer"]: i for e in entries if (i := _interval(e, "density")) is not None},
             share={e["explainer"]: e["share"] for e in entries},
@@ -218,8 +218,13 @@ def _cells(report: Report) -> Iterable[Cell]:
 
 
 def _telling(entry: dict[str, Any], delta: float) -> dict[str, Interval]:
-    found = {name: Interval(*map(_number, bounds), 0) for name, bounds in entry["together"].items() if name != CONTEXT}
+    found = {name: interval_of(bounds) for name, bounds in entry["together"].items() if name != CONTEXT}
     return {name: size for name, size in found.items() if size.low > delta + max(0.0, entry["necessity"] or 0.0)}
+
+
+def interval_of(bounds: Sequence[float | None], count: int = 0) -> Interval:
+    """From estimate, low and high as a report keeps them."""
+    return Interval(*map(_number, bounds), count)
 
 
 def _number(value: float | None) -> float:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from html import escape
 
 from core.sat.redundancy import is_redundant_shortcut
-from core.sat.statistics import Interval
 from core.sat.verdicts import LEAST_PICTURES, VERDICTS
 from dashboard.plots import percent
-from dashboard.report.finished import Cell, Finished, accuracy_interval
+from dashboard.report.finished import Cell, Finished, accuracy_interval, interval_of
 from dashboard.report.words import KIND_WORDS, headline, interval, strongest_shortcut, verdict_mark
 from dashboard.subject import short
 from dashboard.words import number, plural, signed
@@ -68,15 +66,15 @@ def whole_html(finished: Finished) -> str:
     lead = "" if told else '<p class="note">No property of whole pictures has an effect.</p>'
     count = {verdict: sum(entry["verdict"] == verdict for entry in entries) for verdict in VERDICTS}
     counts = ", ".join(f"{n:,} {verdict}" for verdict, n in count.items() if n)
-    lines = [_whole_line(several) for several in (*told, *rest)]
-    more = "".join(lines[len(told[:IN_SIGHT]) :])
+    lines, sight = [_whole_line(several) for several in (*told, *rest)], min(IN_SIGHT, len(told))
+    more = "".join(lines[sight:])
     folded = (
         f"<details class='fold'><summary>All the rest ({counts} in all)</summary><ul class='told'>{more}</ul></details>"
     )
     return (
         f'<div data-testid="whole"><h2>The whole picture</h2>'
         f'<p class="note">Colour, light, sharpness, place, size, orientation, border, and what is not there.</p>'
-        f'{lead}<ul class="told">{"".join(lines[: len(told[:IN_SIGHT])])}</ul>{folded if more else ""}</div>'
+        f'{lead}<ul class="told">{"".join(lines[:sight])}</ul>{folded if more else ""}</div>'
     )
 
 
@@ -137,9 +135,7 @@ def _trust(finished: Finished) -> str:
     told = []
     for entry in finished.manifest["trust"]:
         if entry["correlation"] is not None:
-            size = Interval(
-                *(math.nan if value is None else value for value in entry["correlation"]), entry["pictures"]
-            )
+            size = interval_of(entry["correlation"], entry["pictures"])
             told.append(f"{finished.explainers[entry['explainer']]} {interval(size, 2)}")
     return ", ".join(told) or "not known"
 

@@ -7,8 +7,9 @@ from html.parser import HTMLParser
 
 from core.sat.saved_report import Report
 from dashboard.report import words
-from dashboard.report.document import MOST, TOLD, document
+from dashboard.report.document import MOST, document
 from dashboard.report.finished import Finished
+from dashboard.report.views import TELLING
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'"
 
@@ -44,7 +45,7 @@ def test_all_of_it_is_inside_and_nothing_runs(finished):
 def test_it_says_what_the_page_says(finished):
     told = " ".join(" ".join(Parsed(document(finished)).text).split())
     assert words.headline(finished)[0] in told
-    shown = [cell for cell in finished.cells.values() if cell.verdict in TOLD]
+    shown = [cell for cell in finished.cells.values() if cell.verdict in TELLING]
     assert shown
     assert all(" ".join(cell.sentence.split()) in told for cell in shown[:MOST])
     assert told.count("The whole picture") == 1
