@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import UserError, closest
@@ -24,6 +25,19 @@ def check(name: str) -> None:
         raise UserError(f"There is no demo model {name!r}; {closest(name, list(TITLES))}")
 
 
+def weights_of(name: str) -> Path:
+    """The file of `demo:NAME`.
+
+    Raises:
+        UserError: no such model, or its weights are missing.
+    """
+    check(name)
+    path = assets_dir() / f"demo_{name}.safetensors"
+    if not path.is_file():
+        raise UserError(f"The weights of demo:{name} ({path.name}) are missing; install Satchel again.")
+    return path
+
+
 def load(request: Request) -> Classifier:
     """`demo:biased`, `demo:repaired` or `demo:vit`.
 
@@ -33,12 +47,7 @@ def load(request: Request) -> Classifier:
     from core.loading import torchvision_models
     from core.loading.checkpoints import read_checkpoint
 
-    name = request.rest
-    check(name)
-    path = assets_dir() / f"demo_{name}.safetensors"
-    if not path.is_file():
-        raise UserError(f"The weights of {request.spec} ({path.name}) are missing; install Satchel again.")
-    state, metadata = read_checkpoint(path)
+    state, metadata = read_checkpoint(weights_of(request.rest))
     architecture = metadata.get("architecture", "")
     return torchvision_models.from_state(request, architecture, state, metadata)
 

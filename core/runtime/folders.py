@@ -71,11 +71,18 @@ def shard_size(pictures: int) -> int:
     return 8 if pictures <= 2000 else 32
 
 
-def begin(out: Path, settings: dict[str, Any], opens: Callable[[Path], object], what: str = "report") -> bool:
-    """Make or take up a folder for a report or an evaluation (`what`).
+def begin(
+    out: Path,
+    settings: dict[str, Any],
+    opens: Callable[[Path], object],
+    what: str = "report",
+    traces: str = "*.parquet",
+) -> bool:
+    """Make or take up a folder for a report, an evaluation or a repair (`what`).
 
     Args:
-        opens: opens a finished one; one that it refuses is written anew from its shards.
+        opens: opens a finished one; one that it refuses is written anew from what is there of it.
+        traces: files that say that some of it is there.
 
     Returns:
         True if the same one is finished there already.
@@ -99,7 +106,7 @@ def begin(out: Path, settings: dict[str, Any], opens: Callable[[Path], object], 
                 opens(out)
                 return True
             return False
-        if any(out.rglob("*.parquet")):
+        if any(out.rglob(traces)):
             if before is None:
                 raise UserError(
                     f"{known} is damaged, so that nothing can go on there; remove {out} or give another folder."

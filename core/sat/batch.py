@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from core.classifier import Classifier
 from core.data import Dataset, Item
 from core.errors import UserError, closest
 from core.explainer import BoundExplainer
+from core.images import Picture
 from core.preprocessing import Prepared
 from core.regions import Regions
 from core.runtime.randomness import picture_seeds
@@ -91,13 +92,18 @@ class LoadedPicture:
 
 
 def load(item: Item, classifier: Classifier) -> LoadedPicture:
+    """Read one item into the model's frame; errors as of `read`."""
+    return read(item, classifier.prepare)
+
+
+def read(item: Item, prepare: Callable[[Picture], Prepared]) -> LoadedPicture:
     """Read one item. Segments that have no name yet are left out: in a report only names count.
 
     Raises:
         UserError: the picture or its mask cannot be read, or they do not fit.
     """
     picture, segments = item.load()
-    prepared = classifier.prepare(picture)
+    prepared = prepare(picture)
     notes = (*picture.notes, *(segments.notes if segments is not None else ()))
     segments = None if segments is None else segments.only_named()
     masks = None if segments is None else segments.to_model(prepared.geometry)

@@ -334,9 +334,22 @@ class _ReportRun:
             ),
             "notes": disagreements(table, self.classifier.labels),
             "warnings": [warning for warning in (label_warning(self.data, self.classifier),) if warning],
+            "made_from": self.made_from(),
             "created": started.isoformat(timespec="seconds"),
             "versions": software(),
             "device": str(self.classifier.device),
+        }
+
+    def made_from(self) -> dict[str, Any]:
+        recipe = self.classifier.recipe or {}
+        masks = self.data.masks
+        return {
+            "model": str(recipe.get("spec", self.classifier.name)),
+            "labels": str(recipe["labels"]) if recipe.get("labels") else None,
+            "output": recipe.get("output"),
+            "preprocessing": dict(recipe.get("preprocessing") or {}),
+            "data": self.data.source,
+            "segments": None if masks is None else str(masks.path),
         }
 
 

@@ -11,6 +11,7 @@ manifest.json           last: a folder without it is half written
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -75,7 +76,12 @@ MANIFEST = manifest_of(
             )
         ),
     },
-    {"without_masks": whole(), "warnings": listed(text()), "noticed": listed(text())},
+    {
+        "without_masks": whole(), "warnings": listed(text()), "noticed": listed(text()),
+        "made_from": record({"model": text(), "data": text()},
+                            {"labels": maybe(text()), "output": maybe(text()), "segments": maybe(text()),
+                             "preprocessing": named(anything)}),
+    },
 )  # fmt: skip
 _TRIOS = tuple((name, f"{name}_low", f"{name}_high") for name in ("density", "necessity", "sufficiency"))
 FINDING = bounded(
@@ -138,6 +144,17 @@ class Report:
     manifest: dict[str, Any]
     findings: list[dict[str, Any]]
     examples: dict[str, Any] = field(default_factory=lambda: {"pictures": {}, "removals": [], "pastes": []})
+
+    @property
+    def made_from(self) -> dict[str, Any]:
+        """With which the same model and data are opened again: model (a spec), labels, output, preprocessing, data,
+        segments; None or empty where nothing was said."""
+        try:
+            data = str(json.loads((self.path / "settings.json").read_text(encoding="utf-8"))["data"])
+        except (OSError, ValueError, KeyError, TypeError):
+            data = ""
+        usual = {"model": self.manifest["model"], "data": data, "labels": None, "output": None}
+        return {**usual, "segments": None, "preprocessing": {}, **self.manifest.get("made_from", {})}
 
     @cached_property
     def table(self) -> pd.DataFrame:

@@ -31,6 +31,7 @@ from dashboard.cli.evaluate import evaluate
 from dashboard.cli.explain import explain
 from dashboard.cli.export import export
 from dashboard.cli.name import name
+from dashboard.cli.repair import repair
 from dashboard.cli.report import report
 from dashboard.cli.segment import segment
 from dashboard.cli.train import app as train
@@ -152,6 +153,7 @@ app.command()(export)
 app.command()(report)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(repair)
 app.add_typer(train)
 
 

@@ -70,7 +70,7 @@ def report(
         ),
     ] = None,
     fail_on: Annotated[
-        Literal["confirmed"] | None, typer.Option(help="Exit with code 1 if a shortcut is confirmed, for pipelines.")
+        Literal["confirmed"] | None, typer.Option(help="Exit with code 3 if a shortcut is confirmed, for pipelines.")
     ] = None,
     workers: WorkersOption = None,
     engine: EngineOption = "local",
