@@ -1,14 +1,15 @@
 """A classifier's last layer, re-fit: features stay, what is made of them is learned anew.
 
 Source: Kirichenko, Izmailov, Wilson (2023), Last Layer Re-Training is Sufficient for Robustness to Spurious
-Correlations. Different here: the weights are held to those that were there instead of to zero, and how strictly is
-chosen by held-out pictures.
+Correlations. Different here: the weights are held to those that were there instead of to zero, how strictly being
+chosen by held-out pictures; and what a change does to the logits is held to nothing, without which answers become right
+while the change still moves them far.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from core.loading.specs import taken_apart
 from core.runtime.folding import unfolded
 from core.runtime.whole_files import whole_file
 
+SAMENESS = 3.0  # weight of what a change does to the logits, squared
 STRICTNESS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)  # weight of the distance to the weights that were there
 FOLDS = 5
 STEPS = 200
@@ -111,46 +113,70 @@ class LastLayer:
         return module
 
 
-def refit(
-    last: LastLayer, features: Tensor, targets: Tensor, weights: Tensor, groups: Sequence[str]
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Fit weights anew, as near to those that are there as held-out groups advise; yields the best so far.
+@dataclass(frozen=True)
+class Lessons:
+    """Pictures to learn from, and the same changed.
 
-    Args:
-        features: [N, F]; targets: [N] classes; weights: [N], how much each counts; groups: what stays together, one
-            each.
+    Attributes:
+        features: [N, F]. targets: [N] classes. weights: [N], how much each counts. groups: [N], numbers of what stays
+            together. original: [N], the row of the picture before it was changed, or its own.
     """
-    numbers = {group: number for number, group in enumerate(sorted(set(groups)))}
-    fold = torch.tensor([numbers[group] % FOLDS for group in groups])
+
+    features: Tensor
+    targets: Tensor
+    weights: Tensor
+    groups: Tensor
+    original: Tensor
+
+    def part(self, chosen: Tensor) -> Lessons:
+        """[N] of booleans; whole groups, so that originals come along."""
+        place = chosen.cumsum(0) - 1
+        return Lessons(
+            self.features[chosen], self.targets[chosen], self.weights[chosen], self.groups[chosen],
+            place[self.original[chosen]],
+        )  # fmt: skip
+
+    def loss(self, last: LastLayer, weight: Tensor, bias: Tensor) -> Tensor:
+        """A number: how wrong the answers are, and how far changes move them."""
+        wrong = _loss(last, last.logits(self.features, weight, bias), self.targets)
+        moved = (self.features - self.features[self.original]) @ weight.T
+        if last.classifier.output == "softmax":
+            moved = moved - moved.mean(1, keepdim=True)
+        changed = self.original != torch.arange(len(self.original))
+        apart = (moved.square().mean(1) * self.weights)[changed].sum() / self.weights[changed].sum().clamp(min=1e-9)
+        return (wrong * self.weights).sum() / self.weights.sum() + SAMENESS * apart
+
+
+def refit(last: LastLayer, lessons: Lessons) -> Iterator[tuple[Tensor, Tensor]]:
+    """Fit weights anew, as near to those that are there as held-out groups advise; yields the best so far."""
+    fold = lessons.groups % FOLDS
+    folds = fold.unique().tolist()
     weight, bias = last.now()
-    least = float((_loss(last, last.logits(features, weight, bias), targets) * weights).sum() / weights.sum())
+    least = float(lessons.loss(last, weight, bias))
     yield weight, bias
     for strictness in STRICTNESS:
-        total = 0.0
-        for number in range(min(FOLDS, len(numbers))):
-            held = fold == number
-            found = _fitted(last, features[~held], targets[~held], weights[~held], strictness)
-            loss = _loss(last, last.logits(features[held], *found), targets[held])
-            total += float((loss * weights[held]).sum())
-        if total / float(weights.sum()) < least:
-            least = total / float(weights.sum())
-            weight, bias = _fitted(last, features, targets, weights, strictness)
+        total, count = 0.0, 0.0
+        for number in folds if len(folds) > 1 else ():
+            held = lessons.part(fold == number)
+            found = _fitted(last, lessons.part(fold != number), strictness)
+            share = float(held.weights.sum())
+            total, count = total + float(held.loss(last, *found)) * share, count + share
+        if count and total / count < least:
+            least = total / count
+            weight, bias = _fitted(last, lessons, strictness)
         yield weight, bias
 
 
-def _fitted(
-    last: LastLayer, features: Tensor, targets: Tensor, weights: Tensor, strictness: float
-) -> tuple[Tensor, Tensor]:
+def _fitted(last: LastLayer, lessons: Lessons, strictness: float) -> tuple[Tensor, Tensor]:
     before, bias_before = last.now()
     weight, bias = before.clone().requires_grad_(), bias_before.clone().requires_grad_()
-    spread = features.std(0).clamp(min=1e-6)
+    spread = lessons.features.std(0).clamp(min=1e-6)
     learned = [weight, bias] if last.layer.bias is not None else [weight]
     optimiser = torch.optim.LBFGS(learned, max_iter=STEPS, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        loss = (_loss(last, last.logits(features, weight, bias), targets) * weights).sum() / weights.sum()
-        loss = loss + strictness * (((weight - before) * spread) ** 2).sum()
+        loss = lessons.loss(last, weight, bias) + strictness * (((weight - before) * spread) ** 2).sum()
         loss.backward()
         return loss
 

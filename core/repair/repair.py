@@ -30,7 +30,7 @@ from core.manifest import MANIFEST
 from core.paths import user_path
 from core.repair.counterfactuals import Changed, Counterfactuals
 from core.repair.faults import Fault
-from core.repair.last_layer import LastLayer, refit, write_classifier
+from core.repair.last_layer import STRICTNESS, LastLayer, Lessons, refit, write_classifier
 from core.runtime import folders
 from core.runtime.progress import Progress
 from core.runtime.randomness import derived_seed
@@ -44,6 +44,7 @@ from core.work.shards import MakeEngine
 FORMAT = 1
 MODEL, OUTCOME = "model.safetensors", "repair.json"
 BATCH = 32
+COPIES = 3
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def repair(
     out: Path,
     *,
     learn: Dataset | None = None,
-    copies: int = 1,
+    copies: int = COPIES,
     seed: int = 0,
     engine: MakeEngine | None = None,
 ) -> Iterator[Progress]:
@@ -209,13 +210,22 @@ class _Run:
             some = [self.classifier.prepare(read()).tensor for _, read in pictures[start : start + BATCH]]
             features.append(last.features(torch.stack(some)))
             yield Progress("looking at them", min(start + BATCH, len(pictures)), len(pictures))
-        targets = torch.tensor([self.target(item) for item, _ in pictures])
         weights = torch.ones(len(pictures))
         weights[len(originals) :] = len(originals) / len(lines)
-        groups = [item.group for item, _ in pictures]
-        for number, weights_found in enumerate(refit(last, torch.cat(features), targets, weights, groups)):
+        groups = {group: n for n, group in enumerate(sorted({item.group for item in originals}))}
+        rows = {item.id: row for row, item in enumerate(originals)}
+        lessons = Lessons(
+            torch.cat(features),
+            torch.tensor([self.target(item) for item, _ in pictures]),
+            weights,
+            torch.tensor([groups[item.group] for item, _ in pictures]),
+            torch.tensor(
+                [rows[item.id] if number >= len(rows) else number for number, (item, _) in enumerate(pictures)]
+            ),
+        )
+        for number, weights_found in enumerate(refit(last, lessons)):
             found.append(weights_found)
-            yield Progress("re-fitting the last layer", number, 7)
+            yield Progress("re-fitting the last layer", number, len(STRICTNESS))
 
     def judged(
         self, last: LastLayer, weight: Tensor, bias: Tensor, spec: str, judged: list[Outcome]

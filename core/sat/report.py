@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,10 +34,20 @@ from core.sat.examples import choose_examples, measured_in, write_examples
 from core.sat.noticed import noticed
 from core.sat.pairs import REVISION, ChoosePairs, Pair, choose_pairs
 from core.sat.saved_report import FORMAT, PACK, open_report
-from core.sat.shards import Bench, BenchMaker, ControlShard, PairShard, PictureShard
+from core.sat.shards import Bench, BenchMaker, ControlShard, PairShard, PictureShard, StampShard
+from core.sat.stamps import PICTURES, Stamp, judge_stamps
 from core.sat.tables import table_of
-from core.sat.trust import trust
-from core.sat.verdicts import VERDICTS, Judged, delta_for, flag_by_controls, is_shortcut, judge, without_nan
+from core.sat.trust import disagreements, trust
+from core.sat.verdicts import (
+    LEAST_PICTURES,
+    VERDICTS,
+    Judged,
+    delta_for,
+    flag_by_controls,
+    is_shortcut,
+    judge,
+    without_nan,
+)
 from core.sat.whole import choose_whole_pairs, judge_whole, shown, untested
 from core.storage.pack import packing
 from core.work.shards import MakeEngine, Recipe, parts, working
@@ -69,6 +79,7 @@ class ReportOptions:
         shard: pictures a Parquet file, None for what suits the data set; batch: pictures explained at once, at most a
             shard.
         control_pictures: pictures a target explained again under randomised weights.
+        stamps: patches to paste on pictures.
     """
 
     explainers: tuple[Choice, ...]
@@ -81,6 +92,7 @@ class ReportOptions:
     shard: int | None = None
     batch: int = 8
     control_pictures: int = 12
+    stamps: tuple[Stamp, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.explainers:
@@ -88,6 +100,9 @@ class ReportOptions:
         distinct(self.explainers)
         if len(self.fills) < 2 or any(fill not in PLATES for fill in self.fills):
             raise UserError(f"Give at least two fills of {', '.join(PLATES)}.")
+        names = [stamp.name for stamp in self.stamps]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise UserError(f"Two stamps are called {twice!r}; rename a file.")
         if self.delta is not None and not self.delta > 0:
             raise UserError(f"delta must be above 0, got {self.delta}.")
 
@@ -120,6 +135,7 @@ class _ReportRun:
         self.options = replace(options, explainers=chosen)
         self.by_id = {item.id: item for item in data.items}
         self.shard = options.shard or folders.shard_size(len(data))
+        self.whole_only = options.check and all(item.segments is no_segments for item in data.items)
         self.make_engine = engine
 
     def stages(self) -> Iterator[Progress]:
@@ -140,15 +156,21 @@ class _ReportRun:
                 yield step
                 self.stop_if_hopeless(step)
             pictures = folders.read_shards(self.out / "pictures")
-            if not any(map(rows_in, (self.out / "rows").glob("*.parquet"))):
+            if not self.whole_only and not any(map(rows_in, (self.out / "rows").glob("*.parquet"))):
+                raise self.nothing_to_report()
+            if not len(pictures):
                 raise self.nothing_to_report()
             pairs, whole = (
                 planned_pairs(pictures, o.recipients, o.seed, choose) if o.check else []
                 for choose in (choose_pairs, choose_whole_pairs)
             )
+            if self.whole_only and not whole and not o.stamps:
+                raise self.nothing_to_report()
             for stage, some, table in (("transplanting", pairs, "pairs"), ("whole pictures", whole, "whole")):
                 yield from engine.run(stage, self.pair_shards(some, table, stage))
             yield from engine.run("controls", self.control_shards(pictures))
+            if o.stamps:
+                yield from engine.run("stamping", self.stamp_shards(pictures))
         yield from self.finish(pictures, pairs, whole, started, resumed)
 
     def check(self) -> None:
@@ -178,14 +200,19 @@ class _ReportRun:
             raise UserError(f"The masks of {data} have no names; give them some with `satchel name`.")
         if problem:
             raise UserError(f"No picture of {data} can be used with its masks ({problem}); mend them.")
+        if self.whole_only and not self.options.context:
+            return
         if read:
             raise UserError(f"The masks of {data} are empty; check that segments.json names the values in them.")
         raise UserError(f"{data} has no masks; give a folder of named masks with --segments.")
 
     def nothing_to_report(self) -> UserError:
-        """Named masks were there, and still no row came of them; takes the folder back."""
+        """Named masks were there, and still no row came of them, or no two classes have enough pictures to be tested as
+        wholes; takes the folder back."""
         problems = folders.read_shards(self.out / "problems")
         why = "no named mask covers anything of what the model sees"
+        if self.whole_only:
+            why = f"it has no masks, and no two classes {LEAST_PICTURES} pictures that could be tested as wholes"
         if len(problems):
             why = str(problems["problem"].iloc[0]).rstrip(".")
         folders.abandon(self.out)
@@ -204,6 +231,7 @@ class _ReportRun:
             "pairs": REVISION,
             "fills": list(o.fills),
             "context": sorted(o.context),
+            **({"stamps": [[s.name, s.sha256, s.width] for s in o.stamps]} if o.stamps else {}),
         }
 
     # -- the plan ----------------------------------------------------------------------------------------------------
@@ -247,6 +275,11 @@ class _ReportRun:
             shards.append(ControlShard(file, items, lines, first))
         return shards
 
+    def stamp_shards(self, pictures: pd.DataFrame) -> list[StampShard]:
+        ranked = sorted(pictures["image"], key=lambda image: derived_seed(self.options.seed, image, "stamp"))
+        items = [self.by_id[image] for image in ranked[:PICTURES]]
+        return [StampShard(file, part, self.options.stamps) for file, part in parts(items, self.shard)]
+
     def scene(self, image: str) -> Scene:
         return self.bench.scene(self.by_id[image])
 
@@ -287,6 +320,8 @@ class _ReportRun:
         told = {"whole": found, "blind_spots": untested(shown(pictures), whole) if o.check else list(UNTESTED)}
         labelled = {choice.label: choice for choice in o.explainers}
         rows, removals = (streamed([self.out / kind], "target") for kind in ("rows", "effects"))
+        stamped = folders.read_shards(self.out / "stamps").to_dict("records")
+        told["stamps"] = judge_stamps(stamped, self.classifier.labels, delta)
         told["trust"] = trust(rows, removals, labelled, o.fills) if o.check else []
         manifest = self.manifest(pictures, table, judged, delta, started)
         # what went before it was stopped is not known
@@ -359,16 +394,3 @@ def planned_pairs(pictures: pd.DataFrame, recipients: int, seed: int, choose: Ch
     names = sorted({name for picture in known for name in picture["coverage"]})
     targets = sorted({picture["prediction"] for picture in known})
     return choose(known, targets, recipients, seed, names)
-
-
-def disagreements(table: pd.DataFrame, labels: Sequence[str]) -> list[str]:
-    """Where explainers contradict each other about attention beyond the controls, one sentence each."""
-    notes = []
-    for cell in table[["target", "segment"]].drop_duplicates().to_dict("records"):
-        target, segment = cell["target"], cell["segment"]
-        part = table[(table["target"] == target) & (table["segment"] == segment)]
-        flagged = part.loc[part["flagged"], "explainer"].tolist()
-        if 0 < len(flagged) < len(part):
-            others = ", ".join(sorted(set(part["explainer"]) - set(flagged)))
-            notes.append(f"{labels[target]}, {segment}: above the controls for {', '.join(flagged)}, not for {others}.")
-    return notes

@@ -1,7 +1,7 @@
 """A report as a folder: Parquet tables, findings as JSON, example pictures, and a manifest written last.
 
 settings.json           what was asked for; a run with the same settings goes on where it was killed
-pictures/ rows/ effects/ pairs/ whole/ noticed/   one Parquet file a shard
+pictures/ rows/ effects/ pairs/ whole/ stamps/ noticed/   one Parquet file a shard
 controls/               rows under randomised weights and of the control explainers
 table.parquet           the Segment Attribution Table
 findings.json           verdicts with their numbers
@@ -77,6 +77,15 @@ MANIFEST = manifest_of(
         ),
     },
     {
+        "stamps": listed(
+            record(
+                {"stamp": text(), "pictures": whole(), "sentence": text(),
+                 "classes": listed(
+                     record({"target": text(), "effect": _TRIO, "raw": number(), "q": maybe(number(0, 1)),
+                             "confirmed": truth, "turned": whole()})
+                 )}
+            )
+        ),
         "without_masks": whole(), "warnings": listed(text()), "noticed": listed(text()),
         "made_from": record({"model": text(), "data": text()},
                             {"labels": maybe(text()), "output": maybe(text()), "segments": maybe(text()),

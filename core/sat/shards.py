@@ -23,6 +23,7 @@ from core.sat.effects import necessity_records, pair_records
 from core.sat.noticed import noticed_in
 from core.sat.pairs import Pair
 from core.sat.properties import measures
+from core.sat.stamps import Stamp, stamp_records
 from core.work.shards import Recipe, Tables
 
 SCENES = 512  # pictures that a process keeps while it works on pairs
@@ -193,3 +194,25 @@ class ControlShard:
         rows = attribution_rows(batch, self.lines, tools.controls(self.first), tools.seed)
         yield Progress("controls", self.size, self.size)
         return {"controls": rows}
+
+
+@dataclass(frozen=True)
+class StampShard:
+    """Pictures to paste stamps on."""
+
+    file: str
+    items: tuple[Item, ...]
+    stamps: tuple[Stamp, ...]
+    last: ClassVar[str] = "stamps"
+
+    @property
+    def size(self) -> int:
+        return len(self.items)
+
+    def compute(self, tools: Bench) -> Generator[Progress, None, Tables]:
+        records: list[dict[str, Any]] = []
+        for done, item in enumerate(self.items, 1):
+            scene = tools.scene(item)
+            records += stamp_records([(item.id, item.group, scene.image)], self.stamps, tools.classifier, tools.seed)
+            yield Progress("stamping", done, self.size)
+        return {"stamps": records}

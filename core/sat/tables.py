@@ -11,6 +11,12 @@ from core.runtime.streams import streamed
 from core.sat.statistics import bootstrap_interval
 
 KEYS = ["target", "segment", "explainer"]
+COLUMNS = {
+    "target": int, "segment": str, "explainer": str, "kind": str, "pictures": int, "groups": int,
+    **dict.fromkeys(
+        ("presence", "coverage", "mean", "scaled_mean", "share", "share_low", "share_high", "density", "density_low",
+         "density_high", "density_mean", "first", "density_correct", "density_wrong"), float),
+}  # fmt: skip
 
 
 def by_picture(rows: pd.DataFrame) -> pd.DataFrame:
@@ -57,7 +63,7 @@ def attribution_table(rows: pd.DataFrame, pictures: pd.DataFrame, seed: int = 0)
         ranks densest), and density among correct and wrong pictures.
     """
     if rows.empty:
-        return pd.DataFrame(columns=[*KEYS, "kind", "pictures", "presence", "density"])
+        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in COLUMNS.items()})
     totals = pictures.groupby("target").size()
     out = []
     for key, part in by_picture(rows).groupby(KEYS, sort=True):

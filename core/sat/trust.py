@@ -83,3 +83,16 @@ def _pooled(found: pd.DataFrame) -> dict[str, Any]:
         return {"pictures": 0, "correlation": None}
     interval = bootstrap_interval(found["correlation"].tolist(), found["group"].tolist(), "mean")
     return {"pictures": len(found), "correlation": [interval.estimate, interval.low, interval.high]}
+
+
+def disagreements(table: pd.DataFrame, labels: Sequence[str]) -> list[str]:
+    """Where explainers contradict each other about attention beyond the controls, one sentence each."""
+    notes = []
+    for cell in table[["target", "segment"]].drop_duplicates().to_dict("records"):
+        target, segment = cell["target"], cell["segment"]
+        part = table[(table["target"] == target) & (table["segment"] == segment)]
+        flagged = part.loc[part["flagged"], "explainer"].tolist()
+        if 0 < len(flagged) < len(part):
+            others = ", ".join(sorted(set(part["explainer"]) - set(flagged)))
+            notes.append(f"{labels[target]}, {segment}: above the controls for {', '.join(flagged)}, not for {others}.")
+    return notes

@@ -47,7 +47,7 @@ def repair(
             metavar="DATA", help="Pictures to learn from, with masks; else half of the data, judged on the other half."
         ),
     ] = None,
-    copies: Annotated[int, typer.Option(min=1, max=100, help="Changed pictures of each picture.")] = 1,
+    copies: Annotated[int, typer.Option(min=1, max=100, help="Changed pictures of each picture.")] = 3,
     seed: SeedOption = 0,
     workers: WorkersOption = None,
     engine: EngineOption = "local",

@@ -58,6 +58,13 @@ def report(
     context: Annotated[
         str, typer.Option(metavar="NAME,...", help="Segments that are context: relying on them is a shortcut.")
     ] = "",
+    stamp: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A patch to paste on pictures (a logo, a tag); may be repeated."),
+    ] = None,
+    stamp_width: Annotated[
+        float, typer.Option(min=0.01, max=1.0, help="Part of a picture's width that stamps take up.")
+    ] = 0.5,
     check: Annotated[bool, typer.Option(help="Test every segment by removing and transplanting it.")] = True,
     limit: LimitOption = None,
     seed: SeedOption = 0,
@@ -94,9 +101,11 @@ def report(
         from core.sat.redundancy import is_redundant_shortcut
         from core.sat.report import ReportOptions, build_report
         from core.sat.saved_report import open_report
+        from core.sat.stamps import Stamp
         from core.sat.verdicts import is_shortcut
         from core.work.engines import engine_named
 
+        stamps = tuple(Stamp.read(file, stamp_width) for file in stamp or ())
         chosen = [Choice.parse(text) for text in explainer or ()]
         opened = open_dataset(data, segments=segments, limit=limit, results=[out])
         classifier = open_classifier(model, labels, device, precision, output, asked)
@@ -108,6 +117,7 @@ def report(
             seed=seed,
             delta=delta,
             context=tuple(name.strip() for name in context.split(",") if name.strip()),
+            stamps=stamps,
         )
         notes = tuple(filter(None, (*classifier.notes, *opened.notes, label_warning(opened, classifier))))
         show_stages(build_report(opened, classifier, out, options, engine_named(engine, workers)), notes)
@@ -149,6 +159,8 @@ def _summarise(report: Report, told: Container[str]) -> None:
         typer.echo(sentence)
     whole = [entry for entry in manifest["whole"] if entry["verdict"] in ("confirmed", "speaks against")]
     for entry in (*manifest["redundant"], *whole[:TOLD]):
+        typer.echo(entry["sentence"])
+    for entry in manifest.get("stamps", ()):
         typer.echo(entry["sentence"])
     if len(whole) > TOLD:
         typer.echo(f"{len(whole) - TOLD} more of whole pictures stand in the report.")

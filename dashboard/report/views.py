@@ -57,10 +57,12 @@ def noticed_html(finished: Finished) -> str:
 
 def whole_html(finished: Finished) -> str:
     """What was found of whole pictures, the strongest in sight and the rest folded away."""
-    entries = finished.manifest["whole"]
+    entries, stamps = finished.manifest["whole"], stamps_html(finished)
     if not entries:
         why = "not tested" if not finished.manifest["checked"] else f"no class has {LEAST_PICTURES} pictures"
-        return f'<h2>The whole picture</h2><p class="note" data-testid="whole">Nothing is said of it: {why}.</p>'
+        return (
+            f'{stamps}<h2>The whole picture</h2><p class="note" data-testid="whole">Nothing is said of it: {why}.</p>'
+        )
     told = _alike([entry for entry in entries if entry["verdict"] in TELLING])
     rest = _alike([entry for entry in entries if entry["verdict"] not in TELLING])
     lead = "" if told else '<p class="note">No property of whole pictures has an effect.</p>'
@@ -72,10 +74,17 @@ def whole_html(finished: Finished) -> str:
         f"<details class='fold'><summary>All the rest ({counts} in all)</summary><ul class='told'>{more}</ul></details>"
     )
     return (
-        f'<div data-testid="whole"><h2>The whole picture</h2>'
+        f'{stamps}<div data-testid="whole"><h2>The whole picture</h2>'
         f'<p class="note">Colour, light, sharpness, place, size, orientation, border, and what is not there.</p>'
         f'{lead}<ul class="told">{"".join(lines[:sight])}</ul>{folded if more else ""}</div>'
     )
+
+
+def stamps_html(finished: Finished) -> str:
+    """What each stamp does; nothing if none was tried."""
+    entries = finished.manifest.get("stamps") or []
+    lines = "".join(f"<li><div>{escape(signed(entry['sentence']))}</div></li>" for entry in entries)
+    return f'<div data-testid="stamps"><h2>Stamps</h2><ul class="told">{lines}</ul></div>' if entries else ""
 
 
 def _alike(entries: list[dict]) -> list[list[dict]]:

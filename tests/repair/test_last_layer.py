@@ -9,7 +9,7 @@ from toy import toy_classifier
 
 from core.errors import UserError
 from core.loading import load_classifier
-from core.repair.last_layer import LastLayer, refit, write_classifier
+from core.repair.last_layer import LastLayer, Lessons, refit, write_classifier
 
 
 class Means(nn.Module):
@@ -36,6 +36,28 @@ def test_features_and_weights_give_the_answers(last):
     assert torch.allclose(last.logits(last.features(images), *last.now()), last.classifier.logits(images), atol=1e-6)
 
 
+def lessons(features: torch.Tensor, targets: torch.Tensor, original: torch.Tensor | None = None) -> Lessons:
+    rows = torch.arange(len(features))
+    original = rows if original is None else original
+    return Lessons(features, targets, torch.ones(len(features)), original // 2, original)
+
+
+def test_what_a_change_does_is_unlearned(last):
+    """Feature 0 is what is changed; it still goes with the class, by chance, in what is learned from."""
+    random = torch.Generator().manual_seed(0)
+    features = torch.randn(200, 6, generator=random) * 0.1
+    targets = torch.arange(200) % 2
+    features[:, 0] += torch.where(targets == 1, 2.0, 0.0)
+    features[:, 1] += torch.where(targets == 1, 1.0, -1.0)
+    changed = features.clone()
+    changed[:, 0] = 2.0 - changed[:, 0]
+    both, rows = torch.cat([features, changed]), torch.arange(200)
+    *_, (weight, bias) = refit(last, lessons(both, targets.repeat(2), rows.repeat(2)))
+    moved = (last.logits(changed, weight, bias) - last.logits(features, weight, bias)).abs()
+    assert moved.max() < 0.3
+    assert ((both @ weight.T + bias).argmax(1) == targets.repeat(2)).float().mean() > 0.99
+
+
 def test_a_feature_that_tells_nothing_any_more_is_unlearned(last):
     """Feature 0 is the shortcut, feature 1 the cause; in what is learned from, only the cause goes with the class."""
     random = torch.Generator().manual_seed(0)
@@ -46,7 +68,7 @@ def test_a_feature_that_tells_nothing_any_more_is_unlearned(last):
     with torch.no_grad():
         last.layer.weight.zero_()
         last.layer.weight[1, 0] = 5.0
-    *_, (weight, bias) = refit(last, features, targets, torch.ones(400), [str(n // 2) for n in range(400)])
+    *_, (weight, bias) = refit(last, lessons(features, targets))
     says = (features @ weight.T + bias).argmax(1)
     assert (says == targets).float().mean() > 0.99
     lean = (weight[1] - weight[0]).abs()
@@ -58,7 +80,7 @@ def test_what_is_right_already_is_left_nearly_as_it_is(last):
     features = torch.randn(60, 6, generator=random)
     weight, bias = last.now()
     targets = torch.distributions.Categorical(logits=last.logits(features, weight, bias)).sample()
-    *_, found = refit(last, features, targets, torch.ones(60), [str(n) for n in range(60)])
+    *_, found = refit(last, lessons(features, targets))
     assert torch.nn.functional.cosine_similarity(found[0].flatten(), weight.flatten(), 0) > 0.5
 
 

@@ -48,7 +48,7 @@ def test_a_model_that_cannot_be_refitted_still_gets_its_pictures(toy_world, tmp_
     assert found.model is None
     assert "not linear" in found.why
     written = open_dataset(tmp_path / "out")
-    assert len(written) == 12
+    assert len(written) == 36
     lines = list(csv.DictReader((tmp_path / "out" / "manifest.csv").open()))
     assert {(line["label"], line["change"]) for line in lines} == {("plain", "pasted"), ("stamped", "removed")}
     originals = {item.id: item for item in data.items}
