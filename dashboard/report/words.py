@@ -77,6 +77,8 @@ def headline(finished: Finished) -> tuple[str, str]:
             f"Nothing was tested in this report on {model}.",
             "It was made with --no-check: maps can raise a suspicion, but only tests confirm or clear.",
         )
+    if not total:
+        return _without_segments(finished)
     if count["too few"] == total:
         return (
             f"There are too few pictures to say anything of {model}.",
@@ -90,6 +92,15 @@ def headline(finished: Finished) -> tuple[str, str]:
     }  # fmt: skip
     parts = ", ".join(f"{count[verdict]:,} {word}" for verdict, word in words.items() if count[verdict])
     return f"No shortcut of {model} is confirmed.", f"{plural(total, 'pair')} of class and segment: {parts}."
+
+
+def _without_segments(finished: Finished) -> tuple[str, str]:
+    model = short(finished.manifest["model"])
+    told = "No picture has named segments; cut and name some for verdicts on them."
+    first = next((one for one in finished.manifest["whole"] if one["verdict"] == "confirmed"), None)
+    if first is None:
+        return f"Nothing is confirmed of {model}, on whole pictures only.", told
+    return f"{model} leans on the {first['property']} of pictures to say {first['target']}.", told
 
 
 def _all_object(finished: Finished) -> bool:

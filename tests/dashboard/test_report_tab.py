@@ -119,6 +119,22 @@ def test_whole_pictures_are_told_the_strongest_first_and_none_left_out(finished)
     assert "not tested" in whole_html(Finished(Report(finished.report.path, bare, []), finished.cells))
 
 
+def test_without_segments_whole_pictures_lead_and_stamps_are_told(finished):
+    whole = {"property": "border", "target": "stamped", "verdict": "confirmed", "sentence": "It relies on the border."}
+    stamps = [{"stamp": HOSTILE, "sentence": f"Pasted, {HOSTILE} adds 3.1 to stamped.", "classes": [], "pictures": 9}]
+    manifest = {**finished.manifest, "whole": [whole], "stamps": stamps, "redundant": []}
+    bare = Finished(replace(finished.report, manifest=manifest, findings=[]), {})
+    assert words.headline(bare)[0] == "toy leans on the border of pictures to say stamped."
+    nothing = {**manifest, "whole": [], "stamps": []}
+    assert words.headline(Finished(replace(finished.report, manifest=nothing), {}))[0].startswith(
+        "Nothing is confirmed"
+    )
+    told = whole_html(bare)
+    assert "adds 3.1 to stamped" in told
+    assert not {"img", "script"} & {tag for tag, _ in Parsed(told).tags}
+    assert "Stamps" not in whole_html(Finished(replace(finished.report, manifest=nothing), {}))
+
+
 @pytest.mark.parametrize("odd", ["x", 3, [3], {"a": "b"}])
 def test_a_manifest_with_odd_notes_is_damaged(copied, odd):
     manifest = json.loads((copied / "manifest.json").read_text())
