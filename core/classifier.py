@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -55,10 +56,12 @@ class Classifier:
         module: the copy, with batch normalisation folded where that changes no answer (`core.runtime.folding`).
         notes: one sentence for each thing that was noticed when it was loaded.
         recipe: what `load_classifier` was given, with which another process loads the same; None if it was not.
+        aliases: label of a class that was taken together with others -> the group's (`core.loading.groups`).
         shuffled_from: of a twin with shuffled weights (`core.randomised`), the original's fingerprint.
     """
 
     recipe: Mapping[str, Any] | None = None
+    aliases: Mapping[str, str] = MappingProxyType({})
     shuffled_from: str | None = None
 
     def __init__(
@@ -206,6 +209,7 @@ class Classifier:
             UserError: no such class, or the label names several.
         """
         text = composed(str(label).strip())
+        text = self.aliases.get(text, text)
         exact = [i for i, known in enumerate(self.labels) if known == text]
         found = exact or [i for i, known in enumerate(self.labels) if known.lower() == text.lower()]
         if len(found) == 1:

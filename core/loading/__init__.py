@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ def load_classifier(
     allow_python: bool = False,
     output: str | None = None,
     preprocessing: Mapping[str, Any] | None = None,
+    groups: Mapping[str, Sequence[str]] | None = None,
 ) -> Classifier:
     """Load a classifier with its preprocessing and labels.
 
@@ -44,6 +45,7 @@ def load_classifier(
             weights' metadata and the model's last layer.
         preprocessing: what differs from the metadata, or else from the architecture's usual one: any of `size`, `crop`,
             `mean`, `std`, `interpolation`, as `Preprocessing.changed` takes them.
+        groups: classes to take together, by the group's name; what the model gives to any of them is the group's.
 
     Raises:
         UserError: no such model, file or label set, or they do not fit together.
@@ -63,9 +65,14 @@ def load_classifier(
         from core.loading.python_factory import load_added
 
         classifier = load_added(request, added_sources()[source])
+    if groups:
+        from core.loading.groups import merged
+
+        classifier = merged(classifier, groups)
     classifier.recipe = {
         "spec": spec, "labels": labels, "device": str(device), "precision": precision, "output": output,
         "allow_python": allow_python, "preprocessing": request.preprocessing,
+        "groups": groups and {name: list(labels) for name, labels in groups.items()},
     }  # fmt: skip
     return classifier
 

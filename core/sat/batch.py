@@ -110,8 +110,14 @@ def read(item: Item, prepare: Callable[[Picture], Prepared]) -> LoadedPicture:
     return LoadedPicture(item, prepared, segments, masks, notes)
 
 
-def picture_lines(batch: Sequence[LoadedPicture], classifier: Classifier) -> list[dict[str, Any]]:
-    """One line a picture: what it is, what the classifier takes it for, and what part of it each segment covers."""
+def picture_lines(
+    batch: Sequence[LoadedPicture], classifier: Classifier, target: int | None = None
+) -> list[dict[str, Any]]:
+    """One line a picture: what it is, what the classifier takes it for, and what part of it each segment covers.
+
+    Args:
+        target: what is asked of every picture; None for its own answer.
+    """
     logits = classifier.finite_logits(torch.stack([entry.prepared.tensor for entry in batch]))
     top = classifier.probabilities(logits).topk(1, dim=1)
     found = top.indices[:, 0]
@@ -128,7 +134,7 @@ def picture_lines(batch: Sequence[LoadedPicture], classifier: Classifier) -> lis
                 "group": entry.item.group,
                 "label": entry.item.label,
                 "label_index": label,
-                "target": index,
+                "target": index if target is None else target,
                 "prediction": index,
                 "probability": probability,
                 "margin": margin,

@@ -20,7 +20,7 @@ import pandas as pd
 from core.attribution import Attribution
 from core.choice import Choice, distinct, short_titles, tied_by_label
 from core.classifier import Classifier
-from core.data import Dataset, check_context, no_segments
+from core.data import Dataset, no_segments
 from core.errors import UserError
 from core.fills import PLATES
 from core.paths import user_path
@@ -29,10 +29,12 @@ from core.runtime.progress import Progress
 from core.runtime.randomness import derived_seed, picture_seeds
 from core.runtime.software import software
 from core.runtime.streams import rows_in, streamed
+from core.sat.asked import check, columns_of
 from core.sat.batch import Scene, asked_regions, label_warning, load
 from core.sat.examples import choose_examples, measured_in, write_examples
 from core.sat.noticed import noticed
 from core.sat.pairs import REVISION, ChoosePairs, Pair, choose_pairs
+from core.sat.pooled import pooled
 from core.sat.saved_report import FORMAT, PACK, open_report
 from core.sat.shards import Bench, BenchMaker, ControlShard, PairShard, PictureShard, StampShard
 from core.sat.stamps import PICTURES, Stamp, judge_stamps
@@ -80,6 +82,8 @@ class ReportOptions:
             shard.
         control_pictures: pictures a target explained again under randomised weights.
         stamps: patches to paste on pictures.
+        by: columns of the manifest, by whose values pictures are judged apart, over all answers.
+        target: a class to explain and test on every picture; None for what each is taken for.
     """
 
     explainers: tuple[Choice, ...]
@@ -93,6 +97,8 @@ class ReportOptions:
     batch: int = 8
     control_pictures: int = 12
     stamps: tuple[Stamp, ...] = ()
+    target: int | None = None
+    by: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.explainers:
@@ -140,9 +146,11 @@ class _ReportRun:
 
     def stages(self) -> Iterator[Progress]:
         o = self.options
-        given = (o.fills, o.seed, o.check, o.batch)
+        given = (o.fills, o.seed, o.check, o.batch, o.target)
         self.bench = Bench(self.classifier, tied_by_label(o.explainers, self.classifier), *given)
-        self.check()  # before the folder is made, which belongs to these settings once anything is in it
+        check(
+            self.data, o.context, o.by, self.whole_only
+        )  # before the folder is made, which belongs to these settings once anything is in it
         if folders.begin(self.out, self.settings(), open_report):
             yield Progress("finished before", 1, 1)
             return
@@ -173,39 +181,6 @@ class _ReportRun:
                 yield from engine.run("stamping", self.stamp_shards(pictures))
         yield from self.finish(pictures, pairs, whole, started, resumed)
 
-    def check(self) -> None:
-        """What can be known before anything is written: masks are read until all names that are asked for were seen.
-
-        Raises:
-            UserError: no mask can be used, or a name of the context is in none.
-        """
-        read, names, problem = False, set(), ""
-        for item in self.data.items:
-            if item.segments is no_segments:
-                continue
-            try:
-                _, segments = item.load()
-            except UserError as error:
-                problem = problem or str(error).rstrip(".")
-                continue
-            read = read or segments is not None
-            names.update(segments.names if segments else ())
-            if any(names) and names.issuperset(self.options.context):
-                return
-        named = list(filter(None, names))
-        if named:
-            check_context(self.options.context, named)
-        data = self.data.name
-        if names:
-            raise UserError(f"The masks of {data} have no names; give them some with `satchel name`.")
-        if problem:
-            raise UserError(f"No picture of {data} can be used with its masks ({problem}); mend them.")
-        if self.whole_only and not self.options.context:
-            return
-        if read:
-            raise UserError(f"The masks of {data} are empty; check that segments.json names the values in them.")
-        raise UserError(f"{data} has no masks; give a folder of named masks with --segments.")
-
     def nothing_to_report(self) -> UserError:
         """Named masks were there, and still no row came of them, or no two classes have enough pictures to be tested as
         wholes; takes the folder back."""
@@ -231,6 +206,8 @@ class _ReportRun:
             "pairs": REVISION,
             "fills": list(o.fills),
             "context": sorted(o.context),
+            **({"by": list(o.by)} if o.by else {}),
+            **({} if o.target is None else {"target": o.target}),
             **({"stamps": [[s.name, s.sha256, s.width] for s in o.stamps]} if o.stamps else {}),
         }
 
@@ -317,7 +294,8 @@ class _ReportRun:
             for done, index in enumerate(written, 1):  # noqa: B007 - the last one is kept
                 yield Progress("examples", min(done, total), total)
         folders.write_json(self.out / "examples.json", index)
-        told = {"whole": found, "blind_spots": untested(shown(pictures), whole) if o.check else list(UNTESTED)}
+        told: dict[str, Any] = {"pooled": pooled(self.out, pictures, delta, planned, columns_of(self.data, o.by))}
+        told |= {"whole": found, "blind_spots": untested(shown(pictures), whole) if o.check else list(UNTESTED)}
         labelled = {choice.label: choice for choice in o.explainers}
         rows, removals = (streamed([self.out / kind], "target") for kind in ("rows", "effects"))
         stamped = folders.read_shards(self.out / "stamps").to_dict("records")
@@ -383,14 +361,15 @@ class _ReportRun:
             "labels": str(recipe["labels"]) if recipe.get("labels") else None,
             "output": recipe.get("output"),
             "preprocessing": dict(recipe.get("preprocessing") or {}),
+            "groups": recipe.get("groups"),
             "data": self.data.source,
             "segments": None if masks is None else str(masks.path),
         }
 
 
 def planned_pairs(pictures: pd.DataFrame, recipients: int, seed: int, choose: ChoosePairs = choose_pairs) -> list[Pair]:
-    """As chosen from a report's pictures, for all classes they are taken for and all segments they show."""
+    """As chosen from a report's pictures, for all classes that are asked of them and all segments they show."""
     known = shown(pictures)
     names = sorted({name for picture in known for name in picture["coverage"]})
-    targets = sorted({picture["prediction"] for picture in known})
+    targets = sorted(int(target) for target in pictures["target"].unique())
     return choose(known, targets, recipients, seed, names)

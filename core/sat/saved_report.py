@@ -77,6 +77,14 @@ MANIFEST = manifest_of(
         ),
     },
     {
+        "pooled": listed(
+            record(
+                {"column": text(), "value": text(), "segment": text(), "kind": text(*KINDS),
+                 "verdict": text(*VERDICTS), "pictures": whole(), "groups": whole(), "answers": whole(),
+                 "necessity": named(_TRIO), "sufficiency": maybe(_TRIO), "density": named(_TRIO),
+                 "p": maybe(number(0, 1)), "q": maybe(number(0, 1)), "lacking": listed(text()), "sentence": text()}
+            )
+        ),
         "stamps": listed(
             record(
                 {"stamp": text(), "pictures": whole(), "sentence": text(),
@@ -89,7 +97,7 @@ MANIFEST = manifest_of(
         "without_masks": whole(), "warnings": listed(text()), "noticed": listed(text()),
         "made_from": record({"model": text(), "data": text()},
                             {"labels": maybe(text()), "output": maybe(text()), "segments": maybe(text()),
-                             "preprocessing": named(anything)}),
+                             "preprocessing": named(anything), "groups": maybe(named(listed(text())))}),
     },
 )  # fmt: skip
 _TRIOS = tuple((name, f"{name}_low", f"{name}_high") for name in ("density", "necessity", "sufficiency"))
@@ -156,14 +164,14 @@ class Report:
 
     @property
     def made_from(self) -> dict[str, Any]:
-        """With which the same model and data are opened again: model (a spec), labels, output, preprocessing, data,
-        segments; None or empty where nothing was said."""
+        """With which the same model and data are opened again: model (a spec), labels, output, preprocessing, groups,
+        data, segments; None or empty where nothing was said."""
         try:
             data = str(json.loads((self.path / "settings.json").read_text(encoding="utf-8"))["data"])
         except (OSError, ValueError, KeyError, TypeError):
             data = ""
         usual = {"model": self.manifest["model"], "data": data, "labels": None, "output": None}
-        return {**usual, "segments": None, "preprocessing": {}, **self.manifest.get("made_from", {})}
+        return {**usual, "segments": None, "preprocessing": {}, "groups": None, **self.manifest.get("made_from", {})}
 
     @cached_property
     def table(self) -> pd.DataFrame:

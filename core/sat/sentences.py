@@ -123,6 +123,28 @@ def whole_sentence(entry: dict[str, Any], tests: Evidence, delta: float) -> str:
     return f"Nothing can be said yet about the {name} of {target}{': ' if evidence else ''}{evidence}.{lacking}"
 
 
+def pooled_sentence(entry: dict[str, Any], tests: Evidence, delta: float) -> str:
+    """The same for an entry of `core.sat.pooled`."""
+    segment, verdict = entry["segment"], entry["verdict"]
+    where = f"Where {entry['column']} is {entry['value']}" if entry["column"] else "Over all answers"
+    if verdict == "too few":
+        return f"{where}, only {entry['groups']} independent pictures show {segment}: too few to judge."
+    evidence = _evidence({"target": "the answer", "segment": segment}, tests)
+    told = f": {evidence}." if evidence else "."
+    if tests.fills_disagree(delta):
+        told += " The fills disagree."
+    if verdict == "confirmed":
+        return f"{where}, the model relies on {segment}{told}"
+    if verdict == "speaks against":
+        return f"{where}, {segment} speaks against the answer{told}"
+    if verdict == "cleared":
+        return f"{where}, there is no reliance on {segment}: every effect lies below {delta:.2g}. {_upper(evidence)}."
+    lacking = f" {_upper('; '.join(entry['lacking']))}." if entry["lacking"] else ""
+    if verdict == "suspected":
+        return f"{where}, {segment} has an effect that may be chance{told}{lacking}"
+    return f"{where}, nothing can be said yet about {segment}{told}{lacking}"
+
+
 def difference_sentence(entry: dict[str, Any]) -> str:
     """ "watermark for kingfisher: confirmed, then cleared; pasting it adds 16.2 [15.1, 17.4] less ..."; an entry of
     `core.sat.comparison`."""

@@ -34,7 +34,7 @@ class Bench:
     """What one process computes a report with.
 
     Attributes:
-        runs: explainers by label; fills, seed, check, batch: as of `ReportOptions`.
+        runs: explainers by label; fills, seed, check, batch, target: as of `ReportOptions`.
     """
 
     classifier: Classifier
@@ -43,6 +43,7 @@ class Bench:
     seed: int
     check: bool
     batch: int
+    target: int | None = None
     _scenes: Recent[str, Scene] = field(default_factory=lambda: Recent(SCENES))
     _controls: dict[tuple[str, ...], dict[str, BoundExplainer]] = field(default_factory=dict)
 
@@ -74,10 +75,12 @@ class BenchMaker:
     seed: int
     check: bool
     batch: int
+    target: int | None = None
 
     def __call__(self, device: str | None = None) -> Bench:
         classifier = self.recipe.load(device)
-        return Bench(classifier, tied_by_label(self.choices, classifier), self.fills, self.seed, self.check, self.batch)
+        given = (self.fills, self.seed, self.check, self.batch, self.target)
+        return Bench(classifier, tied_by_label(self.choices, classifier), *given)
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ def _found_in(batch: Sequence[LoadedPicture], tools: Bench, problems: list[dict[
 
 
 def _told(batch: Sequence[LoadedPicture], tools: Bench) -> Tables:
-    lines = picture_lines(batch, tools.classifier)
+    lines = picture_lines(batch, tools.classifier, tools.target)
     rows = attribution_rows(batch, lines, tools.runs, tools.seed)
     effects: list[dict[str, Any]] = []
     if tools.check:

@@ -307,6 +307,7 @@ def open_classifier(
     precision: str,
     output: str | None = None,
     preprocessing: Mapping[str, Any] | None = None,
+    groups: Mapping[str, Sequence[str]] | None = None,
 ) -> Classifier:
     """Load the model, with a bar where its weights are downloaded.
 
@@ -325,4 +326,5 @@ def open_classifier(
             allow_python=True,
             output=output,
             preprocessing=preprocessing,
+            groups=groups,
         )

@@ -77,8 +77,9 @@ def repair(
 
         made = opened.made_from
         classifier = open_classifier(
-            model or made["model"], labels or made["labels"], device, precision, made["output"], made["preprocessing"]
-        )
+            model or made["model"], labels or made["labels"], device, precision, made["output"], made["preprocessing"],
+            made["groups"],
+        )  # fmt: skip
         pictures = open_dataset(data or made["data"], segments=segments or made["segments"], results=[out])
         lessons = None if learn is None else open_dataset(learn, results=[out])
         work = repaired(

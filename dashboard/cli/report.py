@@ -58,6 +58,23 @@ def report(
     context: Annotated[
         str, typer.Option(metavar="NAME,...", help="Segments that are context: relying on them is a shortcut.")
     ] = "",
+    group: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=CLASS,...",
+            help="Classes to take together, or a JSON file of such groups; may be repeated.",
+        ),
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN", help="Judge apart by a column of manifest.csv, such as hospital; may be repeated."
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="CLASS", help="Explain and test this class on every picture, whatever it says."),
+    ] = None,
     stamp: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help="A patch to paste on pictures (a logo, a tag); may be repeated."),
@@ -108,7 +125,10 @@ def report(
         stamps = tuple(Stamp.read(file, stamp_width) for file in stamp or ())
         chosen = [Choice.parse(text) for text in explainer or ()]
         opened = open_dataset(data, segments=segments, limit=limit, results=[out])
-        classifier = open_classifier(model, labels, device, precision, output, asked)
+        from core.loading.groups import read_groups
+
+        groups = read_groups(group or ())
+        classifier = open_classifier(model, labels, device, precision, output, asked, groups)
         if not chosen:
             chosen = reported_choices(classifier)
         options = ReportOptions(
@@ -118,6 +138,8 @@ def report(
             delta=delta,
             context=tuple(name.strip() for name in context.split(",") if name.strip()),
             stamps=stamps,
+            by=tuple(by or ()),
+            target=None if target is None else classifier.class_index(target),
         )
         notes = tuple(filter(None, (*classifier.notes, *opened.notes, label_warning(opened, classifier))))
         show_stages(build_report(opened, classifier, out, options, engine_named(engine, workers)), notes)
@@ -157,6 +179,9 @@ def _summarise(report: Report, told: Container[str]) -> None:
         )
     for sentence in dict.fromkeys(f["sentence"] for f in report.findings if f["verdict"] == "confirmed"):
         typer.echo(sentence)
+    for entry in manifest.get("pooled", ()):
+        if entry["verdict"] in ("confirmed", "speaks against") and (entry["column"] or len(manifest["targets"]) > 1):
+            typer.echo(entry["sentence"])
     whole = [entry for entry in manifest["whole"] if entry["verdict"] in ("confirmed", "speaks against")]
     for entry in (*manifest["redundant"], *whole[:TOLD]):
         typer.echo(entry["sentence"])

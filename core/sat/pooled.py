@@ -1,0 +1,112 @@
+"""Over all answers together: what a segment does to whatever a picture is taken for.
+
+With many classes, each has too few pictures for a verdict of its own; pooled, every picture is asked about its own
+answer (a paste about its donor's). Over all pictures, and by the values of a column of the manifest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from core.runtime.streams import streamed
+from core.sat.evidence import Evidence, combined_p, gather
+from core.sat.sentences import bounds, in_clause, pooled_sentence
+from core.sat.statistics import benjamini_hochberg, bootstrap_interval
+from core.sat.tables import by_picture
+from core.sat.verdicts import SIDES, VERDICTS, lacking, verdict_of, without_nan
+
+ALL = ""  # of a column: all pictures
+
+
+def pooled(
+    out: Path,
+    pictures: pd.DataFrame,
+    delta: float,
+    planned: Mapping[tuple[int, str, str], int],
+    columns: Mapping[str, Mapping[str, str]],
+) -> list[dict[str, Any]]:
+    """One entry a segment, and one a segment and value of a column, strongest first, for JSON.
+
+    Args:
+        out: a report's folder, with its shards.
+        planned: pairs by (target, segment, test).
+        columns: by name, each picture's value.
+    """
+    rows = {str(segment): by_picture(part) for segment, part in streamed([out / "rows"], "segment")}
+    about = {segment: (part["kind"].iloc[0], float(part["coverage"].median())) for segment, part in rows.items()}
+    tests: dict[tuple[str, str, str], Evidence] = {}
+    shown: dict[tuple[str, str, str], pd.DataFrame] = {}
+    for segment, records in streamed([out / "effects", out / "pairs"], "segment"):
+        segment = str(segment)
+        if segment not in rows:
+            continue
+        for column, value, images in _parts(pictures, columns):
+            own = rows[segment][rows[segment]["image"].isin(images)]
+            tried = records[records["image"].isin(images)]
+            if own.empty:
+                continue
+            pairs = _pairs(planned, segment) if column == ALL else {}
+            key = (column, value, segment)
+            shown[key] = own
+            tests[key] = gather(tried, about[segment][1], delta, own["image"].nunique(), pairs)
+    p = {(key, side): combined_p(test, side) for key, test in tests.items() for side in SIDES}
+    q = dict(zip(p, benjamini_hochberg(list(p.values()))))
+    entries = []
+    for key, test in tests.items():
+        column, value, segment = key
+        own, above, below = shown[key], q[key, "above"], q[key, "below"]
+        lacks = lacking(test, delta)
+        groups = own["group"].nunique()
+        verdict = verdict_of(
+            groups=groups, above=above, below=below, tests=test, flagged=False, lacks=lacks, delta=delta
+        )
+        against = verdict == "speaks against"
+        entry = {
+            "column": column, "value": value, "segment": segment, "kind": about[segment][0], "verdict": verdict,
+            "pictures": own["image"].nunique(), "groups": groups, "answers": own["target"].nunique(),
+            "necessity": {effect.fill: bounds(effect) for effect in test.necessity},
+            "sufficiency": bounds(test.sufficiency) if test.sufficiency else None,
+            "density": _densities(own),
+            "p": p[key, "below" if against else "above"], "q": below if against else above,
+            "lacking": [in_clause(lack) for lack in lacks] if verdict in ("suspected", "inconclusive") else [],
+        }  # fmt: skip
+        entries.append(without_nan({**entry, "sentence": pooled_sentence(entry, test, delta)}))
+    place = {verdict: i for i, verdict in enumerate(VERDICTS)}
+    return sorted(entries, key=lambda e: (e["column"], e["value"], place[e["verdict"]], -_strength(e)))
+
+
+def _parts(
+    pictures: pd.DataFrame, columns: Mapping[str, Mapping[str, str]]
+) -> Iterator[tuple[str, str, Sequence[str] | set[str]]]:
+    """(column, value, images)."""
+    images = pictures["image"].tolist()
+    yield ALL, "", set(images)
+    for column, values in columns.items():
+        for value in sorted({values[image] for image in images if image in values}):
+            yield column, value, {image for image in images if values.get(image) == value}
+
+
+def _pairs(planned: Mapping[tuple[int, str, str], int], segment: str) -> dict[str, int]:
+    sums = {
+        test: sum(count for (_, name, which), count in planned.items() if name == segment and which == test)
+        for test in ("necessity", "sufficiency")
+    }
+    return {test: count for test, count in sums.items() if count}
+
+
+def _densities(rows: pd.DataFrame) -> dict[str, list[float]]:
+    """Median density by explainer, with its interval."""
+    found = {}
+    for explainer, part in rows.dropna(subset=["density"]).groupby("explainer", sort=False):
+        size = bootstrap_interval(part["density"].tolist(), part["group"].tolist(), "median")
+        found[str(explainer)] = [size.estimate, size.low, size.high]
+    return found
+
+
+def _strength(entry: dict[str, Any]) -> float:
+    sizes = [*entry["necessity"].values(), entry["sufficiency"]]
+    return max((abs(size[0]) for size in sizes if size and size[0] is not None), default=0.0)
