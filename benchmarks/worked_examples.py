@@ -37,7 +37,7 @@ from core.sat.saved_report import open_report
 
 RESULT = ROOT / "benchmarks" / "results" / "worked_examples.json"
 WORK = ROOT / "runs" / "examples"
-SIDE, EPOCHS = 128, 10
+SIDE, EPOCHS = 128, 30
 CELLS = {"neutrophil": "neutrophil", "lymphocyte": "mononuclear", "monocyte": "mononuclear"}
 MOLES = {"common_nevus": "nevus", "atypical_nevus": "nevus", "melanoma": "melanoma"}
 SCENE = Preprocessing(resize=(SIDE, SIDE), crop=None)

@@ -42,6 +42,28 @@ class Comparison:
     entries: list[dict[str, Any]]
     only: dict[str, list[str]]
 
+    @property
+    def changed(self) -> list[dict[str, Any]]:
+        """Entries with a difference that matters."""
+        return [entry for entry in self.entries if entry["changed"]]
+
+    def summary(self) -> list[str]:
+        """What is to be known of all entries together, a sentence each."""
+        told = []
+        if not self.pictures:
+            told.append("The two reports have no picture in common: differences are between two samples.")
+        told += [f"Only the {which} report has {', '.join(names)}." for which, names in self.only.items() if names]
+        if self.accuracy is not None:
+            size, low, high = (100 * x for x in (self.accuracy.estimate, self.accuracy.low, self.accuracy.high))
+            pictures = f"the {self.pictures:,} pictures of both"
+            told.append(f"Accuracy on {pictures}: {size:+.1f} points [{low:+.1f}, {high:+.1f}].")
+        others = sum(not entry["changed"] and len(set(entry["verdicts"])) > 1 for entry in self.entries)
+        told.append(
+            f"Of {len(self.entries)} pairs of class and segment {len(self.changed)} changed by an effect that matters, "
+            f"and {others} have another verdict without one."
+        )
+        return told
+
 
 def compare(first: Report, second: Report) -> Comparison:
     """What the second says otherwise.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ WAYS = {"group": "pictures", "donor_group": "donors", "other_group": "placebo do
 STRONG = 2.0  # deltas that an effect on a single picture is above where it counts as one
 STAYS = 0.5  # part of the pictures in which a segment must do for another that is gone
 CHANCE = 0.01  # part of the units that may seem to carry one without any reason
+SHOWN = 12  # pictures that carry one
 SCATTER = 3.0  # standard deviations of what chance does to a single picture, that it is above as well
 
 
@@ -36,6 +38,7 @@ class Effect:
         changed: of those made, how many change the answer. flips: part of them that do, less the part of placebos.
         strong: independent units with an effect above `STRONG` deltas and above what placebos scatter, and how many
             units there are.
+        carriers: the pictures (or donors) with such an effect, strongest first, `SHOWN` at most.
         unseen: the largest effect that such a test would miss one time in five.
         placebos: mean effect against placebos of the target's own pictures and of others', where both were lent.
     """
@@ -51,6 +54,7 @@ class Effect:
     changed: int = 0
     flips: float = 0.0
     strong: tuple[int, int] = (0, 0)
+    carriers: tuple[str, ...] = ()
     unseen: float = math.nan
     placebos: tuple[float, float] | None = None
 
@@ -135,6 +139,7 @@ def effect_of(records: pd.DataFrame, fill: str, ways: Sequence[str], delta: floa
     probability = Mean(group_means(records["effect_probability"].tolist(), records[widest].tolist())).interval
     each = records.groupby(["image", "donor"])  # a picture or pair, whatever lent it placebos
     changed = each["changed"].first().to_numpy(bool)
+    strong, carriers = _strong(each, delta)
     return Effect(
         fill=fill,
         margin=Interval(found.estimate, found.low, found.high, margins[scarce].count),
@@ -146,14 +151,15 @@ def effect_of(records: pd.DataFrame, fill: str, ways: Sequence[str], delta: floa
         placed=len(changed),
         changed=int(changed.sum()),
         flips=float(changed.mean() - each["placebo_changed"].mean().mean()),
-        strong=_strong(each, delta),
+        strong=strong,
+        carriers=carriers,
         unseen=float(np.max([mean.least_seen(delta) for mean in means.values()])),
         placebos=_by_lender(records),
     )
 
 
-def _strong(each: DataFrameGroupBy, delta: float) -> tuple[int, int]:
-    """(units with a strong effect, units): of pictures, or of the donors whose segment was pasted."""
+def _strong(each: DataFrameGroupBy, delta: float) -> tuple[tuple[int, int], tuple[str, ...]]:
+    """((units with a strong effect, units), who carries it): of pictures, or of the donors whose segment was pasted."""
     donors, groups = (each[column].first() for column in ("donor_group", "group"))
     effects, placebos = each["effect"].mean().to_numpy(), each.size().to_numpy()
     scatter = each["scatter"].first().to_numpy()
@@ -164,7 +170,9 @@ def _strong(each: DataFrameGroupBy, delta: float) -> tuple[int, int]:
         chance = float(np.sqrt(np.nanmean(scatter**2) * (1 + 1 / placebos.mean())))
     carries = effects > max(STRONG * delta, SCATTER * chance)
     found = pd.Series(carries).groupby(donors.where(donors != "", groups).to_numpy()).any()
-    return int(found.sum()), len(found)
+    order = [n for n in np.argsort(-effects) if carries[n]]
+    names = (donor or image for image, donor in (donors.index[n] for n in order))
+    return (int(found.sum()), len(found)), tuple(islice(dict.fromkeys(names), SHOWN))
 
 
 def _by_lender(records: pd.DataFrame) -> tuple[float, float] | None:

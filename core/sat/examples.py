@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from core.storage.pack import Packer
 
 PICTURES_A_TARGET = 6
 PASTES_A_CELL = 3
+RARE_A_TARGET = 3
 TOLD = (
     "image", "target", "segment", "test", "fill", "donor", "other", "effect", "effect_probability", "before", "after",
     "placebo", "before_probability", "after_probability", "placebo_probability",
@@ -58,15 +59,26 @@ def decode_map(data: bytes, scale: float) -> np.ndarray:
     return (read_picture(data).array()[..., 0].astype(np.float32) - 128) / 127 * scale
 
 
-def choose_examples(pictures: pd.DataFrame) -> dict[int, list[str]]:
-    """Per target a few pictures, from the surest to the least sure."""
+def choose_examples(pictures: pd.DataFrame, carriers: Mapping[int, Sequence[str]]) -> dict[int, list[str]]:
+    """Per target a few pictures, from the surest to the least sure, and a few of those that carry a rare effect."""
     chosen = {}
     for target in sorted(pictures["target"].unique()):
         part = pictures[pictures["target"] == target]
         ranked = part.sort_values("probability", ascending=False)["image"].tolist()
         at = np.unique(np.linspace(0, len(ranked) - 1, min(PICTURES_A_TARGET, len(ranked))).round().astype(int))
-        chosen[int(target)] = [ranked[i] for i in at]
+        rare = [image for image in carriers.get(int(target), ()) if image in ranked][:RARE_A_TARGET]
+        chosen[int(target)] = list(dict.fromkeys([*(ranked[i] for i in at), *rare]))
     return chosen
+
+
+def rare_carriers(findings: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> dict[int, list[str]]:
+    """By target, the pictures with a strong effect of a segment that is neither confirmed nor cleared."""
+    found: dict[int, list[str]] = {}
+    for entry in findings:
+        if entry["verdict"] in ("suspected", "inconclusive"):
+            own = found.setdefault(labels.index(entry["target"]), [])
+            own += [image for images in entry["carriers"].values() for image in images[:1] if image not in own]
+    return found
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from core.runtime.software import software
 from core.runtime.streams import rows_in, streamed
 from core.sat.asked import check, columns_of
 from core.sat.batch import Scene, asked_regions, label_warning, load
-from core.sat.examples import choose_examples, measured_in, write_examples
+from core.sat.examples import choose_examples, measured_in, rare_carriers, write_examples
 from core.sat.noticed import noticed
 from core.sat.pairs import REVISION, ChoosePairs, Pair, choose_pairs
 from core.sat.pooled import pooled
@@ -287,7 +287,8 @@ class _ReportRun:
                 (found[label],) = bound.explain(images, [target], seeds=seeds, regions=regions)
             return found
 
-        chosen = choose_examples(pictures[pictures["segments"] > 0])
+        rare = rare_carriers(judged.findings, self.classifier.labels)
+        chosen = choose_examples(pictures[pictures["segments"] > 0], rare)
         total, index = sum(map(len, chosen.values())), {"pictures": {}, "removals": [], "pastes": []}
         with packing(self.out / PACK) as pack:
             written = write_examples(pack, measured_in(self.out, chosen), chosen, pairs, self.scene, explain, o.seed)

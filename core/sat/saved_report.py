@@ -112,7 +112,8 @@ FINDING = bounded(
             "placebos": maybe(listed(number(), 2, 2)), "lacking": listed(text()),
             "cases": named(listed(whole(), 2, 2)), "flagged": truth,
             **{name: maybe(number()) for trio in _TRIOS for name in trio},
-        }
+        },
+        {"carriers": named(listed(text()))},
     ),
     *_TRIOS,
 )  # fmt: skip

@@ -133,16 +133,19 @@ def pooled_sentence(entry: dict[str, Any], tests: Evidence, delta: float) -> str
     told = f": {evidence}." if evidence else "."
     if tests.fills_disagree(delta):
         told += " The fills disagree."
+    classes = "1 class" if entry["answers"] == 1 else f"{entry['answers']} classes"
+    basis = f" ({entry['pictures']} pictures, {classes})"
     if verdict == "confirmed":
-        return f"{where}, the model relies on {segment}{told}"
+        return f"{where}, the model relies on {segment}{basis}{told}"
     if verdict == "speaks against":
-        return f"{where}, {segment} speaks against the answer{told}"
+        return f"{where}, {segment}{basis} speaks against the answer{told}"
     if verdict == "cleared":
-        return f"{where}, there is no reliance on {segment}: every effect lies below {delta:.2g}. {_upper(evidence)}."
+        below = f"every effect lies below {delta:.2g}. {_upper(evidence)}."
+        return f"{where}, there is no reliance on {segment}{basis}: {below}"
     lacking = f" {_upper('; '.join(entry['lacking']))}." if entry["lacking"] else ""
     if verdict == "suspected":
-        return f"{where}, {segment} has an effect that may be chance{told}{lacking}"
-    return f"{where}, nothing can be said yet about {segment}{told}{lacking}"
+        return f"{where}, {segment}{basis} has an effect that may be chance{told}{lacking}"
+    return f"{where}, nothing can be said yet about {segment}{basis}{told}{lacking}"
 
 
 def difference_sentence(entry: dict[str, Any]) -> str:

@@ -247,6 +247,8 @@ def _numbers(tests: Evidence) -> dict[str, Any]:
     entry["joint"] = bounds(tests.joint) if tests.joint else None
     entry["together"] = {one.beside: bounds(one.effect) for one in tests.together}
     entry["changed"] = {e.fill: [e.changed, e.placed] for e in (*tests.necessity, tests.sufficiency) if e}
+    singly = {"necessity": tests.weakest, "sufficiency": tests.sufficiency}
+    entry["carriers"] = {name: list(effect.carriers) for name, effect in singly.items() if effect}
     entry["placebos"] = list(lent) if tests.sufficiency and (lent := tests.sufficiency.placebos) else None
     entry["pairs"] = tests.sufficiency.margin.count if tests.sufficiency else 0
     rarest = min(tests.necessity, key=lambda e: e.placed, default=None)

@@ -51,26 +51,12 @@ def _tell(found: Comparison) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    if not found.pictures:
-        tell("The two reports have no picture in common: differences are between two samples.")
-    for which, names in found.only.items():
-        if names:
-            tell(f"Only the {which} report has {', '.join(names)}.")
-    if found.accuracy is not None:
-        size = found.accuracy
-        typer.echo(
-            f"Accuracy on the {found.pictures:,} pictures of both: {100 * size.estimate:+.1f} points "
-            f"[{100 * size.low:+.1f}, {100 * size.high:+.1f}]"
-        )
-    changed = [entry for entry in found.entries if entry["changed"]]
-    others = [entry for entry in found.entries if not entry["changed"] and len(set(entry["verdicts"])) > 1]
-    typer.echo(
-        f"Of {len(found.entries)} pairs of class and segment {len(changed)} changed by an effect that matters, and "
-        f"{len(others)} have another verdict without one."
-    )
+    for line in found.summary():
+        typer.echo(line)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("class", "segment", "before", "after", "what changed"):
         table.add_column(heading, overflow="fold")
+    changed = found.changed
     for entry in changed[:MOST]:
         was, then = (verdict or "-" for verdict in entry["verdicts"])
         told = entry["sentence"].partition("; ")[2] or "-"

@@ -16,15 +16,18 @@ from core.errors import UserError
 from core.sat.saved_report import open_report
 from dashboard.controls import problem
 from dashboard.page import Page
+from dashboard.report.beyond import beyond_html
+from dashboard.report.difference import difference_html
+from dashboard.report.document import document
 from dashboard.report.finished import Cell, Finished, Reports, shipped_reports
 from dashboard.report.grid import MEASURES, grid_html, heat_map
 from dashboard.report.pictures import exhibits_html, pasted_html, pictures_html
 from dashboard.report.plots import density_figure, effects_figure
 from dashboard.report.table import ANY, Filters, Sort, filter_choices, listed, table_html
-from dashboard.report.views import answer_html, cell_html, facts_html, notes_html, state_html, whole_html
+from dashboard.report.views import answer_html, cell_html, facts_html, notes_html, state_html
 from dashboard.report.words import strongest_shortcut
 from dashboard.subject import is_about, short, stranger_html
-from dashboard.temporary import download
+from dashboard.temporary import download, offered
 
 if TYPE_CHECKING:
     from dashboard.report.tab import Widgets
@@ -89,7 +92,9 @@ class Actions:
         if first is None:
             yield {self.w.chooser: gr.update(choices=choices), **self._empty(NO_REPORT)}
             return
-        yield {self.w.chooser: gr.update(choices=choices, value=str(first))}
+        yield {
+            self.w.chooser: gr.update(choices=choices, value=str(first)), self.w.other: gr.update(choices=choices),
+        }  # fmt: skip
         yield from self._open(str(first), settings)
 
     def model_changed(self, *values: Any) -> Iterator[Updates]:
@@ -110,6 +115,34 @@ class Actions:
             return
         yield {self.w.message: f'<span class="busy">Opening {escape(Path(str(wanted)).name)}</span>'}
         yield from self._open(str(wanted), settings)
+
+    def document(self, *values: Any) -> Iterator[Updates]:
+        """The report as one file was asked for."""
+        finished = self._finished(self._settings(values))
+        if finished is None:
+            raise gr.Error("The report in view is gone; open it again.", duration=None, print_exception=False)
+        yield {self.w.message: '<span class="busy">Making report.html</span>'}
+        try:
+            file = offered("report.html", document(finished).encode())
+        except UserError as error:
+            yield {self.w.message: HINT}
+            raise gr.Error(escape(str(error)), duration=None, print_exception=False) from error
+        yield {self.w.document: gr.update(value=str(file)), self.w.message: HINT}
+
+    def compare(self, wanted: str | None, *values: Any) -> Iterator[Updates]:
+        """Another report was chosen, or typed, to compare the one in view with."""
+        settings = self._settings(values)
+        if not (wanted or "").strip():
+            yield {self.w.difference: ""}
+            return
+        yield {self.w.difference: state_html(f"Comparing with {Path(str(wanted)).name}", "busy")}
+        try:
+            first, second = (self.reports.get(path) for path in (settings.place.path, str(wanted)))
+            told = difference_html(first.report, second.report)
+        except UserError as error:
+            yield {self.w.difference: problem(error)}
+            return
+        yield {self.w.difference: told}
 
     def choose(self, event: gr.EventData, *values: Any) -> Updates:
         """A cell was chosen, in the heat map, the table or the headline."""
@@ -233,7 +266,8 @@ class Actions:
         w = self.w
         return {
             w.message: HINT, w.place: place, w.subject: self._subject(finished, settings),
-            w.answer: answer_html(finished), w.facts: facts_html(finished), w.whole: whole_html(finished),
+            w.answer: answer_html(finished), w.facts: facts_html(finished), w.beyond: beyond_html(finished),
+            w.other: gr.update(value=None), w.difference: "",
             w.shown: shown, w.shown_area: gr.update(visible=bool(shown)),
             w.rest: gr.update(visible=True), w.downloads: gr.update(visible=True),
             w.findings_file: download(finished.findings_file), w.table_file: download(finished.table_file),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from html import escape
 
+from dashboard.report.beyond import beyond_html
 from dashboard.report.finished import Cell, Finished
 from dashboard.report.grid import MEASURES, grid_html, heat_map
 from dashboard.report.pictures import exhibits_html, pasted_html, pictures_html
 from dashboard.report.table import Sort, table_html
-from dashboard.report.views import TELLING, answer_html, cell_html, facts_html, notes_html, whole_html
+from dashboard.report.views import TELLING, answer_html, cell_html, facts_html, notes_html
 from dashboard.report.words import headline
 from dashboard.theme import style_sheet
 
@@ -48,7 +49,7 @@ def document(finished: Finished) -> str:
     parts = [
         answer_html(finished) + exhibits_html(finished),
         facts_html(finished),
-        whole_html(finished),
+        beyond_html(finished),
         f"<h2>Classes and segments</h2>{grid}",
         f"<h2>Findings, strongest first</h2>{table_html(finished, cells, Sort(), lead, None, False)}",
         *(_finding(finished, cell, lead) for cell in told[:MOST]),

@@ -40,6 +40,7 @@ class Cell:
         density: by explainer, with its interval; 1 means no more attribution than its size.
         share: by explainer, median part of the absolute attribution.
         swapped: too large to be removed, so contexts were swapped between pictures instead.
+        carriers: pictures (or donors) with a strong effect, by test.
         rank: place in the report's own order, strongest first.
     """
 
@@ -64,6 +65,7 @@ class Cell:
     density: Mapping[str, Interval]
     share: Mapping[str, float | None]
     swapped: bool
+    carriers: Mapping[str, Sequence[str]]
     rank: int
 
     @property
@@ -213,6 +215,7 @@ def _cells(report: Report) -> Iterable[Cell]:
             density={e["explainer"]: i for e in entries if (i := _interval(e, "density")) is not None},
             share={e["explainer"]: e["share"] for e in entries},
             swapped=first["coverage"] > LARGE,
+            carriers=first.get("carriers", {}),
             rank=rank,
         )
 

@@ -59,6 +59,9 @@ watch('value', () => {
 // events: 'choose' 'sort'
 """
 
+# The file is made when it is asked for; the button that has it is pressed then.
+FETCH = "() => setTimeout(() => document.querySelector('#report-html').click(), 100)"
+
 
 @dataclass
 class Widgets:
@@ -76,7 +79,11 @@ class Widgets:
     shown: gr.HTML
     rest: gr.Column
     facts: gr.HTML
-    whole: gr.HTML
+    make_document: gr.Button
+    document: gr.DownloadButton
+    beyond: gr.HTML
+    other: gr.Dropdown
+    difference: gr.HTML
     measure: gr.Radio
     explainer: gr.Dropdown
     grid: gr.HTML
@@ -124,6 +131,8 @@ def _layout() -> Widgets:
                 "findings.json", size="sm", elem_id="findings-json", min_width=110, scale=0
             )
             table_file = gr.DownloadButton("table.csv", size="sm", elem_id="table-csv", min_width=100, scale=0)
+            make_document = gr.Button("report.html", size="sm", elem_id="make-html", min_width=100, scale=0)
+            document = gr.DownloadButton("report.html", elem_id="report-html", elem_classes="unseen")
     with gr.Row(elem_classes="sheet"):
         with gr.Column(scale=5, min_width=300, elem_classes="area"):
             subject = gr.HTML(elem_id="report-subject")
@@ -166,13 +175,27 @@ def _layout() -> Widgets:
                     maps_of = gr.Radio([], label="Maps by", elem_id="maps-of", **bare)
                 pictures = gr.HTML(elem_id="pictures-behind")
         with gr.Row(elem_classes="sheet"), gr.Column(elem_classes="area"):
-            whole = gr.HTML(elem_id="report-whole")
+            beyond = gr.HTML(elem_id="report-beyond")
+        with gr.Row(elem_classes="sheet"), gr.Column(elem_classes="area"):
+            with gr.Row(elem_classes="reports"):
+                gr.HTML("Compare with", elem_id="compare-word")
+                other = gr.Dropdown(
+                    [],
+                    allow_custom_value=True,
+                    label="Compare with",
+                    elem_id="compare-with",
+                    min_width=220,
+                    interactive=True,
+                    **bare,
+                )
+                gr.HTML("Another report: another model, or before and after a repair.", elem_id="compare-hint")
+            difference = gr.HTML(elem_id="report-difference")
         with gr.Row(elem_classes="sheet"), gr.Column(elem_classes="area"):
             notes = gr.HTML(elem_id="report-notes")
     return Widgets(
         place, subject, chooser, message, downloads, findings_file, table_file, answer, shown_area, shown, rest, facts,
-        whole, measure, explainer, grid, verdict, kind, target, text, table, cell, effects, density, pasted, maps_of,
-        pictures, notes,
+        make_document, document, beyond, other, difference, measure, explainer, grid, verdict, kind, target, text,
+        table, cell, effects, density, pasted, maps_of, pictures, notes,
     )  # fmt: skip
 
 
@@ -192,6 +215,10 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
     for source in (w.answer, w.grid, w.table):
         source.choose(act.choose, settings, behind, **latest)
         source.sort(act.sort, settings, [w.place, w.table, w.message], **latest)
+    w.make_document.click(act.document, settings, [w.document, w.message], **shared).success(
+        None, None, None, js=FETCH, **shared
+    )
+    w.other.input(act.compare, [w.other, *settings], [w.difference], **latest)
     w.measure.input(act.draw_again, settings, overview, **latest)
     w.explainer.input(act.draw_again, settings, overview, **latest)
     # not `change`: it would fire when a report is opened, before the other controls have their new values

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from core.sat.redundancy import is_redundant_shortcut
-from core.sat.verdicts import LEAST_PICTURES, VERDICTS
+from core.sat.verdicts import VERDICTS
 from dashboard.plots import percent
 from dashboard.report.finished import Cell, Finished, accuracy_interval, interval_of
 from dashboard.report.words import KIND_WORDS, headline, interval, strongest_shortcut, verdict_mark
@@ -16,8 +16,11 @@ TRUST = (
     "Rank correlation, within each picture, between what a map gives to the segments and what removing them does; "
     "mean with its 95 % interval"
 )
+CARRIED = {
+    "necessity": "Strong effects when it is removed, strongest first",
+    "sufficiency": "Strong effects when it is pasted from, strongest first",
+}
 TELLING = ("confirmed", "speaks against", "suspected")
-IN_SIGHT = 6  # sentences on whole pictures
 
 
 def answer_html(finished: Finished) -> str:
@@ -53,54 +56,6 @@ def noticed_html(finished: Finished) -> str:
         return ""
     fold = _fold("What may matter for every number here", noticed, f"Noticed on the way in ({len(noticed):,})")
     return f'<div class="noticed" data-testid="noticed">{fold}</div>'
-
-
-def whole_html(finished: Finished) -> str:
-    """What was found of whole pictures, the strongest in sight and the rest folded away."""
-    entries, stamps = finished.manifest["whole"], stamps_html(finished)
-    if not entries:
-        why = "not tested" if not finished.manifest["checked"] else f"no class has {LEAST_PICTURES} pictures"
-        return (
-            f'{stamps}<h2>The whole picture</h2><p class="note" data-testid="whole">Nothing is said of it: {why}.</p>'
-        )
-    told = _alike([entry for entry in entries if entry["verdict"] in TELLING])
-    rest = _alike([entry for entry in entries if entry["verdict"] not in TELLING])
-    lead = "" if told else '<p class="note">No property of whole pictures has an effect.</p>'
-    count = {verdict: sum(entry["verdict"] == verdict for entry in entries) for verdict in VERDICTS}
-    counts = ", ".join(f"{n:,} {verdict}" for verdict, n in count.items() if n)
-    lines, sight = [_whole_line(several) for several in (*told, *rest)], min(IN_SIGHT, len(told))
-    more = "".join(lines[sight:])
-    folded = (
-        f"<details class='fold'><summary>All the rest ({counts} in all)</summary><ul class='told'>{more}</ul></details>"
-    )
-    return (
-        f'{stamps}<div data-testid="whole"><h2>The whole picture</h2>'
-        f'<p class="note">Colour, light, sharpness, place, size, orientation, border, and what is not there.</p>'
-        f'{lead}<ul class="told">{"".join(lines[:sight])}</ul>{folded if more else ""}</div>'
-    )
-
-
-def stamps_html(finished: Finished) -> str:
-    """What each stamp does; nothing if none was tried."""
-    entries = finished.manifest.get("stamps") or []
-    lines = "".join(f"<li><div>{escape(signed(entry['sentence']))}</div></li>" for entry in entries)
-    return f'<div data-testid="stamps"><h2>Stamps</h2><ul class="told">{lines}</ul></div>' if entries else ""
-
-
-def _alike(entries: list[dict]) -> list[list[dict]]:
-    """One group a property and verdict, each strongest first, as the first of each come."""
-    groups: dict[tuple[str, str], list[dict]] = {}
-    for entry in entries:
-        groups.setdefault((entry["verdict"], entry["property"]), []).append(entry)
-    return list(groups.values())
-
-
-def _whole_line(several: list[dict]) -> str:
-    first, *others = several
-    sentences = "".join(f"<li>{escape(signed(entry['sentence']))}</li>" for entry in others)
-    names = ", ".join(entry["target"] for entry in others)
-    more = f"<details><summary>The same for {escape(names)}</summary><ul>{sentences}</ul></details>" if others else ""
-    return f"<li>{verdict_mark(first['verdict'])}<div>{escape(signed(first['sentence']))}{more}</div></li>"
 
 
 def counts_html(finished: Finished) -> str:
@@ -161,10 +116,15 @@ def cell_html(finished: Finished, cell: Cell) -> str:
     ]
     facts = "".join(f"<span>{escape(part)}</span>" for part in parts if part)
     word = f"{cell.verdict}, a shortcut" if cell.shortcut else cell.verdict
+    carried = "".join(
+        f'<p class="figures" data-testid="carriers">{CARRIED[test]}: {escape(", ".join(images))}</p>'
+        for test, images in cell.carriers.items()
+        if images and cell.verdict in ("suspected", "inconclusive", "cleared")
+    )
     return (
         f'<div class="cell" data-testid="cell">{verdict_mark(cell.verdict, cell.shortcut, word)}'
         f'<h2>{escape(cell.segment)} <em title="{KIND_WORDS[cell.kind]}">{KIND_WORDS[cell.kind]}</em> '
-        f"for {escape(cell.label)}</h2><p>{escape(cell.sentence)}</p><p class='figures'>{facts}</p></div>"
+        f"for {escape(cell.label)}</h2><p>{escape(cell.sentence)}</p><p class='figures'>{facts}</p>{carried}</div>"
     )
 
 

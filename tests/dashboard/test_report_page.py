@@ -102,3 +102,18 @@ def test_a_folder_that_was_not_named_at_the_start_is_not_opened_and_the_report_s
     tab.locator("#report-message [role=alert]", has_text="opens only what was named").wait_for()
     assert tab.get_by_test_id("answer").is_visible()
     assert tab.evaluate(OVERFLOW) <= 0
+
+
+def test_another_report_is_compared_and_the_report_is_taken_along(tab: Any) -> None:
+    cell_of(tab, "mark").wait_for()
+    with tab.expect_download() as download:
+        tab.locator("#make-html").click()
+    assert download.value.suggested_filename == "report.html"
+    box = tab.locator("#compare-with input")
+    box.click()
+    tab.get_by_role("option", name="toy").or_(tab.get_by_role("option").first).first.click()
+    tab.get_by_test_id("difference").or_(tab.locator("#report-difference [role=alert]")).first.wait_for()
+    box.fill("/nowhere")
+    box.press("Enter")
+    tab.locator("#report-difference [role=alert]").wait_for()
+    assert tab.evaluate(OVERFLOW) <= 0

@@ -16,12 +16,14 @@ from core.sat.saved_report import PACK, Report
 from core.sat.statistics import Interval
 from core.storage.pack import Pack, packing
 from dashboard.report import words
+from dashboard.report.beyond import IN_SIGHT, beyond_html, whole_html
+from dashboard.report.difference import difference_html
 from dashboard.report.finished import Finished, accuracy_interval, open_finished
 from dashboard.report.grid import grid_html, heat_map
 from dashboard.report.pictures import behind, exhibits, exhibits_html, pasted_html, pictures_html
 from dashboard.report.plots import density_figure, effect_rows, effects_figure
 from dashboard.report.table import COLUMNS, Filters, Sort, listed, table_html
-from dashboard.report.views import IN_SIGHT, answer_html, cell_html, counts_html, facts_html, notes_html, whole_html
+from dashboard.report.views import answer_html, cell_html, counts_html, facts_html, notes_html
 from dashboard.words import number, signed
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'${alert(2)}{{x}}"
@@ -119,6 +121,24 @@ def test_whole_pictures_are_told_the_strongest_first_and_none_left_out(finished)
     assert "not tested" in whole_html(Finished(Report(finished.report.path, bare, []), finished.cells))
 
 
+def test_all_answers_and_columns_are_told_apart(finished):
+    def one(column: str, value: str, verdict: str) -> dict:
+        sentence = f"{verdict} of {column}{value} {HOSTILE}"
+        return {"column": column, "value": value, "verdict": verdict, "segment": "mark", "sentence": sentence}
+
+    entries = [one("", "", "confirmed"), one("hospital", HOSTILE, "cleared"), one("hospital", "south", "confirmed")]
+    manifest = {**finished.manifest, "pooled": entries}
+    told = beyond_html(Finished(replace(finished.report, manifest=manifest), finished.cells))
+    assert "<h2>Over all answers</h2>" in told
+    assert "<h2>Where hospital is south</h2>" in told
+    assert all(escape(signed(entry["sentence"])) in told for entry in entries)
+    assert "img" not in [tag for tag, _ in Parsed(told).tags]
+    single = {**manifest, "targets": [0]}  # one class: all answers say what its cells say
+    told = beyond_html(Finished(replace(finished.report, manifest=single), finished.cells))
+    assert "Over all answers" not in told
+    assert "Where hospital is south" in told
+
+
 def test_without_segments_whole_pictures_lead_and_stamps_are_told(finished):
     whole = {"property": "border", "target": "stamped", "verdict": "confirmed", "sentence": "It relies on the border."}
     stamps = [{"stamp": HOSTILE, "sentence": f"Pasted, {HOSTILE} adds 3.1 to stamped.", "classes": [], "pictures": 9}]
@@ -129,10 +149,10 @@ def test_without_segments_whole_pictures_lead_and_stamps_are_told(finished):
     assert words.headline(Finished(replace(finished.report, manifest=nothing), {}))[0].startswith(
         "Nothing is confirmed"
     )
-    told = whole_html(bare)
+    told = beyond_html(bare)
     assert "adds 3.1 to stamped" in told
     assert not {"img", "script"} & {tag for tag, _ in Parsed(told).tags}
-    assert "Stamps" not in whole_html(Finished(replace(finished.report, manifest=nothing), {}))
+    assert "Stamps" not in beyond_html(Finished(replace(finished.report, manifest=nothing), {}))
 
 
 @pytest.mark.parametrize("odd", ["x", 3, [3], {"a": "b"}])
@@ -400,3 +420,13 @@ def test_a_wrong_answer_is_called_wrong(copied):
     assert pictures_html(report, cell, explainer(report)).count("wrong: it is a plain") == 1
     pasted = [r for r in behind(report, cell).pastes if r["after_probability"] > 0.5]
     assert pasted_html(report, cell).count("wrong: it is a plain") == len(pasted) > 0
+
+
+# -- two reports
+
+
+def test_a_report_does_not_differ_from_itself(finished):
+    told = difference_html(finished.report, finished.report)
+    assert "<h2>From toy (" in told
+    assert "0 changed by an effect that matters" in told
+    assert "All others" not in told

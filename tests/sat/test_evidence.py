@@ -158,3 +158,17 @@ def test_what_matters_is_in_the_models_own_terms():
     assert delta_for([0.2, -0.2, math.inf, math.nan]) == pytest.approx(0.02)
     assert delta_for([]) == 0.5
     assert delta_for([0.0, 0.0]) == 1e-3
+
+
+def test_who_carries_a_rare_effect_is_named_strongest_first():
+    """Two of thirty pictures lean on it, and the rest do not."""
+    effects = [0.0] * 28 + [4.0, 6.0]
+    lines = [
+        {"image": str(n), "donor": "", "group": str(n), "donor_group": "", "other_group": "", "other": "",
+         "familiar": False, "effect": effect, "effect_probability": 0.0, "changed": False, "placebo_changed": 0.0,
+         "scatter": 0.1}
+        for n, effect in enumerate(effects)
+    ]  # fmt: skip
+    found = effect_of(pd.DataFrame(lines), "mean", ("group",), 0.5, 30)
+    assert found.strong == (2, 30)
+    assert found.carriers == ("29", "28")

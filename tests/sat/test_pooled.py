@@ -41,7 +41,7 @@ def entry(report, segment, value=""):
 def test_all_answers_and_each_hospital_are_judged(report):
     overall = entry(report, "mark")
     assert overall["verdict"] == "confirmed"
-    assert overall["sentence"].startswith("Over all answers, the model relies on mark: ")
+    assert overall["sentence"].startswith("Over all answers, the model relies on mark (48 pictures, 1 class): ")
     assert overall["necessity"]["mean"][0] == pytest.approx(report.effects(1, "mark").query(
         "test == 'necessity' and fill == 'mean'")["effect"].mean(), rel=1e-6)  # fmt: skip
     assert entry(report, "sky")["answers"] == 2
