@@ -164,7 +164,7 @@ def trained(world: World) -> Classifier:
     anew = ("stage4", "conv5", "fc") if world.kind == "cnn" else ("encoder_layer_4", "encoder_layer_5", "heads")
     for name, layer in module.named_modules():
         if any(part in name for part in anew) and hasattr(layer, "reset_parameters"):
-            layer.reset_parameters()  # ty: ignore[not-callable]
+            layer.reset_parameters()
     lessons = plan(world, LEARN, "learn")
     images = torch.stack([torch.from_numpy(image_of(x, s, world.side, p, c).copy()) for x, s, p, c in lessons])
     labels = torch.tensor([label for label, *_ in lessons])

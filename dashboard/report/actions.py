@@ -22,7 +22,7 @@ from dashboard.report.document import document
 from dashboard.report.finished import Cell, Finished, Reports, shipped_reports
 from dashboard.report.grid import MEASURES, grid_html, heat_map
 from dashboard.report.pictures import exhibits_html, pasted_html, pictures_html
-from dashboard.report.plots import density_figure, effects_figure
+from dashboard.report.plots import density_figure, effects_figure, values_figure
 from dashboard.report.table import ANY, Filters, Sort, filter_choices, listed, table_html
 from dashboard.report.views import answer_html, cell_html, facts_html, notes_html, state_html
 from dashboard.report.words import strongest_shortcut
@@ -185,7 +185,8 @@ class Actions:
         if finished is None or cell is None:
             return {self.w.message: HINT}
         try:
-            return {self.w.pictures: pictures_html(finished, cell, settings.maps_of)}
+            shown = self._values(finished, cell, settings)
+            return {self.w.pictures: pictures_html(finished, cell, settings.maps_of), **shown}
         except UserError as error:
             return {self.w.message: problem(error)}
 
@@ -305,15 +306,20 @@ class Actions:
         effects = effects_figure(finished, cell, settings.dark)
         density = density_figure(finished, cell, settings.dark)
         return {
+            **self._values(finished, cell, settings),
             self.w.effects: gr.update(value=effects, visible=effects is not None),
             self.w.density: gr.update(value=density, visible=density is not None),
         }
+
+    def _values(self, finished: Finished, cell: Cell, settings: Settings) -> Updates:
+        values = values_figure(finished, cell, settings.maps_of or next(iter(finished.explainers)), settings.dark)
+        return {self.w.values: gr.update(value=values, visible=values is not None)}
 
     def _no_cell(self) -> Updates:
         hidden = gr.update(visible=False)
         return {
             self.w.cell: state_html("This report has no pairs of class and segment."), self.w.pictures: "",
-            self.w.pasted: "", self.w.effects: hidden, self.w.density: hidden,
+            self.w.pasted: "", self.w.effects: hidden, self.w.density: hidden, self.w.values: hidden,
         }  # fmt: skip
 
     def _empty(self, why: str, kind: str = "empty") -> Updates:

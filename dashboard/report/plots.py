@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from core.sat.effects import CONTEXT
 from core.sat.statistics import Interval
+from core.sat.tables import by_picture
 from dashboard.palette import COLOURS, look
 from dashboard.report.finished import Cell, Finished, counted_effects
 from dashboard.report.words import interval
@@ -20,6 +21,7 @@ SYMBOLS = {"circle": "circle", "square": "square", "diamond": "diamond", "triang
 ROW = 46
 DIGITS = 2
 MOST_DOTS = 120
+BOX, MOST_BOXES = 38, 24
 
 
 def effect_rows(finished: Finished, cell: Cell) -> list[tuple[str, Interval, np.ndarray]]:
@@ -93,6 +95,38 @@ def density_figure(finished: Finished, cell: Cell, dark: bool) -> go.Figure | No
     figure.update_xaxes(
         range=_padded(np.concatenate([np.array([0.0, 1.2]), _bounds(known.values())])),
         title_text="attention for its size (density)",
+    )
+    return figure
+
+
+def values_figure(finished: Finished, cell: Cell, explainer: str, dark: bool) -> go.Figure | None:
+    """One box a segment of the class: what an explainer gives to it, a value a picture (the paper's; the map's own
+    mean is 1)."""
+    rows = finished.report.rows(cell.target)
+    rows = by_picture(rows[rows["explainer"] == explainer]) if len(rows) else rows
+    rows = rows.dropna(subset=["scaled_mean"]) if len(rows) else rows
+    if not len(rows):
+        return None
+    by_name = {str(name): part["scaled_mean"].to_numpy(float) for name, part in rows.groupby("segment")}
+    ranked = sorted(by_name, key=lambda name: -float(np.median(by_name[name])))[:MOST_BOXES]
+    parts = {name: by_name[name] for name in ranked}
+    marked = ACCENT[dark]
+    named = [
+        (f"{name} ({len(values)})", Interval(float(np.median(values)), *np.quantile(values, [0.25, 0.75]), len(values)),
+         marked if name == cell.segment else INK[dark])
+        for name, values in parts.items()
+    ]  # fmt: skip
+    figure = _frame(named, dark)
+    figure.update_layout(height=86 + BOX * len(named))
+    for y, ((_, _, colour), values) in enumerate(zip(named, parts.values())):
+        figure.add_box(
+            x=values, y0=y, orientation="h", width=0.5, line={"color": colour, "width": 1.5}, boxpoints=False,
+            fillcolor="rgba(0,0,0,0)", hoverinfo="skip",
+        )  # fmt: skip
+    figure.add_vline(x=0, line={"width": 1, "color": QUIET[dark]})
+    spread = np.concatenate([np.quantile(values, [0.01, 0.99]) for values in parts.values()])
+    figure.update_xaxes(
+        range=_padded(spread), title_text="attribution in the segment, the map's mean is 1; median [quartiles]"
     )
     return figure
 

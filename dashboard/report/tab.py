@@ -95,6 +95,7 @@ class Widgets:
     cell: gr.HTML
     effects: gr.Plot
     density: gr.Plot
+    values: gr.Plot
     pasted: gr.HTML
     maps_of: gr.Radio
     pictures: gr.HTML
@@ -168,6 +169,7 @@ def _layout() -> Widgets:
                 cell = gr.HTML(elem_id="cell")
                 effects = gr.Plot(elem_id="effects", elem_classes="chart", **bare)
                 density = gr.Plot(elem_id="density", elem_classes="chart", **bare)
+                values = gr.Plot(elem_id="values", elem_classes="chart", **bare)
             with gr.Column(scale=8, min_width=300, elem_classes="area"):
                 pasted = gr.HTML(elem_id="pictures-pasted")
                 with gr.Row(elem_classes="maps-by"):
@@ -195,7 +197,7 @@ def _layout() -> Widgets:
     return Widgets(
         place, subject, chooser, message, downloads, findings_file, table_file, answer, shown_area, shown, rest, facts,
         make_document, document, beyond, other, difference, measure, explainer, grid, verdict, kind, target, text,
-        table, cell, effects, density, pasted, maps_of, pictures, notes,
+        table, cell, effects, density, values, pasted, maps_of, pictures, notes,
     )  # fmt: skip
 
 
@@ -210,7 +212,7 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
     w.chooser.input(act.open, [w.chooser, *settings], everything, **latest)
     overview, behind = (
         [w.grid, w.table, w.message],
-        [w.place, w.cell, w.effects, w.density, w.pasted, w.pictures, w.message],
+        [w.place, w.cell, w.effects, w.density, w.values, w.pasted, w.pictures, w.message],
     )
     for source in (w.answer, w.grid, w.table):
         source.choose(act.choose, settings, behind, **latest)
@@ -224,4 +226,4 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
     # not `change`: it would fire when a report is opened, before the other controls have their new values
     for listen in (w.verdict.input, w.kind.input, w.target.input, w.text.input, w.text.submit, w.text.blur):
         listen(act.list_again, settings, [w.table, w.message], **latest)
-    w.maps_of.input(act.maps_again, settings, [w.pictures, w.message], **latest)
+    w.maps_of.input(act.maps_again, settings, [w.pictures, w.values, w.message], **latest)

@@ -8,12 +8,14 @@ from dataclasses import replace
 from html import escape
 from html.parser import HTMLParser
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from core.errors import UserError
 from core.sat.saved_report import PACK, Report
 from core.sat.statistics import Interval
+from core.sat.tables import by_picture
 from core.storage.pack import Pack, packing
 from dashboard.report import words
 from dashboard.report.beyond import IN_SIGHT, beyond_html, whole_html
@@ -21,7 +23,7 @@ from dashboard.report.difference import difference_html
 from dashboard.report.finished import Finished, accuracy_interval, open_finished
 from dashboard.report.grid import grid_html, heat_map
 from dashboard.report.pictures import behind, exhibits, exhibits_html, pasted_html, pictures_html
-from dashboard.report.plots import density_figure, effect_rows, effects_figure
+from dashboard.report.plots import density_figure, effect_rows, effects_figure, values_figure
 from dashboard.report.table import COLUMNS, Filters, Sort, listed, table_html
 from dashboard.report.views import answer_html, cell_html, counts_html, facts_html, notes_html
 from dashboard.words import number, signed
@@ -420,6 +422,20 @@ def test_a_wrong_answer_is_called_wrong(copied):
     assert pictures_html(report, cell, explainer(report)).count("wrong: it is a plain") == 1
     pasted = [r for r in behind(report, cell).pastes if r["after_probability"] > 0.5]
     assert pasted_html(report, cell).count("wrong: it is a plain") == len(pasted) > 0
+
+
+def test_every_segment_of_the_class_has_a_box_of_its_pictures_values(finished):
+    cell = finished.find("1/mark")
+    figure = values_figure(finished, cell, explainer(finished), False)
+    rows = finished.report.rows(1)
+    known = by_picture(rows[rows["explainer"] == explainer(finished)])
+    names = [text.partition(" (")[0] for text in figure.layout.yaxis.ticktext]
+    assert set(names) == set(known["segment"])
+    for name, box in zip(names, figure.data):
+        assert sorted(box.x) == pytest.approx(sorted(known.loc[known["segment"] == name, "scaled_mean"]))
+    medians = [np.median(box.x) for box in figure.data]
+    assert medians == sorted(medians, reverse=True)
+    assert values_figure(finished, cell, "none of them", True) is None
 
 
 # -- two reports
