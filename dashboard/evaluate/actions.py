@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("satchel")
 
+RUN = "run here"
+HINT = "Choose one, or type the folder of an evaluation on this machine."
 EXAMPLES, UPLOADS = "the examples", "pictures I added"
 SHIPPED = "demo-biased"
 NOTHING = (
@@ -134,6 +137,20 @@ class Actions:
         shown = self._show(session.standing, session) if session.standing is not None and done else {}
         yield {self.w.stop: gr.update(interactive=False), self.w.status: ending, **shown}
 
+    def choose(self, key: str, wanted: str | None) -> Updates:
+        """Another evaluation was chosen or typed; if it does not open, the one in view stays."""
+        session = self.page.sessions.get(key)
+        if wanted == RUN and session.standing is not None:
+            return {self.w.message: HINT, **self._show(session.standing, session)}
+        if not (wanted or "").strip():
+            return {self.w.message: HINT}
+        try:
+            self.page.allowed.check(str(wanted))
+            standing = Standing(open_evaluation(str(wanted)))
+        except UserError as error:
+            return {self.w.message: problem(error)}
+        return {self.w.message: HINT, **self._show(standing, session)}
+
     def stop(self, key: str) -> Updates:
         """End what runs, after the step in hand."""
         live = self.page.sessions.get(key).evaluation
@@ -144,10 +161,21 @@ class Actions:
 
     def _finished(self) -> Standing | None:
         """The evaluation given on the command line, else the demo's."""
-        shipped = assets_dir() / "evaluations" / SHIPPED
-        at_hand = shipped if (shipped / "manifest.json").is_file() else None
-        path = self.page.evaluation or at_hand
+        path = next(iter(self._known()), None)
         return None if path is None else Standing(open_evaluation(path))
+
+    def _known(self) -> list[Path]:
+        """The folders of finished evaluations: the one given on the command line, and the demo's."""
+        shipped = assets_dir() / "evaluations" / SHIPPED
+        at_hand = [shipped] if (shipped / "manifest.json").is_file() else []
+        return list(dict.fromkeys([*([self.page.evaluation] if self.page.evaluation else []), *at_hand]))
+
+    def _choices(self, standing: Standing, session: Session) -> Any:
+        """What can be looked at; a run here takes nothing away."""
+        choices = [(path.name or str(path), str(path)) for path in self._known()]
+        own = [(RUN, RUN)] if session.standing is not None else []
+        value = RUN if standing is session.standing else str(standing.evaluation.path)
+        return gr.update(choices=[*own, *choices], value=value)
 
     def _subject(self, standing: Standing, session: Session) -> str:
         """Says so where an evaluation is not about the visitor's model; else nothing."""
@@ -160,6 +188,7 @@ class Actions:
 
     def _show(self, standing: Standing, session: Session) -> Updates:
         return {
+            self.w.chooser: self._choices(standing, session),
             self.w.subject: self._subject(standing, session),
             self.w.answer: answer_html(standing),
             self.w.rest: gr.update(visible=True),

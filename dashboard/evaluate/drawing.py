@@ -15,6 +15,8 @@ from dashboard.words import number, plural
 
 STUBBORN = 0.9
 """Above this likeness a map hardly changes when the model's weights are shuffled."""
+CHANGED = 0.5
+"""Below it, interval and all, it changes as it should; between, in part."""
 LABEL_GAP = 17  # pixels between two names in the scatter
 HEIGHT = 270  # pixels of the scatter
 
@@ -207,7 +209,7 @@ def sanity_html(standing: Standing) -> str:
             '<p class="note" data-testid="sanity">Not asked here. With the metric <i>Randomised weights</i> this says '
             "whose maps stay the same when the model forgets what it learned.</p>"
         )
-    lines, fine = [], []
+    lines, fine, partly = [], [], []
     for label in standing.ranked:
         entry = standing.entries[metric["label"], label]
         if entry["control"] or entry["mean"] is None:
@@ -218,10 +220,16 @@ def sanity_html(standing: Standing) -> str:
             lines.append(f"<li>{escape(said)}</li>")
         elif entry["mean"] > STUBBORN:
             lines.append(f"<li><b>{escape(said)}</b> does not change when the model forgets what it learned.</li>")
-        else:
+        elif (entry["mean"] if entry["high"] is None else entry["high"]) < CHANGED:
             fine.append(said)
-    if not lines and not fine:
+        else:
+            partly.append(said)
+    if not lines and not fine and not partly:
         return '<p class="note" data-testid="sanity">No map could be compared: all are flat or not numbers.</p>'
+    if partly:
+        verb = "changes" if len(partly) == 1 else "change"
+        said = f"{verb} only in part when the model forgets what it learned: some of the map is the picture's own"
+        lines.append(f"<li>{escape(listed(partly))} {said}, not the model's.</li>")
     if fine:
         verb, they = ("changes", "it") if len(fine) == 1 else ("change", "they")
         forgotten = f"{verb} when the model forgets what it learned, as {they} should"

@@ -9,7 +9,7 @@ import gradio as gr
 
 from core.metrics.metric import metrics
 from dashboard.controls import title
-from dashboard.evaluate.actions import EXAMPLES, UPLOADS, Actions
+from dashboard.evaluate.actions import EXAMPLES, HINT, UPLOADS, Actions
 from dashboard.page import Page
 
 
@@ -17,6 +17,8 @@ from dashboard.page import Page
 class Widgets:
     """The components that handlers read and write."""
 
+    chooser: gr.Dropdown
+    message: gr.HTML
     subject: gr.HTML  # says when the evaluation is not about the model that is chosen
     answer: gr.HTML
     pictures: gr.Radio
@@ -47,6 +49,18 @@ def build(page: Page) -> None:
 
 def _layout() -> Widgets:
     bare: dict[str, Any] = {"show_label": False, "container": False}
+    with gr.Row(elem_classes="reports"):
+        gr.HTML("Evaluation", elem_id="evaluation-word")
+        chooser = gr.Dropdown(
+            [],
+            allow_custom_value=True,
+            label="Evaluation",
+            elem_id="evaluation-folder",
+            min_width=220,
+            interactive=True,
+            **bare,
+        )
+        message = gr.HTML(HINT, elem_id="evaluation-message")
     with gr.Row(elem_classes="sheet"):
         with gr.Column(scale=5, min_width=300, elem_classes="area"):
             subject = gr.HTML(elem_id="evaluation-subject")
@@ -98,8 +112,8 @@ def _layout() -> Widgets:
                 title("Can the metrics be trusted here?")
                 warnings = gr.HTML(elem_id="evaluation-warnings")
     return Widgets(
-        subject, answer, pictures, chosen, more, asked, others, start, stop, status, rest, board, table, scatter,
-        sanity, warnings,
+        chooser, message, subject, answer, pictures, chosen, more, asked, others, start, stop, status, rest, board,
+        table, scatter, sanity, warnings,
     )  # fmt: skip
 
 
@@ -120,6 +134,7 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
     page.model.change(act.model_changed, [page.key], w.all(), **shared)
     asked = [w.pictures, w.explainers, w.metrics, w.more_explainers, w.more_metrics]
     w.start.click(act.run, [page.key, *asked], w.all(), **shared)
+    w.chooser.input(act.choose, [page.key, w.chooser], w.all(), **shared)
     w.stop.click(
         act.stop, [page.key], [w.stop, w.status], queue=False, show_progress="hidden", api_visibility="private"
     )

@@ -54,3 +54,18 @@ def test_a_run_on_the_examples(visits: Any, width: int, theme: str) -> None:
     tab.reload()
     tab.get_by_role("tab", name="Evaluate").click()
     tab.get_by_test_id("leaderboard").wait_for()
+
+    box = tab.locator("#evaluation-folder input")  # a run takes nothing away
+    assert box.input_value() == "run here"
+    box.click()
+    tab.get_by_role("option", name="demo-biased").click()
+    tab.wait_for_function("!document.querySelector('#evaluation-answer').innerText.includes('Only 2 pictures')")
+    assert board.locator("tbody").first.locator("tr").count() > 2
+    box.fill("/etc")
+    box.press("Enter")
+    tab.locator("#evaluation-message [role=alert]", has_text="opens only what was named").wait_for()
+    box.click()
+    box.fill("")
+    tab.get_by_role("option", name="run here").click()
+    tab.wait_for_function("document.querySelector('#evaluation-answer').innerText.includes('Only 2 pictures')")
+    assert tab.evaluate(OVERFLOW) <= 0

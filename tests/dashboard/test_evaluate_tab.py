@@ -120,6 +120,18 @@ def test_a_stubborn_map_is_called_one_and_controls_are_not() -> None:
     assert "Edges" not in said
 
 
+def test_a_map_that_changes_in_part_does_not_change_as_it_should() -> None:
+    """0.72 is much in common; so is 0.48 with an interval that reaches above a half."""
+    for mean, high in ((0.72, 0.75), (0.48, 0.55)):
+        half = standing()
+        board = half.evaluation.leaderboard
+        board[3] = entry("randomisation", "suppression", mean, high=high)
+        told = sanity_html(half)
+        assert "only in part" in told
+        assert "as it should" not in told
+    assert "as it should" in sanity_html(standing())
+
+
 def test_the_leaderboard_has_controls_last_and_one_best_a_metric() -> None:
     drawn = leaderboard_html(standing())
     assert drawn.index("Suppression") < drawn.index("Grad-cam") < drawn.index('class="controls"') < drawn.index("Edges")
