@@ -120,12 +120,25 @@ def overlay(
         return dim_outside(np.repeat(grey[..., None], 3, axis=2), geometry)
     base = picture.astype(np.float32)
     if opacity > 0:
-        table = colour_table(attribution.signed)
-        level = np.clip(geometry.map_to_picture(attribution.values).numpy() / (scale.unit * scale.top), -1, 1)
-        place = (level + 1) / 2 if attribution.signed else np.abs(level)
-        colour = table[(place * (len(table) - 1) + 0.5).astype(np.intp)].astype(np.float32)
-        base += (colour - base) * (opacity * np.abs(level) * _certainty(attribution, geometry))[..., None]
+        colour, cover = _coloured(attribution, geometry, scale)
+        base += (colour - base) * (opacity * cover)[..., None]
     return dim_outside(base, geometry)
+
+
+def layer(attribution: Attribution, geometry: Geometry, scale: Scale) -> np.ndarray:
+    """The map alone, to be laid over the picture: uint8 [h, w, 4], clear where it says nothing; as `overlay` has it at
+    an opacity of 1."""
+    colour, cover = _coloured(attribution, geometry, scale)
+    return np.concatenate([colour, 255 * cover[..., None] + 0.5], 2).astype(np.uint8)
+
+
+def _coloured(attribution: Attribution, geometry: Geometry, scale: Scale) -> tuple[np.ndarray, np.ndarray]:
+    """(colours [h, w, 3] in 0 to 255, how much of the picture they cover [h, w] in 0 to 1)."""
+    table = colour_table(attribution.signed)
+    level = np.clip(geometry.map_to_picture(attribution.values).numpy() / (scale.unit * scale.top), -1, 1)
+    place = (level + 1) / 2 if attribution.signed else np.abs(level)
+    colour = table[(place * (len(table) - 1) + 0.5).astype(np.intp)].astype(np.float32)
+    return colour, np.abs(level) * _certainty(attribution, geometry)
 
 
 def _certainty(attribution: Attribution, geometry: Geometry) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Maps over pictures as the page shows them: the legend of a scale, and JPEGs. What is drawn comes from core."""
+"""Maps over pictures as the page shows them: legends, and pictures in addresses. What is drawn comes from core."""
 
 from __future__ import annotations
 
@@ -29,6 +29,13 @@ def legend(signed: bool, scale: Scale | None, unit: Unit = "intensity") -> str:
     words = "".join(f"<span>{text}</span>" for text in ends)
     ramp = f"background:linear-gradient(90deg,{','.join(stops)})"
     return f'<div class="scale"><div style="{ramp}"></div><p>{words}</p></div>'
+
+
+def webp(array: np.ndarray) -> str:
+    """A data address for an <img> of a map that lies over a picture: uint8 [h, w, 4]."""
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "WEBP", quality=75, alpha_quality=60, method=2)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def jpeg(array: np.ndarray, quality: int = 86) -> str:

@@ -130,7 +130,7 @@ class Actions:
         return self.draw.offer(session, replace(settings, unfolded=not settings.unfolded))
 
     def redraw(self, *values: Any) -> Iterator[Updates]:
-        """Another target, scale, opacity or choice of explainers: nothing is computed."""
+        """Another target, scale or choice of explainers: nothing is computed."""
         yield from self._redrawn(*self._read(values))
 
     def look(self, ready: bool, *values: Any) -> Iterator[Updates]:
@@ -259,7 +259,7 @@ class Actions:
         return session, self._settings(values)
 
     def _settings(self, values: Sequence[Any]) -> Settings:
-        _, unfolded, target, contrast, seed, opacity, linked, *rest = values
+        _, unfolded, target, contrast, seed, linked, *rest = values
         families = len(self.w.families)
         chosen = {name for group in rest[:families] for name in group or ()}
         options: dict[str, dict[str, Any]] = {}
@@ -267,5 +267,5 @@ class Actions:
             options.setdefault(explainer, {})[parameter] = "" if value is None else value
         known = [name for name in ordered() if name in chosen]
         return Settings(
-            tuple(known), target, contrast, seed or 0, float(opacity), bool(linked), bool(unfolded), options
+            tuple(known), target, contrast, seed or 0, bool(linked), bool(unfolded), options
         )  # fmt: skip

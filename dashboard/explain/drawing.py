@@ -42,7 +42,6 @@ class Settings:
     target: str | None  # as `class_value`
     contrast: str | None
     seed: float  # as typed
-    opacity: float
     linked: bool
     unfolded: bool
     options: dict[str, dict[str, Any]]  # explainer -> parameter -> value
@@ -182,7 +181,6 @@ class Drawing:
                 view,
                 attribution,
                 None if attribution is None else scale_of(attribution, settings.linked),
-                opacity=settings.opacity,
                 running=session.making(name, keys.get(name)) and not self._done(attribution),
                 failed=failed.get(name),
             )

@@ -6,15 +6,15 @@ from html import escape
 
 from core.attribution import Attribution
 from core.explainer import Explainer, get_explainer
-from core.overlays import Scale, dim_outside, display_size, overlay, shrunk
+from core.overlays import Scale, dim_outside, display_size, layer, shrunk
 from dashboard.explain.convergence import convergence_plot, settled
 from dashboard.explain.players import players_panel
-from dashboard.overlays import jpeg, legend
+from dashboard.overlays import jpeg, legend, webp
 from dashboard.palette import marker
 from dashboard.pictures import View
 from dashboard.plots import percent
 
-FRAME_SIDE = 448  # while a map is still changing
+FRAME_SIDE, LAYER_SIDE = 448, 512  # while a map is still changing, and when it is done
 
 
 def map_panel(
@@ -23,7 +23,6 @@ def map_panel(
     attribution: Attribution | None,
     scale: Scale | None,
     *,
-    opacity: float,
     running: bool,
     failed: str | None = None,
 ) -> str:
@@ -31,7 +30,7 @@ def map_panel(
     state = _state(attribution, running, failed)
     picture, over = "", ""
     if view is not None:
-        picture = _picture(view, attribution, scale, opacity, running)
+        picture = _picture(view, attribution, scale, running)
     if failed:
         over = f'<p class="over problem">{escape(failed)}</p>'
     elif attribution is None:
@@ -76,18 +75,15 @@ def _state(attribution: Attribution | None, running: bool, failed: str | None) -
     return "stopped" if attribution.partial else "finished"
 
 
-def _picture(view: View, attribution: Attribution | None, scale: Scale | None, opacity: float, running: bool) -> str:
-    shown, geometry = view.shown, view.geometry
-    if running:
-        size = display_size(geometry.picture_size, FRAME_SIDE)
-        step = max(1, round(geometry.picture_size[0] / size[0]))
-        shown = shown[::step, ::step]
-        geometry = shrunk(geometry, shown.shape[:2])
-    if attribution is None:
-        picture = dim_outside(shown.mean(2, keepdims=True).repeat(3, 2), geometry)
-    else:
-        picture = overlay(shown, attribution, geometry, scale, opacity)
-    return f'<img alt="" src="{jpeg(picture)}" style="aspect-ratio:{view.shown.shape[1]}/{view.shown.shape[0]}">'
+def _picture(view: View, attribution: Attribution | None, scale: Scale | None, running: bool) -> str:
+    """The map over the picture, which the browser has once for all panels (`--picture`), grey where there is none."""
+    height, width = view.shown.shape[:2]
+    shape = f'style="--shape:{width}/{height};--wide:{width / height:.4f}"'
+    if attribution is None or scale is None:
+        return f'<div class="photo grey" {shape}></div>'
+    size = display_size((height, width), FRAME_SIDE if running else LAYER_SIDE)
+    drawn = layer(attribution, shrunk(view.geometry, size), scale)
+    return f'<div class="photo" {shape}><img alt="" src="{webp(drawn)}"></div>'
 
 
 def _figures(attribution: Attribution | None, running: bool) -> str:

@@ -24,6 +24,16 @@ element.addEventListener('click', (event) => {
 // events: 'pick' 'remove'
 """
 # a part is clicked in the list or on the picture, and lit in both
+# Every map lies over the same picture, which comes once.
+LEND = """
+const lend = () => {
+  const picture = element.querySelector('img');
+  document.documentElement.style.setProperty('--picture', picture ? `url("${picture.src}")` : 'none');
+};
+lend();
+watch('value', lend);
+"""
+FADE = "(opacity) => { document.documentElement.style.setProperty('--opacity', opacity); return opacity; }"
 SWITCH = """
 element.addEventListener('click', (event) => {
   const part = event.target.closest('[data-act]');
@@ -70,7 +80,7 @@ class Widgets:
 
     def inputs(self) -> list[Any]:
         """What handlers get after the visitor's key, in this order."""
-        fields = [self.unfolded, self.target, self.contrast, self.seed, self.opacity, self.linked]
+        fields = [self.unfolded, self.target, self.contrast, self.seed, self.linked]
         return [*fields, *self.families.values(), *self.controls.values()]
 
 
@@ -125,7 +135,7 @@ def _layout() -> Widgets:
             scale_note = gr.HTML(elem_classes="note", elem_id="scale-note")
         with gr.Row(elem_classes="maps"):
             with gr.Column(min_width=0, elem_classes="explainer"):
-                picture = gr.HTML(elem_id="picture")
+                picture = gr.HTML(elem_id="picture", js_on_load=LEND)
             columns, panels, controls = {}, {}, {}
             for name, explainer in known.items():
                 with gr.Column(visible=explainer.default, min_width=0, elem_classes="explainer") as columns[name]:
@@ -167,7 +177,7 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
     shared: dict[str, Any] = {**quiet, "concurrency_limit": None}
     everything = [
         w.strip, w.prediction, w.unfolded, w.fold, *w.families.values(), w.target, w.contrast, w.seed, w.explain,
-        w.stop, w.status, w.opacity, w.linked, w.scale_note, w.finding, w.picture, w.evidence,
+        w.stop, w.status, w.linked, w.scale_note, w.finding, w.picture, w.evidence,
         w.masks_area, w.masks, w.sum_area, w.sum, *w.columns.values(), *w.panels.values(),
     ]  # fmt: skip
     opening = page.opened.change(act.open, settings, [w.ready, *everything, *w.controls.values()], **shared)
@@ -183,7 +193,8 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
         changed.input(act.redraw, settings, everything, trigger_mode="always_last", **shared)
     w.seed.submit(act.redraw, settings, everything, **shared)
     w.seed.blur(act.redraw, settings, everything, **shared)
-    w.opacity.release(act.redraw, settings, everything, trigger_mode="always_last", **shared)
+    # the browser has picture and map apart, so that nobody need be asked
+    w.opacity.change(None, [w.opacity], None, js=FADE, **quiet)
     page.tabs["Explain"].select(act.offer, [w.ready, *settings], offered, **shared)
     # names may have been given meanwhile
     page.tabs["Explain"].select(act.look, [w.ready, *settings], everything, **shared)

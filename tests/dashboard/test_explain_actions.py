@@ -89,7 +89,7 @@ def view(picture: str = "p" * 64, model: str = "m" * 64, truth: int | None = Non
 
 
 def settings(target: str | None, contrast: str | None = NO_CONTRAST) -> Settings:
-    return Settings((), target, contrast, 0, 0.9, True, False, {})
+    return Settings((), target, contrast, 0, True, False, {})
 
 
 def test_a_class_that_was_offered_for_another_picture_or_model_is_not_explained() -> None:

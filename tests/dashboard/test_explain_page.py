@@ -176,17 +176,23 @@ def test_the_list_of_explainers_folds_and_keeps_what_is_ticked(visit: Visit, ser
     assert sorted(offered.all_inner_texts()) == sorted([*defaults, "Gradient"])
 
 
-def test_opacity_and_scale_redraw_without_computing(visit: Visit, served: Served) -> None:
+def test_opacity_is_the_browsers_and_the_scale_redraws_without_computing(visit: Visit, served: Served) -> None:
     tab = visit.tab
     choose_only(tab, "Gradient")
     explain(tab, "gradient")
     picture, chunks = map_of(tab, "gradient").locator("img").get_attribute("src"), served.page.runner.chunks
+    asked: list[str] = []
+    tab.on("request", lambda request: asked.append(request.url))
     set_slider(tab, "opacity", 0.2)
-    changed = "old => document.querySelector('[data-testid=map-gradient] img').src !== old"
-    tab.wait_for_function(changed, arg=picture)
-    picture = map_of(tab, "gradient").locator("img").get_attribute("src")
+    tab.wait_for_function(
+        "getComputedStyle(document.querySelector('[data-testid=map-gradient] img')).opacity === '0.2'"
+    )
+    assert [url for url in asked if not url.startswith("data:")] == []
+    assert map_of(tab, "gradient").locator("img").get_attribute("src") == picture
+    lent = tab.evaluate("getComputedStyle(document.querySelector('[data-testid=map-gradient] .photo')).backgroundImage")
+    assert lent == f'url("{tab.locator("#picture img").get_attribute("src")}")'
     tab.locator("#linked input").click()
-    tab.wait_for_function(changed, arg=picture)
+    tab.wait_for_function("old => document.querySelector('[data-testid=map-gradient] img').src !== old", arg=picture)
     assert "average" not in map_of(tab, "gradient").locator(".scale").inner_text()
     assert served.page.runner.chunks == chunks
 

@@ -16,6 +16,7 @@ from core.overlays import (
     colour_table,
     dim_outside,
     display_size,
+    layer,
     overlay,
     scale_of,
     shrunk,
@@ -179,3 +180,15 @@ def test_pictures_travel_as_jpeg() -> None:
     head, data = address.split(",")
     image = Image.open(io.BytesIO(base64.b64decode(data)))
     assert (head, image.format, image.size) == ("data:image/jpeg;base64", "JPEG", (7, 5))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_layer_over_the_picture_is_the_overlay(signed: bool) -> None:
+    photo = np.random.default_rng(0).integers(0, 255, (8, 8, 3), dtype=np.uint8)
+    made = attribution(torch.randn(8, 8, generator=torch.Generator().manual_seed(0)), signed=signed)
+    scale = Scale(1.0, 2.0, False)
+    drawn = layer(made, SQUARE, scale).astype(float)
+    for opacity in (0.3, 1.0):
+        cover = opacity * drawn[..., 3:] / 255
+        over = photo + (drawn[..., :3] - photo) * cover
+        assert np.abs(over - overlay(photo, made, SQUARE, scale, opacity)).max() <= 2

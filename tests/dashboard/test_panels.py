@@ -19,5 +19,5 @@ def test_a_finished_density_says_what_it_sums_to(unit: str, partial: bool, said:
     values = torch.zeros(8, 8)
     values[0, 0], values[1, 1] = 1.0, -3.5
     one = replace(attribution(values, signed=True, partial=partial), unit=unit)
-    panel = map_panel(get_explainer("suppression"), None, one, None, opacity=0.9, running=False)
+    panel = map_panel(get_explainer("suppression"), None, one, None, running=False)
     assert ("−2.5 in all" in panel) == said

@@ -90,8 +90,8 @@ def test_players_without_names_are_a_map_and_no_bars() -> None:
 
 def test_the_bars_stand_in_the_panel_and_pairs_wait_for_the_end() -> None:
     one = played([1.0, 1.0], ("beak", "head"), {(0, 1): 2.0}, partial=True)
-    panel = map_panel(get_explainer("exact-shapley"), None, one, None, opacity=0.9, running=True)
+    panel = map_panel(get_explainer("exact-shapley"), None, one, None, running=True)
     assert 'data-testid="players-exact-shapley"' in panel
     assert "together" not in panel
-    done = map_panel(get_explainer("exact-shapley"), None, replace(one, partial=False), None, opacity=1, running=False)
+    done = map_panel(get_explainer("exact-shapley"), None, replace(one, partial=False), None, running=False)
     assert "head counts only with beak" in done or "beak counts only with head" in done
