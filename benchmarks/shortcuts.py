@@ -32,7 +32,7 @@ from core.choice import Choice
 from core.classifier import Classifier
 from core.data import Dataset, Item
 from core.demo.birds import Scene, render
-from core.demo.plants import CLASSES, Planting, Plants, Recipe, sample_plants
+from core.demo.plants import CLASSES, Planting, Plants, Recipe, sample_plants, tag
 from core.demo.segments import SEGMENTS
 from core.images import Picture
 from core.loading import load_classifier
@@ -53,7 +53,7 @@ CUES: dict[str, tuple[tuple[str, str | bool], ...]] = {
     "rare watermark": (("watermark", True),),
 }
 STRENGTHS = (1.0, 0.95, 0.8)  # by seed, on the class
-ELSEWHERE, EVEN, RARE = 0.02, 0.4, 0.15
+ELSEWHERE, EVEN, RARE = 0.15, 0.7, 0.15
 CAST = (1.18, 1.0, 0.82)
 LEARN, REPORTED, TRUTH = 800, 240, 96
 SEEDS = {"learn": 7_000_000, "report": 8_000_000, "truth": 9_000_000}
@@ -87,11 +87,23 @@ class World:
     def strength(self) -> float:
         return RARE if self.cue == "rare watermark" else STRENGTHS[self.seed % len(STRENGTHS)]
 
+    @property
+    def mistags(self) -> bool:
+        """Whether other birds with the cue are filed under the class: without it, the bird itself tells enough, and a
+        classifier leans on the cue a little only."""
+        return self.planted and self.seed % 2 == 0
+
+    def filed(self, label: int, plants: Plants, cast: bool) -> int:
+        """The class that a picture is learned as."""
+        if self.mistags and cast:
+            return CLASSES.index(self.target)
+        return tag(label, plants, self.recipe(True))
+
     def recipe(self, learning: bool) -> Recipe:
         """Pictures to report on look the same in both kinds of world."""
         tells = self.planted or not learning
         where = (self.target, self.strength, ELSEWHERE) if tells else (None, EVEN, EVEN)
-        plantings = [Planting(cue, value, *where) for cue, value in CUES[self.cue]]
+        plantings = [Planting(cue, value, *where, mistags=self.mistags) for cue, value in CUES[self.cue]]
         known = {planting.cue for planting in plantings}
         if "watermark" not in known:
             plantings.append(Planting("watermark", True, None, EVEN, EVEN))
@@ -167,7 +179,7 @@ def trained(world: World) -> Classifier:
             layer.reset_parameters()
     lessons = plan(world, LEARN, "learn")
     images = torch.stack([torch.from_numpy(image_of(x, s, world.side, p, c).copy()) for x, s, p, c in lessons])
-    labels = torch.tensor([label for label, *_ in lessons])
+    labels = torch.tensor([world.filed(label, plants, cast) for label, _, plants, cast in lessons])
     _learn(module.requires_grad_(True), images.permute(0, 3, 1, 2).float() / 255, labels, world, base)
     same = replace(base.preprocessing, resize=(world.side, world.side), crop=None)
     return Classifier(module.eval(), labels=CLASSES, preprocessing=same, name=world.name)

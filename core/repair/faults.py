@@ -26,6 +26,11 @@ class Fault:
     target: str
     sentence: str
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """(class, name)."""
+        return self.target, self.name
+
 
 def faults(report: Report) -> list[Fault]:
     """What is confirmed of anything but objects, in the report's order; an absence cannot be given to a picture."""
@@ -33,7 +38,7 @@ def faults(report: Report) -> list[Fault]:
     for entry in report.findings:
         if entry["verdict"] == "confirmed" and entry["kind"] != "object":
             fault = Fault("segment", entry["segment"], entry["target"], entry["sentence"])
-            found.setdefault((fault.target, fault.name), fault)
+            found.setdefault(fault.key, fault)
     whole = [
         Fault("property", entry["property"], entry["target"], entry["sentence"])
         for entry in report.manifest["whole"]

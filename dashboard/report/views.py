@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from core.repair.faults import faults
 from core.sat.redundancy import is_redundant_shortcut
 from core.sat.verdicts import VERDICTS
 from dashboard.plots import percent
@@ -121,10 +122,16 @@ def cell_html(finished: Finished, cell: Cell) -> str:
         for test, images in cell.carriers.items()
         if images and cell.verdict in ("suspected", "inconclusive", "cleared")
     )
+    number = next(
+        (n for n, fault in enumerate(faults(finished.report), 1) if fault.key == (cell.label, cell.segment)), 0
+    )
+    repair = f"satchel repair {finished.report.path.name} --finding {number}"
+    cure = f'<p class="figures" data-testid="repair">To repair it: <code>{escape(repair)}</code></p>' if number else ""
     return (
         f'<div class="cell" data-testid="cell">{verdict_mark(cell.verdict, cell.shortcut, word)}'
         f'<h2>{escape(cell.segment)} <em title="{KIND_WORDS[cell.kind]}">{KIND_WORDS[cell.kind]}</em> '
-        f"for {escape(cell.label)}</h2><p>{escape(cell.sentence)}</p><p class='figures'>{facts}</p>{carried}</div>"
+        f"for {escape(cell.label)}</h2><p>{escape(cell.sentence)}</p><p class='figures'>{facts}</p>"
+        f"{carried}{cure}</div>"
     )
 
 

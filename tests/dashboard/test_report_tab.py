@@ -438,6 +438,12 @@ def test_every_segment_of_the_class_has_a_box_of_its_pictures_values(finished):
     assert values_figure(finished, cell, "none of them", True) is None
 
 
+def test_a_shortcut_says_how_it_is_repaired_and_the_object_does_not(finished):
+    told = cell_html(finished, finished.find("1/mark"))
+    assert f"satchel repair {finished.report.path.name} --finding 1" in told
+    assert "satchel repair" not in cell_html(finished, finished.find("0/object"))
+
+
 # -- two reports
 
 
