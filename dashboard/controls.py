@@ -22,6 +22,20 @@ def problem(what: Exception | str) -> str:
     return f'<span class="problem" role="alert">{said}</span>'
 
 
+def folder_chooser(name: str, element: str, hint: str) -> tuple[gr.Dropdown, gr.HTML]:
+    """A row of a word, a list of folders into which another one can be typed, and what there is to say of it.
+
+    Args:
+        element: of whose ids these are: `{element}-word`, `{element}-folder`, `{element}-message`.
+    """
+    gr.HTML(name, elem_id=f"{element}-word", elem_classes="word")
+    chooser = gr.Dropdown(
+        [], allow_custom_value=True, label=name, elem_id=f"{element}-folder", elem_classes="folder", min_width=220,
+        interactive=True, show_label=False, container=False,
+    )  # fmt: skip
+    return chooser, gr.HTML(hint, elem_id=f"{element}-message", elem_classes="about")
+
+
 def control(owner: str, spec: ParameterSpec) -> Any:
     """A slider, a choice or a tick box, from what the parameter says of itself."""
     label, element = spec.label.capitalize(), f"{owner}-{spec.name}"

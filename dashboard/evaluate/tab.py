@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from core.metrics.metric import metrics
-from dashboard.controls import title
+from dashboard.controls import folder_chooser, title
 from dashboard.evaluate.actions import EXAMPLES, HINT, UPLOADS, Actions
 from dashboard.page import Page
 
@@ -50,17 +50,7 @@ def build(page: Page) -> None:
 def _layout() -> Widgets:
     bare: dict[str, Any] = {"show_label": False, "container": False}
     with gr.Row(elem_classes="reports"):
-        gr.HTML("Evaluation", elem_id="evaluation-word")
-        chooser = gr.Dropdown(
-            [],
-            allow_custom_value=True,
-            label="Evaluation",
-            elem_id="evaluation-folder",
-            min_width=220,
-            interactive=True,
-            **bare,
-        )
-        message = gr.HTML(HINT, elem_id="evaluation-message")
+        chooser, message = folder_chooser("Evaluation", "evaluation", HINT)
     with gr.Row(elem_classes="sheet"):
         with gr.Column(scale=5, min_width=300, elem_classes="area"):
             subject = gr.HTML(elem_id="evaluation-subject")

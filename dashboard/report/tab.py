@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from dashboard.controls import folder_chooser
 from dashboard.page import Page
 from dashboard.report.actions import HINT, Actions, Place
 from dashboard.report.grid import MEASURES
@@ -116,17 +117,7 @@ def _layout() -> Widgets:
     bare: dict[str, Any] = {"show_label": False, "container": False}
     place = gr.State(Place())
     with gr.Row(elem_classes="reports"):
-        gr.HTML("Report", elem_id="report-word")
-        chooser = gr.Dropdown(
-            [],
-            allow_custom_value=True,
-            label="Report",
-            elem_id="report-folder",
-            min_width=220,
-            interactive=True,
-            **bare,
-        )
-        message = gr.HTML(HINT, elem_id="report-message")
+        chooser, message = folder_chooser("Report", "report", HINT)
         with gr.Row(visible=False, elem_classes="downloads", scale=0) as downloads:
             findings_file = gr.DownloadButton(
                 "findings.json", size="sm", elem_id="findings-json", min_width=110, scale=0
@@ -180,17 +171,7 @@ def _layout() -> Widgets:
             beyond = gr.HTML(elem_id="report-beyond")
         with gr.Row(elem_classes="sheet"), gr.Column(elem_classes="area"):
             with gr.Row(elem_classes="reports"):
-                gr.HTML("Compare with", elem_id="compare-word")
-                other = gr.Dropdown(
-                    [],
-                    allow_custom_value=True,
-                    label="Compare with",
-                    elem_id="compare-with",
-                    min_width=220,
-                    interactive=True,
-                    **bare,
-                )
-                gr.HTML("Another report: another model, or before and after a repair.", elem_id="compare-hint")
+                other, _ = folder_chooser("Compare with", "compare", "Another model, or before and after a repair.")
             difference = gr.HTML(elem_id="report-difference")
         with gr.Row(elem_classes="sheet"), gr.Column(elem_classes="area"):
             notes = gr.HTML(elem_id="report-notes")
