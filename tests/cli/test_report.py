@@ -264,3 +264,23 @@ def test_real_cells_with_their_masks(satchel, data, tmp_path):
         ("cytoplasm", "unset"),
         ("nucleus", "unset"),
     }
+
+
+@pytest.mark.slow
+def test_groups_stamps_columns_and_one_class_are_asked_for_by_options(satchel, model, birds, tmp_path):
+    Image.new("RGBA", (20, 10), (255, 0, 0, 128)).save(tmp_path / "logo.png")
+    words = ("report", birds, *model, *QUICK)
+    done = satchel(*words, "--group", "bird=finch,bee-eater", "--stamp", tmp_path / "logo.png", "--out", tmp_path / "a")
+    assert done.code == 0, done.err
+    assert "logo.png" in done.out
+    manifest = saved_report.open_report(tmp_path / "a").manifest
+    assert manifest["labels"] == ["bird", "kingfisher"]
+    assert manifest["made_from"]["groups"] == {"bird": ["finch", "bee-eater"]}
+    done = satchel(*words, "--target", "finch", "--out", tmp_path / "b")
+    assert done.code == 0, done.err
+    assert saved_report.open_report(tmp_path / "b").manifest["targets"] == [0]
+    assert_told(satchel(*words, "--target", "finsh", "--out", tmp_path / "c"), "did you mean 'finch'?")
+    assert_told(satchel(*words, "--group", "bird=finsh", "--out", tmp_path / "c"), "did you mean 'finch'?")
+    assert_told(satchel(*words, "--stamp", tmp_path / "none.png", "--out", tmp_path / "c"), "none.png")
+    assert_told(satchel(*words, "--by", "hospital", "--out", tmp_path / "c"), "no column 'hospital'")
+    assert not (tmp_path / "c").exists()
