@@ -60,9 +60,11 @@ class Stamp:
             UserError: it cannot be read, or shows nothing at all.
         """
         path = user_path(file)
-        read_picture(path)
+        seen = read_picture(path).array()  # upright, deep grey scaled: as any picture is read, but without its alpha
         with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGBA"))
+            clear = image.has_transparency_data
+            pixels = np.asarray(image.convert("RGBA")) if clear else np.dstack([seen, np.full(seen.shape[:2], 255)])
+        pixels = pixels.astype(np.uint8)
         if not pixels[..., 3].any():
             raise UserError(f"The stamp {path} is wholly transparent; save it with something to see.")
         return cls(path.name, pixels, width)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from core.errors import UserError
 from dashboard.cli.common import (
     DeviceOption,
     EngineOption,
@@ -80,7 +81,15 @@ def repair(
             model or made["model"], labels or made["labels"], device, precision, made["output"], made["preprocessing"],
             made["groups"],
         )  # fmt: skip
-        pictures = open_dataset(data or made["data"], segments=segments or made["segments"], results=[out])
+        try:
+            pictures = open_dataset(data or made["data"], segments=segments or made["segments"], results=[out])
+        except UserError as error:
+            if data is not None:
+                raise
+            raise UserError(
+                f"The report's pictures cannot be opened where they lay when it was made ({str(error).rstrip('.')}); "
+                "say where they are with --data, and their masks with --segments."
+            ) from error
         lessons = None if learn is None else open_dataset(learn, results=[out])
         work = repaired(
             opened, fault, pictures, classifier, out,

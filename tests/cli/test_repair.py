@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import pytest
 
 from core.paths import assets_dir
@@ -38,3 +41,15 @@ def test_what_is_no_report_is_told(satchel, tmp_path):
     done = satchel("repair", tmp_path / "none", "--finding", "1")
     assert done.code == 2
     assert "satchel report" in done.err
+
+
+def test_pictures_that_were_moved_are_asked_for(satchel, tmp_path):
+    moved = tmp_path / "report"
+    shutil.copytree(REPORT, moved)
+    manifest = json.loads((moved / "manifest.json").read_text())
+    manifest["made_from"]["data"] = "gone/pictures"
+    (moved / "manifest.json").write_text(json.dumps(manifest))
+    done = satchel("repair", moved, "--finding", "1", "--out", tmp_path / "out")
+    assert done.code == 2
+    assert "say where they are with --data" in done.err
+    assert done.err.count("\n") == 1

@@ -102,6 +102,19 @@ def test_files_that_are_no_stamps(tmp_path):
         toy_options(stamps=(stamp, stamp))
 
 
+def test_deep_and_clear_pictures_are_read_as_they_look(tmp_path):
+    ramp = np.linspace(0, 65535, 64).astype(np.uint16).reshape(1, 64).repeat(4, 0)
+    Image.fromarray(ramp).save(tmp_path / "deep.png")
+    deep = Stamp.read(tmp_path / "deep.png", 0.5).pixels
+    assert np.abs(deep[0, :, 0] - np.linspace(0, 255, 64)).max() <= 2
+    assert (deep[..., 3] == 255).all()
+    pale = Image.new("P", (4, 4), 0)
+    pale.putpalette([200, 10, 10] + [0, 0, 0] * 255)
+    pale.info["transparency"] = bytes([77] + [255] * 255)
+    pale.save(tmp_path / "palette.png")
+    assert Stamp.read(tmp_path / "palette.png", 0.5).pixels[0, 0].tolist() == [200, 10, 10, 77]
+
+
 def test_a_report_on_pictures_without_masks_tests_whole_pictures_and_stamps(tmp_path):
     for label in ("plain", "stamped"):
         (tmp_path / "data" / label).mkdir(parents=True)
