@@ -36,47 +36,52 @@ def pooled(
         planned: pairs by (target, segment, test).
         columns: by name, each picture's value.
     """
-    rows = {str(segment): by_picture(part) for segment, part in streamed([out / "rows"], "segment")}
-    about = {segment: (part["kind"].iloc[0], float(part["coverage"].median())) for segment, part in rows.items()}
+    parts = list(_parts(pictures, columns))
     tests: dict[tuple[str, str, str], Evidence] = {}
-    shown: dict[tuple[str, str, str], pd.DataFrame] = {}
-    for segment, records in streamed([out / "effects", out / "pairs"], "segment"):
-        segment = str(segment)
-        if segment not in rows:
-            continue
-        for column, value, images in _parts(pictures, columns):
-            own = rows[segment][rows[segment]["image"].isin(images)]
-            tried = records[records["image"].isin(images)]
+    about: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for segment, rows, records in _side_by_side(out):
+        coverage = float(rows["coverage"].median())
+        for column, value, images in parts:
+            own = rows[rows["image"].isin(images)]
             if own.empty:
                 continue
+            key, shown = (column, value, segment), own["image"].nunique()
             pairs = _pairs(planned, segment) if column == ALL else {}
-            key = (column, value, segment)
-            shown[key] = own
-            tests[key] = gather(tried, about[segment][1], delta, own["image"].nunique(), pairs)
+            tests[key] = gather(records[records["image"].isin(images)], coverage, delta, shown, pairs)
+            about[key] = {
+                "column": column, "value": value, "segment": segment, "kind": rows["kind"].iloc[0], "pictures": shown,
+                "groups": own["group"].nunique(), "answers": own["target"].nunique(), "density": _densities(own),
+            }  # fmt: skip
     p = {(key, side): combined_p(test, side) for key, test in tests.items() for side in SIDES}
     q = dict(zip(p, benjamini_hochberg(list(p.values()))))
     entries = []
     for key, test in tests.items():
-        column, value, segment = key
-        own, above, below = shown[key], q[key, "above"], q[key, "below"]
+        known, above, below = about[key], q[key, "above"], q[key, "below"]
         lacks = lacking(test, delta)
-        groups = own["group"].nunique()
         verdict = verdict_of(
-            groups=groups, above=above, below=below, tests=test, flagged=False, lacks=lacks, delta=delta
+            groups=known["groups"], above=above, below=below, tests=test, flagged=False, lacks=lacks, delta=delta
         )
         against = verdict == "speaks against"
         entry = {
-            "column": column, "value": value, "segment": segment, "kind": about[segment][0], "verdict": verdict,
-            "pictures": own["image"].nunique(), "groups": groups, "answers": own["target"].nunique(),
-            "necessity": {effect.fill: bounds(effect) for effect in test.necessity},
+            **known, "verdict": verdict, "necessity": {effect.fill: bounds(effect) for effect in test.necessity},
             "sufficiency": bounds(test.sufficiency) if test.sufficiency else None,
-            "density": _densities(own),
             "p": p[key, "below" if against else "above"], "q": below if against else above,
             "lacking": [in_clause(lack) for lack in lacks] if verdict in ("suspected", "inconclusive") else [],
         }  # fmt: skip
         entries.append(without_nan({**entry, "sentence": pooled_sentence(entry, test, delta)}))
     place = {verdict: i for i, verdict in enumerate(VERDICTS)}
     return sorted(entries, key=lambda e: (e["column"], e["value"], place[e["verdict"]], -_strength(e)))
+
+
+def _side_by_side(out: Path) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
+    """(segment, its rows by picture, its records), one segment in memory at a time; both come sorted."""
+    effects = streamed([out / "effects", out / "pairs"], "segment")
+    waiting = next(effects, None)
+    for segment, rows in streamed([out / "rows"], "segment"):
+        while waiting is not None and str(waiting[0]) < str(segment):
+            waiting = next(effects, None)
+        if waiting is not None and waiting[0] == segment:
+            yield str(segment), by_picture(rows), waiting[1]
 
 
 def _parts(
