@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -168,8 +168,9 @@ class _ReportRun:
                 raise self.nothing_to_report()
             if not len(pictures):
                 raise self.nothing_to_report()
+            known = shown(pictures) if o.check else []
             pairs, whole = (
-                planned_pairs(pictures, o.recipients, o.seed, choose) if o.check else []
+                planned_pairs(known, o.recipients, o.seed, choose) if o.check else []
                 for choose in (choose_pairs, choose_whole_pairs)
             )
             if self.whole_only and not whole and not o.stamps:
@@ -179,7 +180,8 @@ class _ReportRun:
             yield from engine.run("controls", self.control_shards(pictures))
             if o.stamps:
                 yield from engine.run("stamping", self.stamp_shards(pictures))
-        yield from self.finish(pictures, pairs, whole, started, resumed)
+        blind = untested(known, whole) if o.check else list(UNTESTED)
+        yield from self.finish(pictures, pairs, whole, blind, started, resumed)
 
     def nothing_to_report(self) -> UserError:
         """Named masks were there, and still no row came of them, or no two classes have enough pictures to be tested as
@@ -263,7 +265,13 @@ class _ReportRun:
     # -- table, verdicts, examples, manifest -------------------------------------------------------------------------
 
     def finish(
-        self, pictures: pd.DataFrame, pairs: list[Pair], whole: list[Pair], started: datetime, resumed: bool
+        self,
+        pictures: pd.DataFrame,
+        pairs: list[Pair],
+        whole: list[Pair],
+        blind: list[str],
+        started: datetime,
+        resumed: bool,
     ) -> Iterator[Progress]:
         o = self.options
         table = table_of(self.out / "rows", pictures, o.seed)
@@ -296,7 +304,7 @@ class _ReportRun:
                 yield Progress("examples", min(done, total), total)
         folders.write_json(self.out / "examples.json", index)
         told: dict[str, Any] = {"pooled": pooled(self.out, pictures, delta, planned, columns_of(self.data, o.by))}
-        told |= {"whole": found, "blind_spots": untested(shown(pictures), whole) if o.check else list(UNTESTED)}
+        told |= {"whole": found, "blind_spots": blind}
         labelled = {choice.label: choice for choice in o.explainers}
         rows, removals = (streamed([self.out / kind], "target") for kind in ("rows", "effects"))
         stamped = folders.read_shards(self.out / "stamps").to_dict("records")
@@ -368,9 +376,11 @@ class _ReportRun:
         }
 
 
-def planned_pairs(pictures: pd.DataFrame, recipients: int, seed: int, choose: ChoosePairs = choose_pairs) -> list[Pair]:
-    """As chosen from a report's pictures, for all classes that are asked of them and all segments they show."""
-    known = shown(pictures)
+def planned_pairs(
+    known: Sequence[dict[str, Any]], recipients: int, seed: int, choose: ChoosePairs = choose_pairs
+) -> list[Pair]:
+    """As chosen from a report's pictures (`core.sat.whole.shown`), for all classes that are asked of them and all
+    segments they show."""
     names = sorted({name for picture in known for name in picture["coverage"]})
-    targets = sorted(int(target) for target in pictures["target"].unique())
+    targets = sorted({picture["target"] for picture in known})
     return choose(known, targets, recipients, seed, names)

@@ -28,6 +28,7 @@ def shown(pictures: pd.DataFrame) -> list[dict[str, Any]]:
     return [
         {
             "id": line["image"],
+            "target": int(line["target"]),
             "prediction": line["prediction"],
             "label_index": None if pd.isna(line["label_index"]) else int(line["label_index"]),
             "coverage": json.loads(line["coverage"]),
