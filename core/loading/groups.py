@@ -86,7 +86,8 @@ def merged(classifier: Classifier, groups: Groups) -> Classifier:
     members: list[list[int]] = []
     for name, labels in groups.items():
         indices = [classifier.class_index(label) for label in dict.fromkeys(labels)]
-        if twice := next((index for index in indices if index in taken), None):
+        twice = next((index for index in indices if index in taken), None)
+        if twice is not None:
             raise UserError(f"{classifier.labels[twice]!r} is in two groups ({taken[twice]} and {name}); choose one.")
         taken |= dict.fromkeys(indices, name)
         members.append(indices)

@@ -14,6 +14,7 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from core.choice import Choice, reported_choices
 from core.classifier import Classifier
 from core.data import Dataset, Item
 from core.errors import UserError
-from core.images import Picture
+from core.images import Picture, read_picture
 from core.loading import load_classifier
 from core.manifest import MANIFEST
 from core.paths import user_path
@@ -143,7 +144,6 @@ class _Run:
             self.end(Outcome(None, str(error), len(self.learn), 0, {}))
             yield Progress("finished", 1, 1)
             return
-        spec = ""
         found: list[tuple[Tensor, Tensor]] = []
         yield from self.fitted(last, lines, found)
         weight, bias = found[-1]
@@ -204,7 +204,7 @@ class _Run:
         by_id = {item.id: item for item in self.learn}
         originals = [by_id[name] for name in dict.fromkeys(line["original"] for line in lines)]
         pictures = [(item, item.picture) for item in originals]
-        pictures += [(by_id[line["original"]], _Written(self.out / line["image"])) for line in lines]
+        pictures += [(by_id[line["original"]], partial(read_picture, self.out / line["image"])) for line in lines]
         features: list[Tensor] = []
         for start in range(0, len(pictures), BATCH):
             some = [self.classifier.prepare(read()).tensor for _, read in pictures[start : start + BATCH]]
@@ -288,18 +288,6 @@ class _Run:
 
     def end(self, outcome: Outcome) -> None:
         write_json(self.out / OUTCOME, asdict(outcome))
-
-
-@dataclass(frozen=True)
-class _Written:
-    """Reads a changed picture back, as any training would."""
-
-    file: Path
-
-    def __call__(self) -> Picture:
-        from core.images import read_picture
-
-        return read_picture(self.file)
 
 
 def labelled(data: Dataset, classifier: Classifier) -> list[Item]:

@@ -6,7 +6,7 @@ answer (a paste about its donor's). Over all pictures, and by the values of a co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +84,7 @@ def _side_by_side(out: Path) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]
             yield str(segment), by_picture(rows), waiting[1]
 
 
-def _parts(
-    pictures: pd.DataFrame, columns: Mapping[str, Mapping[str, str]]
-) -> Iterator[tuple[str, str, Sequence[str] | set[str]]]:
+def _parts(pictures: pd.DataFrame, columns: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, str, set[str]]]:
     """(column, value, images)."""
     images = pictures["image"].tolist()
     yield ALL, "", set(images)

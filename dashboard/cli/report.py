@@ -114,6 +114,7 @@ def report(
         asked = stated(mean, std, size, crop, interpolation)
         from core.choice import Choice, reported_choices
         from core.data import open_dataset
+        from core.loading.groups import read_groups
         from core.sat.batch import label_warning
         from core.sat.redundancy import is_redundant_shortcut
         from core.sat.report import ReportOptions, build_report
@@ -122,12 +123,10 @@ def report(
         from core.sat.verdicts import is_shortcut
         from core.work.engines import engine_named
 
+        groups = read_groups(group or ())
         stamps = tuple(Stamp.read(file, stamp_width) for file in stamp or ())
         chosen = [Choice.parse(text) for text in explainer or ()]
         opened = open_dataset(data, segments=segments, limit=limit, results=[out])
-        from core.loading.groups import read_groups
-
-        groups = read_groups(group or ())
         classifier = open_classifier(model, labels, device, precision, output, asked, groups)
         if not chosen:
             chosen = reported_choices(classifier)

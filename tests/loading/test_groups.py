@@ -52,6 +52,7 @@ def test_maps_of_a_group_are_maps_of_its_probability():
     ("groups", "told"),
     [
         ({"a": ["bus", "car"], "b": ["car"]}, "in two groups"),
+        ({"a": ["cat", "car"], "b": ["cat", "bus"]}, "in two groups"),
         ({"a": ["lorry"]}, "no class 'lorry'"),
         ({"dog": ["bus", "car"]}, "called 'dog'"),
         ({"all": ["bus", "car", "cat", "dog"]}, "all classes together"),
