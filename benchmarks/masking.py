@@ -178,18 +178,17 @@ def compare(bench: Bench, name: str, seeds: int) -> None:
     for seed in range(seeds):
         for label, options in MAIN.items():
             bench.part(f"{world.name}/{seed}/{label}", partial(learned, label, options, seed, False))
-        if seed == 0:
-            for label, choice in OTHERS.items():
-                bench.part(f"{world.name}/0/{label}", partial(judged, world, Choice.parse(choice)))
-            for label, masks in trivial_masks(world.objects).items():
-                bench.part(f"{world.name}/0/{label}", partial(scored, world, masks, "mask"))
-            for regime in ("joint", "fixed"):
-                for count in FEW:
-                    few = {"regime": regime, "examples_per_class": count}
-                    label = f"both, {regime}, {count} a class"
-                    bench.part(f"{world.name}/0/{label}", partial(learned, label, few, 0, False))
-            for label, options in VARIANTS.items():
-                bench.part(f"{world.name}/0/{label}", partial(learned, label, options, 0, True))
+    for label, choice in OTHERS.items():
+        bench.part(f"{world.name}/0/{label}", partial(judged, world, Choice.parse(choice)))
+    for label, masks in trivial_masks(world.objects).items():
+        bench.part(f"{world.name}/0/{label}", partial(scored, world, masks, "mask"))
+    for regime in ("joint", "fixed"):
+        for count in FEW:
+            few = {"regime": regime, "examples_per_class": count}
+            label = f"both, {regime}, {count} a class"
+            bench.part(f"{world.name}/0/{label}", partial(learned, label, few, 0, False))
+    for label, options in VARIANTS.items():
+        bench.part(f"{world.name}/0/{label}", partial(learned, label, options, 0, True))
 
 
 # --- what came out
