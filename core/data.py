@@ -17,12 +17,14 @@ from core.manifest import find_manifest, read_manifest
 from core.paths import user_path
 from core.runtime.fingerprints import file_state
 from core.segments import Segments, check_size
-from core.segments.files import SegmentFiles, match, open_segments
+from core.segments.files import ANNOTATION_SUFFIXES, SegmentFiles, match, open_segments
 from core.segments.files.label_maps import read_one
 from core.segments.files.names import NAMES_FILE, read_names
 from core.segments.files.upright import upright
 from core.text import composed
 from core.walking import pictures_in
+
+MASKS = ("masks", "segments")  # folders beside pictures
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,8 @@ def open_dataset(
         source: "demo:birds" (rendered, with masks), a folder with `manifest.csv` (image, label, optionally mask,
             group and further columns) and `segments.json`, or a folder of class folders.
         segments: masks from elsewhere, of any form that `core.segments.files.open_segments` reads; they are matched by
-            the picture's relative path, else its bare name. Pictures without any there keep what they have.
+            the picture's relative path, else its bare name. Pictures without any there keep what they have. Without it,
+            class folders have those that lie beside them: an annotation file in the folder, or its folder "masks".
         limit: at most this many pictures, spread evenly over the whole.
         results: where results go; what lies there is no data.
 
@@ -158,8 +161,12 @@ def open_dataset(
         if manifest is not None:
             data = _from_manifest(root, manifest)
         else:
+            left_out = tuple(map(user_path, results))
+            files = files or _beside(root, left_out)
             masks = files.path if files is not None and files.path.is_dir() else None
-            data = _from_class_folders(root, map(user_path, results), masks)
+            data = _from_class_folders(root, left_out, masks)
+            if segments is None and files is not None:
+                data = replace(data, notes=(*data.notes, f"Masks were found in {files.path.name} and are used."))
     if files is not None:
         data = _with_segments_from(data, files)
     data = data._with_masks(
@@ -221,6 +228,20 @@ def _from_class_folders(root: Path, results: Iterable[Path], masks: Path | None)
         label = composed(relative.parts[0]) if len(relative.parts) > 1 else None
         items.append(Item(relative.as_posix(), label, partial(read_picture, path), no_segments, files=(path,)))
     return Dataset(root.resolve().name, str(root), tuple(items), found.notes)
+
+
+def _beside(root: Path, results: tuple[Path, ...]) -> SegmentFiles | None:
+    """Masks that lie beside pictures in class folders: the first place there that has one for any of them."""
+    documents = [path for path in root.iterdir() if path.suffix.lower() in ANNOTATION_SUFFIXES and path.is_file()]
+    for place in (*sorted(documents), *(root / name for name in MASKS if (root / name).is_dir())):
+        try:
+            files = open_segments(place)
+            data = _from_class_folders(root, results, place if place.is_dir() else None)
+            if match([item.id for item in data.items], files):
+                return files
+        except UserError:  # something else of that name, or no masks of these pictures
+            continue
+    return None
 
 
 def _with_segments_from(data: Dataset, files: SegmentFiles) -> Dataset:

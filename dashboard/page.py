@@ -66,9 +66,9 @@ class Page:
 
     def read_examples(self) -> None:
         """Read the pictures that come with the page; a broken one is left out by raising at start, not to visitors."""
-        for path, mask in example_files():
+        for path, segments in example_files():
             source = self.pictures.read(
-                path, path.stem.replace("_", " "), mask, upload=False, label=path.stem.partition("_")[0]
+                path, path.stem.replace("_", " "), segments, upload=False, label=path.stem.partition("_")[0]
             )
             self.examples[source.id] = source
 

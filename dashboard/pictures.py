@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -21,8 +21,8 @@ from core.overlays import display_size, shrunk
 from core.preprocessing import Geometry
 from core.regions import Regions
 from core.runtime.recent import Recent
-from core.segments import Segments, regions_of, segments_from_label_map, superpixels
-from core.segments.files import read_label_map
+from core.segments import Segments, check_size, regions_of, superpixels
+from core.segments.files.label_maps import read_one
 from dashboard.classifiers import LoadedClassifier
 from dashboard.overlays import jpeg
 
@@ -40,7 +40,8 @@ class Source:
         name: for people. path: where it is read from.
         size: (height, width) upright.
         thumbnail: a data address.
-        mask: label map of the same size, for examples. upload: False for examples.
+        segments: reads those that come with it, over the upright picture; None where none do.
+        upload: False for examples.
         notes: what was changed on the way in.
         label: what it shows, where that is known.
     """
@@ -50,7 +51,7 @@ class Source:
     path: Path
     size: tuple[int, int]
     thumbnail: str
-    mask: Path | None = None
+    segments: Callable[[], Segments | None] | None = None
     upload: bool = True
     notes: tuple[str, ...] = ()
     label: str | None = None
@@ -124,7 +125,7 @@ class Pictures:
         self,
         path: Path,
         name: str | None = None,
-        mask: Path | None = None,
+        segments: Callable[[], Segments | None] | None = None,
         upload: bool = True,
         label: str | None = None,
     ) -> Source:
@@ -143,7 +144,7 @@ class Pictures:
             path,
             picture.size,
             jpeg(np.asarray(thumbnail)),
-            mask,
+            segments,
             upload,
             picture.notes,
             label,
@@ -212,39 +213,27 @@ def _smaller(picture: Picture, size: tuple[int, int]) -> Picture:
 def _segments(source: Source, copy: Picture) -> Segments:
     """Those that come with a picture, else superpixels; over a copy of at most SEGMENT_SIDE a side."""
     size = display_size(source.size, SEGMENT_SIDE)
-    if source.mask is None:
-        return superpixels(_smaller(copy, size))
-    from core.demo.segments import SEGMENTS
-
-    label_map = read_label_map(source.mask)
-    if label_map.shape != source.size:
-        raise UserError(f"The mask {source.mask.name} is not of its picture's size; install Satchel again.")
-    small = Image.fromarray(label_map.astype(np.uint8)).resize((size[1], size[0]), Image.Resampling.NEAREST)
-    return segments_from_label_map(np.asarray(small), dict(SEGMENTS))
+    found = source.segments() if source.segments is not None else None
+    if found is not None:
+        check_size(found, source.size, source.name)
+        found = found.resized(size)
+    return found if found is not None and len(found) else superpixels(_smaller(copy, size))
 
 
 def item_of(source: Source, name: str) -> Item:
     """A picture of the page as one of a data set, called `name` there."""
-    mask = source.mask
-
-    def segments() -> Segments | None:
-        from core.demo.segments import SEGMENTS
-
-        return None if mask is None else segments_from_label_map(read_label_map(mask), dict(SEGMENTS))
-
-    masks = no_segments if mask is None else segments
-    return Item(name, source.label, lambda: read_picture(source.path, source.name), masks)
+    return Item(name, source.label, partial(read_picture, source.path, source.name), source.segments or no_segments)
 
 
-def example_files() -> list[tuple[Path, Path | None]]:
-    """(picture, mask or None) of the examples that come with the page, the ones with a watermark first.
-
-    Their names begin with what they show.
+def example_files() -> list[tuple[Path, Callable[[], Segments | None] | None]]:
+    """(picture, what reads its segments or None) of the examples that come with the page, the ones with a watermark
+    first. Their names begin with what they show.
     """
+    from core.demo.segments import SEGMENTS
     from core.paths import assets_dir
 
     folder = assets_dir() / "examples"
     found = [p for p in folder.glob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png")] if folder.is_dir() else []
     found.sort(key=lambda p: ("watermark" not in p.stem, p.stem))
     masks = [folder / "masks" / f"{p.stem}.png" for p in found]
-    return [(p, m if m.is_file() else None) for p, m in zip(found, masks)]
+    return [(p, partial(read_one, m, dict(SEGMENTS)) if m.is_file() else None) for p, m in zip(found, masks)]

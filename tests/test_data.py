@@ -296,3 +296,32 @@ def test_real_data_sets(data, name, pictures, classes, names):
             assert set(segments.names) <= names
             assert len(segments) >= 2
             assert segments.masks.sum(0).min() == segments.masks.sum(0).max() == 1  # a partition
+
+
+def test_masks_beside_class_folders(tmp_path):
+    root = tmp_path / "pets"
+    (root / "masks").mkdir(parents=True)
+    for name in ("ant", "bee"):
+        (root / name).mkdir()
+        for i in range(2):
+            Image.new("RGB", (16, 12), (i * 40, 0, 0)).save(root / name / f"{name}{i}.png")
+            Image.fromarray(mask_values()).save(root / "masks" / f"{name}{i}.png")
+    (root / "masks" / "segments.json").write_text(json.dumps(NAMES))
+    data = open_dataset(root)
+    assert data.labels == ("ant", "bee")
+    assert len(data) == 4
+    assert all(item.load()[1].names == ("background", "body", "beak") for item in data.items)
+    assert "Masks were found in masks and are used." in data.notes
+    assert data.masks is not None
+    assert data.masks.path == root / "masks"
+
+
+def test_a_class_called_masks_is_a_class(tmp_path):
+    for name in ("hats", "masks"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (16, 12)).save(tmp_path / name / f"{name}.png")
+    (tmp_path / "labels.json").write_text('["hats", "masks"]')
+    data = open_dataset(tmp_path)
+    assert data.labels == ("hats", "masks")
+    assert not data.notes
+    assert data.first_without_masks is not None

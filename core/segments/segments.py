@@ -188,6 +188,11 @@ class Segments:
             self, items=tuple(replace(item, kind="context") if item.name in marked else item for item in self)
         )
 
+    def resized(self, size: tuple[int, int]) -> Segments:
+        """Over a copy of the picture of another size (height, width), without those that vanish there."""
+        items = (replace(item, mask=item.mask.resized(size)) for item in self)
+        return replace(self, size=size, items=tuple(item for item in items if item.mask.area))
+
     def only_named(self) -> Segments:
         """The same without those that have no name yet."""
         return replace(self, items=tuple(item for item in self if item.name))

@@ -380,9 +380,8 @@ class SavedSegments:
         """The named segments over a copy of that size, if there are any."""
         store = self._opened()
         record = store.load(picture_id(source)) if store else None
-        found = [] if record is None else [replace(i, mask=i.mask.resized(size)) for i in record.segments if i.name]
-        seen = tuple(item for item in found if item.mask.area)
-        return Segments(size, seen) if seen else None
+        seen = None if record is None else record.segments.only_named().resized(size)
+        return seen if seen is not None and len(seen) else None
 
     def _opened(self) -> Store | None:
         with self._lock:

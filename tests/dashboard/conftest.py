@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from torch import Tensor, nn
 
 from core.attribution import Attribution
 from core.classifier import Classifier
+from core.demo.segments import SEGMENTS
 from core.parameters import Parameters
 from core.preprocessing import Preprocessing
+from core.segments.files.label_maps import read_one
 from dashboard.classifiers import Classifiers
 from dashboard.page import Page
 from dashboard.pictures import View
@@ -90,7 +93,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     Image.fromarray(mask).save(folder / "first.mask.png")
     for seed, name in enumerate(("first", "second")):
         photo(seed=seed).save(folder / f"{name}.png")
-        with_mask = folder / "first.mask.png" if name == "first" else None
+        with_mask = partial(read_one, folder / "first.mask.png", dict(SEGMENTS)) if name == "first" else None
         source = page.pictures.read(folder / f"{name}.png", name, with_mask, upload=False)
         page.examples[source.id] = source
     blocks = build(page)
@@ -192,7 +195,8 @@ def small_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Page:
     mask[20:40, 30:60] = 4
     Image.fromarray(mask).save(tmp_path / "mask.png")
     photo().save(tmp_path / "first.png")
-    source = found.pictures.read(tmp_path / "first.png", "first", tmp_path / "mask.png", upload=False)
+    segments = partial(read_one, tmp_path / "mask.png", dict(SEGMENTS))
+    source = found.pictures.read(tmp_path / "first.png", "first", segments, upload=False)
     found.examples[source.id] = source
     return found
 

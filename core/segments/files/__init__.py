@@ -18,7 +18,10 @@ from core.segments.files.names import NAMES_FILE, read_name_table, read_names
 from core.segments.files.opened import SegmentFiles, match
 from core.segments.segments import Segments
 
-__all__ = ["WRITERS", "SegmentFiles", "match", "open_segments", "read_label_map", "read_names", "write_segments"]
+__all__ = [
+    "ANNOTATION_SUFFIXES", "WRITERS", "SegmentFiles", "match", "open_segments", "read_label_map", "read_names",
+    "write_segments",
+]  # fmt: skip
 
 WRITERS = {
     "coco": coco.write,
