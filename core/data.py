@@ -112,9 +112,7 @@ class Dataset:
             digest.update(repr([_state(file) for file in item.files]).encode())
         digest.update(repr([_state(file) for file in self.files]).encode())
         if self.masks is not None:
-            path = self.masks.path
-            below = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-            for file in below:
+            for file in _files_below(self.masks.path):
                 digest.update(repr((str(file), _state(file))).encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
@@ -162,11 +160,13 @@ def open_dataset(
             data = _from_manifest(root, manifest)
         else:
             left_out = tuple(map(user_path, results))
-            files = files or _beside(root, left_out)
-            masks = files.path if files is not None and files.path.is_dir() else None
-            data = _from_class_folders(root, left_out, masks)
-            if segments is None and files is not None:
-                data = replace(data, notes=(*data.notes, f"Masks were found in {files.path.name} and are used."))
+            beside = _beside(root, left_out)
+            elsewhere = [one.path for one in (beside, files) if one is not None and one.path.is_dir()]
+            data = _from_class_folders(root, left_out, elsewhere)
+            if beside is not None:
+                data = _with_segments_from(data, beside)
+                told = f"Masks were found in {beside.path.name} and are used."
+                data = replace(data, files=tuple(_files_below(beside.path)), notes=(*data.notes, told))
     if files is not None:
         data = _with_segments_from(data, files)
     data = data._with_masks(
@@ -216,7 +216,7 @@ def _from_manifest(root: Path, manifest: Path) -> Dataset:
     return Dataset(root.resolve().name, str(root), tuple(items), files=(root / NAMES_FILE,), names=promised)
 
 
-def _from_class_folders(root: Path, results: Iterable[Path], masks: Path | None) -> Dataset:
+def _from_class_folders(root: Path, results: Iterable[Path], masks: Iterable[Path]) -> Dataset:
     found = pictures_in(root, results, masks)
     if not found.files:
         passed = " ".join(found.notes).rstrip(".")
@@ -236,12 +236,16 @@ def _beside(root: Path, results: tuple[Path, ...]) -> SegmentFiles | None:
     for place in (*sorted(documents), *(root / name for name in MASKS if (root / name).is_dir())):
         try:
             files = open_segments(place)
-            data = _from_class_folders(root, results, place if place.is_dir() else None)
+            data = _from_class_folders(root, results, [place] if place.is_dir() else [])
             if match([item.id for item in data.items], files):
                 return files
         except UserError:  # something else of that name, or no masks of these pictures
             continue
     return None
+
+
+def _files_below(path: Path) -> list[Path]:
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
 
 
 def _with_segments_from(data: Dataset, files: SegmentFiles) -> Dataset:

@@ -58,19 +58,19 @@ def is_picture(name: str) -> bool:
     return name.lower().endswith(PICTURE_SUFFIXES)
 
 
-def pictures_in(root: Path, results: Iterable[Path] = (), masks: Path | None = None) -> Found:
+def pictures_in(root: Path, results: Iterable[Path] = (), masks: Iterable[Path] = ()) -> Found:
     """All pictures below a folder; links are followed, and what is reached twice counts once.
 
     Left out, and told where there are pictures: hidden files and folders, what other programs keep for themselves, what
     Satchel wrote, and folders of masks.
 
     Args:
-        results: where results go. masks: where the pictures' masks lie.
+        results: where results go. masks: folders where the pictures' masks lie.
 
     Raises:
         UserError: the folder itself cannot be listed, or Satchel wrote it.
     """
-    walk = _Walk(root, {os.path.realpath(path) for path in results}, os.path.realpath(masks) if masks else None)
+    walk = _Walk(root, {os.path.realpath(path) for path in results}, {os.path.realpath(path) for path in masks})
     walk.all()
     return Found(tuple(sorted(walk.found)), tuple(walk.notes()))
 
@@ -78,7 +78,7 @@ def pictures_in(root: Path, results: Iterable[Path] = (), masks: Path | None = N
 class _Walk:
     """One walk. Folders and files that are no links come first, so that theirs is the name that counts."""
 
-    def __init__(self, root: Path, results: set[str], masks: str | None) -> None:
+    def __init__(self, root: Path, results: set[str], masks: set[str]) -> None:
         self.root, self.results, self.masks = root, results, masks
         self.found: list[Path] = []
         self.real: set[str] = set()  # of the files found
@@ -155,7 +155,7 @@ class _Walk:
     def enter(self, path: Path, real: str) -> None:
         if real in self.results:
             self.leave_out("own", path)
-        elif real == self.masks and not (path / VOC_FOLDER).is_dir():  # VOC has the pictures in the same place
+        elif real in self.masks and not (path / VOC_FOLDER).is_dir():  # VOC has the pictures in the same place
             self.leave_out("masks", path)
         else:
             self.folders.append((path, real))

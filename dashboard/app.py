@@ -81,8 +81,13 @@ def make_page(
     segments: Path | None = None,
     stated: Mapping[str, Any] | None = None,
     allow: Sequence[Path] = (),
+    roots: Sequence[Path] = (),
+    shared: bool = False,
 ) -> Page:
     """The stores behind a page, with its classifier loaded.
+
+    Args:
+        roots: folders whose folders are offered as data sets. shared: others than who starts it may use it.
 
     Raises:
         UserError: the spec or its labels do not fit, or there is no such data set, report or evaluation.
@@ -96,9 +101,12 @@ def make_page(
         kind_at(segments, "folder of segments")
     opened = open_dataset(data) if data else None
     allowed = tuple(existing_folder(user_path(folder), "folder to allow") for folder in allow)
+    offered = tuple(existing_folder(user_path(folder), "folder of data sets") for folder in roots)
     classifiers, sessions = Classifiers(model_spec, labels, stated), Sessions(model_spec)
-    page = Page(classifiers, sessions, report, evaluation, opened, segments, allow=allowed)
-    page.autorun = autorun
+    page = Page(
+        classifiers, sessions, report, evaluation, opened, segments, allow=allowed, roots=offered, shared=shared,
+        autorun=autorun,
+    )  # fmt: skip
     page.classifiers.get(model_spec)
     page.read_examples()
     return page
@@ -117,6 +125,7 @@ def launch(
     segments: Path | None = None,
     stated: Mapping[str, Any] | None = None,
     allow: Sequence[Path] = (),
+    roots: Sequence[Path] = (),
     auth: str | None = None,
     allow_hosts: Sequence[str] = (),
     root_path: str | None = None,
@@ -131,9 +140,10 @@ def launch(
         share: make a public link.
         labels: label file for `model_spec`.
         evaluation: a finished evaluation to show.
-        data: a data set to cut and name on the Segments tab; segments: the folder where that is kept.
+        data: the data set to begin with; segments: the folder where its segments are kept.
         stated: what else is said of `model_spec`: `output` and `preprocessing` of `load_classifier`.
         allow: folders whose models and reports may be named on the page, besides all that is given here.
+        roots: folders whose folders are offered as data sets.
         auth: "USER:PASSWORD" that the page asks for; else what `$SATCHEL_AUTH` says, which other users of the machine
             cannot see.
         allow_hosts: names besides this machine's own that the page answers to, as a proxy's.
@@ -145,9 +155,12 @@ def launch(
     login = _login(auth or os.environ.get("SATCHEL_AUTH"))
     public = [root_path] if root_path and "://" in root_path else []
     names = Names(host, [*allow_hosts, *public])
-    page = make_page(model_spec, labels, report, evaluation, data=data, segments=segments, stated=stated, allow=allow)
+    page = make_page(
+        model_spec, labels, report, evaluation, data=data, segments=segments, stated=stated, allow=allow, roots=roots,
+        shared=share or names.open,
+    )  # fmt: skip
     notes = page.classifiers.get(model_spec).classifier.notes
-    for note in (*notes, *(page.data.notes if page.data is not None else ())):
+    for note in (*notes, *(page.given.notes if page.given is not None else ())):
         print(note, flush=True)
     blocks = build(page)
     try:

@@ -15,6 +15,7 @@ from core.runtime.progress import OnProgress
 from core.runtime.recent import Recent
 from dashboard.allowed import Allowed
 from dashboard.loads import Loads
+from dashboard.project.own_models import OWN, OwnModels
 
 KEPT = 3
 
@@ -44,6 +45,7 @@ class Classifiers:
         labels: Path | None = None,
         stated: Mapping[str, Any] | None = None,
         allowed: Allowed | None = None,
+        own: OwnModels | None = None,
     ) -> None:
         """
         Args:
@@ -51,10 +53,11 @@ class Classifiers:
             labels: label file for the start spec.
             stated: what else the command line says of the start spec: `output`, `preprocessing` of `load_classifier`.
             allowed: what other specs may name; without it only what comes with Satchel.
+            own: those that people brought; without it none is known.
         """
         self.start, self.labels = start, labels
         self._stated: dict[str, Any] = {"labels": labels, **(stated or {})}
-        self.allowed = allowed or Allowed()
+        self.allowed, self.own = allowed or Allowed(), own
         self._kept: Recent[str, LoadedClassifier] = Recent(KEPT)
         self._loads: Loads[str, LoadedClassifier] = Loads()
 
@@ -80,17 +83,26 @@ class Classifiers:
         return self._kept.put(spec, LoadedClassifier(spec, classifier))
 
     def choices(self) -> list[tuple[str, str]]:
-        """(title, spec) to choose from."""
+        """(title, spec) to choose from: what is at hand first, then what is fetched at first use."""
         from core.loading import known_models
+        from core.loading.timm_models import COMMON
 
-        ready = [(f"{m['spec']}  ({m['title']})", m["spec"]) for m in known_models() if m["needs"] == "nothing"]
-        known = [spec for _, spec in ready]
-        return ([] if self.start in known else [(self.start, self.start)]) + ready
+        known = known_models()
+        ready = [(f"{m['spec']}  ({m['title']})", m["spec"]) for m in known if m["needs"] == "nothing"]
+        fetched = [
+            (m["spec"], m["spec"]) for m in known if m["spec"].startswith("torchvision:") and "@" not in m["spec"]
+        ]
+        fetched += [(f"timm:{name}", f"timm:{name}") for name in COMMON]
+        own = list(self.own.choices()) if self.own is not None else []
+        start = [] if self.start in [spec for _, spec in (*ready, *fetched)] else [(self.start, self.start)]
+        return [*start, *own, *ready, *fetched]
 
     def _load(self, spec: str, progress: OnProgress | None) -> Classifier:
         from core.loading import load_classifier
         from core.loading.specs import added_sources
 
+        if spec.startswith(OWN) and self.own is not None:
+            return self.own.load(spec, progress)
         own = spec == self.start
         if spec.startswith("python:") and not own:
             raise UserError("A Python factory runs code, so it can be given on the command line only.")

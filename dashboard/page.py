@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from core.data import Dataset
+from core.errors import UserError
 from core.paths import data_dir
-from core.segments.saved.store import file_name
 from dashboard.allowed import Allowed, places_in
 from dashboard.classifiers import Classifiers
 from dashboard.pictures import Pictures, Source, example_files
+from dashboard.project.data_sets import DataSets, is_demo
+from dashboard.project.own_models import OwnModels
 from dashboard.runs import Runner
 from dashboard.segmenters import Segmenters
 from dashboard.segments.work import SavedSegments
 from dashboard.sessions import Session, Sessions
+from dashboard.temporary import process_folder
 from dashboard.train.live import Trainer
 
 
@@ -29,11 +32,14 @@ class Page:
     get the visitor's session by `page.sessions.get(key)`; `page.model.change` fires when another model is ready.
 
     Attributes:
-        data: what the Segments tab works on besides the pictures of the page.
-        allow: what the text boxes may name besides all that is given here.
+        given: the data set named on the command line; roots: folders whose folders are offered as such.
         segments: where its segments are kept; None for a folder of the data set's own in the user's data folder.
-        trainer: the server's one training.
+        allow: what the text boxes may name besides all that is given here.
+        shared: others than who started it may use it: it takes no weights from them, and shows nobody what others
+            brought.
+        data_sets, maker, trainer: what can be chosen; the server's one report and one training in the making.
         key: state, the visitor's key. dark: state, True on a dark page. model: state, the loaded model's spec.
+        data: state, the chosen data set's source.
         tabs: the tabs by title; `select` fires when one is opened.
         opened: hidden; its `change` fires when a page is opened or reloaded, after `key` and `dark` are there.
     """
@@ -42,27 +48,39 @@ class Page:
     sessions: Sessions
     report: Path | None = None
     evaluation: Path | None = None
-    data: Dataset | None = None
+    given: Dataset | None = None
     segments: Path | None = None
     allow: tuple[Path, ...] = ()
+    roots: tuple[Path, ...] = ()
+    shared: bool = False
     runner: Runner = field(default_factory=Runner)
     examples: dict[str, Source] = field(default_factory=dict)
     autorun: bool = True
     key: Any = None
     dark: Any = None
     model: Any = None
+    data: Any = None
     opened: Any = None
     visits: int = 0
     tabs: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        given = [*self.allow, self.report, self.evaluation, self.segments, *places_in(self.classifiers.start)]
-        if self.data is not None and not self.data.source.startswith("demo:"):
-            given.append(self.data.source)
-        self.allowed = self.classifiers.allowed = Allowed(filter(None, given))
+        data = [self.given.source] if self.given is not None and not is_demo(self.given.source) else []
+        named = filter(None, (self.report, self.evaluation, self.segments))
+        places = (*self.allow, *self.roots, *named, *places_in(self.classifiers.start), *data, self.brought)
+        self.allowed = self.classifiers.allowed = Allowed(places)
+        self.classifiers.own = OwnModels(lambda: self.brought / "models")
+        self.data_sets = DataSets(self.allowed, self.given, self.segments, self.roots)
+        self.sessions.data = self.data_sets.start
         self.trainer = Trainer(self.runner.lock)
         self.segmenters = Segmenters(self.allowed)
-        self.pictures = Pictures(SavedSegments(lambda: self.segments_folder(False)))
+        self.pictures = Pictures(SavedSegments(lambda: self.segments_folder(None)))
+
+    @property
+    def brought(self) -> Path:
+        """Where models, pictures and reports of visitors are kept: in the user's data folder, except on a shared page,
+        where they go with it."""
+        return process_folder() / "brought" if self.shared else data_dir() / "page"
 
     def read_examples(self) -> None:
         """Read the pictures that come with the page; a broken one is left out by raising at start, not to visitors."""
@@ -72,11 +90,24 @@ class Page:
             )
             self.examples[source.id] = source
 
-    def segments_folder(self, own: bool) -> Path:
-        """Where segments are kept: of the data set that was given (`own`), or of the pictures on the page."""
-        if own and self.data is not None:
-            return self.segments or data_dir() / "segments" / file_name(str(Path(self.data.source).absolute()))
-        return self.segments if self.segments and self.data is None else data_dir() / "segments" / "page"
+    def segments_folder(self, source: str | None) -> Path:
+        """Where segments are kept: of a data set, or (None) of the pictures on the page."""
+        if source is not None:
+            return self.data_sets.segments_folder(source)
+        return self.segments if self.segments and self.given is None else data_dir() / "segments" / "page"
+
+    def examples_of(self, session: Session) -> dict[str, Source]:
+        """The pictures that stand beside a visitor's own: some of the chosen data set, or those that come along."""
+        if is_demo(session.data):
+            return self.examples
+        try:
+            return self.data_sets.shown(session.data, self.pictures)
+        except UserError:  # its folder is gone, which the header says
+            return {}
+
+    def sources(self, session: Session) -> dict[str, Source]:
+        """All pictures that a visitor can choose, by id, their own first."""
+        return session.sources(self.examples_of(session))
 
     @contextmanager
     def device(self) -> Generator[None]:
@@ -90,4 +121,6 @@ class Page:
         Raises:
             UserError: no picture, or the model or the file is gone.
         """
-        return self.pictures.view(session.source(self.examples), self.classifiers.get(session.spec), self.device)
+        return self.pictures.view(
+            session.source(self.examples_of(session)), self.classifiers.get(session.spec), self.device
+        )

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 from cachetools import LRUCache
 
@@ -26,14 +27,17 @@ class Session:
     """One page in one browser tab; it survives a reload."""
 
     spec: str
+    data: str = ""  # the data set's source
     wanted: str = ""  # the model asked for last, which may still be loading
+    brought: dict[str, str] = field(default_factory=dict)  # data sets of this visitor's: source -> title
+    drawer: str = field(default_factory=lambda: uuid4().hex[:12])  # where they are kept on a shared page
     uploads: OrderedDict[str, Source] = field(default_factory=OrderedDict)
     current: str | None = None
     run: Run | None = None  # the last press of Explain
     retouches: dict[str, Run] = field(default_factory=dict)  # by explainer: the last move of one of its sliders
     evaluation: LiveEvaluation | None = None  # the one that runs
     standing: Standing | None = None  # what the last one found
-    benches: dict[bool, Bench] = field(default_factory=dict)  # on the Segments tab: of the given data set, of the page
+    benches: dict[str | None, Bench] = field(default_factory=dict)  # on the Segments tab: by data set; None: the page's
     lock: threading.Lock = field(default_factory=threading.Lock)  # while a bench is made
     failed: dict[str, str] = field(default_factory=dict)
     version: int = 0  # counts what changed: controls, runs that began or ended
@@ -127,8 +131,8 @@ class Visitors(LRUCache[str, Session]):
 class Sessions:
     """All visitors, the one seen longest ago forgotten first."""
 
-    def __init__(self, spec: str) -> None:
-        self.spec = spec
+    def __init__(self, spec: str, data: str = "") -> None:
+        self.spec, self.data = spec, data
         self._lock = threading.Lock()
         self._kept = Visitors(KEPT_SESSIONS)
 
@@ -136,5 +140,5 @@ class Sessions:
         """The visitor's session, a new one if the server does not know the key (it was restarted)."""
         with self._lock:
             if key not in self._kept:
-                self._kept[key] = Session(self.spec)
+                self._kept[key] = Session(self.spec, self.data)
             return self._kept[key]

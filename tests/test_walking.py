@@ -102,9 +102,9 @@ def test_masks_are_no_pictures(tmp_path: Path) -> None:
     (tmp_path / "segments.json").write_text('{"beak": "beak"}')
     put(tmp_path, "beak/1.png")
     assert found(tmp_path) == ["images/1.jpg", "masks/1.png"]
-    assert found(tmp_path, masks=tmp_path / "masks") == ["images/1.jpg"]
+    assert found(tmp_path, masks=[tmp_path / "masks"]) == ["images/1.jpg"]
     put(tmp_path / "voc", "JPEGImages/1.jpg", "SegmentationClass/1.png", "SegmentationObject/1.png")
-    assert found(tmp_path / "voc") == found(tmp_path / "voc", masks=tmp_path / "voc") == ["JPEGImages/1.jpg"]
+    assert found(tmp_path / "voc") == found(tmp_path / "voc", masks=[tmp_path / "voc"]) == ["JPEGImages/1.jpg"]
 
 
 def test_an_annotation_file_beside_pictures_hides_none(tmp_path: Path) -> None:

@@ -18,6 +18,19 @@ from core.loading.labels import imagenet_labels
 from core.loading.request import Request, read_entry
 from core.preprocessing import RESAMPLING, Preprocessing
 
+# What people ask for most, for lists to choose from; any other of timm's can be typed.
+COMMON = (
+    "resnet50.a1_in1k", "convnext_tiny.fb_in1k", "convnext_base.fb_in22k_ft_in1k",
+    "convnextv2_tiny.fcmae_ft_in22k_in1k",
+    "efficientnet_b0.ra_in1k", "tf_efficientnetv2_s.in21k_ft_in1k", "efficientnet_lite0.ra_in1k",
+    "mobilenetv3_large_100.ra_in1k", "regnety_040.pycls_in1k", "densenet121.ra_in1k",
+    "vit_tiny_patch16_224.augreg_in21k_ft_in1k", "vit_small_patch16_224.augreg_in21k_ft_in1k",
+    "vit_base_patch16_224.augreg2_in21k_ft_in1k", "deit_small_patch16_224.fb_in1k",
+    "deit3_small_patch16_224.fb_in1k", "swin_tiny_patch4_window7_224.ms_in1k", "swinv2_tiny_window8_256.ms_in1k",
+    "beit_base_patch16_224.in22k_ft_in22k_in1k", "eva02_small_patch14_336.mim_in22k_ft_in1k", "maxvit_tiny_tf_224.in1k",
+    "mixer_b16_224.goog_in21k_ft_in1k",
+)  # fmt: skip
+
 
 def load(request: Request) -> Classifier:
     """`timm:NAME` or `timm:NAME@FILE`.

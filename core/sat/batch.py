@@ -17,6 +17,7 @@ from core.explainer import BoundExplainer
 from core.images import Picture
 from core.preprocessing import Prepared
 from core.regions import Regions
+from core.runtime import interrupt
 from core.runtime.randomness import picture_seeds
 from core.sat.interventions import LARGE
 from core.sat.rows import merged_masks, rows_from_masks
@@ -161,6 +162,7 @@ def attribution_rows(
     seeds = picture_seeds(seed, images)
     rows: list[dict[str, Any]] = []
     for name, explainer in runs.items():
+        interrupt.check()
         regions = asked_regions(explainer, [entry for entry, _ in cut_up])
         made = explainer.explain(images, targets, seeds=seeds, regions=regions)
         for result, (entry, line) in zip(made, cut_up):

@@ -16,6 +16,7 @@ from core.data import Item
 from core.errors import UserError
 from core.explainer import BoundExplainer, explainers
 from core.randomised import randomised
+from core.runtime import interrupt
 from core.runtime.progress import Progress
 from core.runtime.recent import Recent
 from core.sat.batch import LoadedPicture, Scene, attribution_rows, load, picture_lines
@@ -133,6 +134,7 @@ def _told(batch: Sequence[LoadedPicture], tools: Bench) -> Tables:
     effects: list[dict[str, Any]] = []
     if tools.check:
         for entry, line in zip(batch, lines):
+            interrupt.check()
             scene = entry.scene(tools.classifier.device)
             effects += necessity_records(scene, line["target"], tools.classifier, tools.fills, tools.seed)
             line["properties"] = json.dumps(measures(scene))

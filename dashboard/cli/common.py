@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 MISTAKE, FOUND, INTERRUPTED = 2, 3, 130
 """Exit codes: the user can mend it; `--fail-on` found what it looks for; Ctrl-C."""
 
-LARGEST_COLOUR = 3.0  # of a mean or deviation of pictures in [0, 1]
 MINUTE = 60.0
 WIDE = 200  # columns of a table where it goes into a file or a pipe
 
@@ -217,45 +216,6 @@ def loading_bar() -> Generator[OnProgress]:
             bar.update(tasks[0], description=what, completed=part)
 
         yield show
-
-
-def stated(
-    mean: str | None, std: str | None, size: str | None, crop: str | None, interpolation: str | None
-) -> dict[str, Any]:
-    """What the options say of preprocessing, as `load_classifier` takes it.
-
-    Raises:
-        UserError: an option that says no number or no size.
-    """
-    given = {
-        "mean": _numbers("--mean", mean),
-        "std": _numbers("--std", std),
-        "size": _size("--size", size),
-        "crop": _size("--crop", crop),
-        "interpolation": interpolation,
-    }
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
-    if text is None:
-        return None
-    try:
-        values = tuple(float(word) for word in text.split(","))
-    except ValueError as error:
-        raise UserError(f"{option} takes one number or three with commas between, got {text!r}.") from error
-    if len(values) not in (1, 3) or not all(abs(value) < LARGEST_COLOUR for value in values):
-        raise UserError(f"{option} takes one number or three, of pictures in [0, 1]; divide those of 0 to 255 by 255.")
-    return values
-
-
-def _size(option: str, text: str | None) -> int | tuple[int, int] | None:
-    if text is None:
-        return None
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.strip().isdecimal() for side in sides):
-        raise UserError(f"{option} takes a number of pixels or HEIGHTxWIDTH, such as 224 or 224x224, got {text!r}.")
-    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
 
 
 def check_asked(

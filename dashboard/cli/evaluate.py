@@ -30,9 +30,9 @@ from dashboard.cli.common import (
     open_classifier,
     show_stages,
     show_table,
-    stated,
     tell,
 )
+from dashboard.stated import stated
 
 if TYPE_CHECKING:
     from core.classifier import Classifier

@@ -27,9 +27,9 @@ from dashboard.cli.common import (
     mistakes_told,
     open_classifier,
     progress_bar,
-    stated,
     tell,
 )
+from dashboard.stated import stated
 
 if TYPE_CHECKING:
     from collections.abc import Callable

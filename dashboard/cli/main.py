@@ -23,7 +23,6 @@ from dashboard.cli.common import (
     check_asked,
     mistakes_told,
     show_table,
-    stated,
     tell,
 )
 from dashboard.cli.compare import compare
@@ -35,6 +34,7 @@ from dashboard.cli.repair import repair
 from dashboard.cli.report import report
 from dashboard.cli.segment import segment
 from dashboard.cli.train import app as train
+from dashboard.stated import stated
 
 app = typer.Typer(
     name="satchel",
@@ -84,7 +84,11 @@ def serve(
     ] = None,
     evaluation: Annotated[Path | None, typer.Option(metavar="DIR", help="A finished evaluation to show.")] = None,
     data: Annotated[
-        str | None, typer.Option(metavar="DATA", help="A data set to cut and name on the Segments tab.")
+        str | None, typer.Option(metavar="DATA", help="The data set to begin with; others are chosen on the page.")
+    ] = None,
+    data_root: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="Whose folders are offered as data sets on the page; may be repeated."),
     ] = None,
     segments: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where its segments are kept; else in your data folder.")
@@ -127,6 +131,7 @@ def serve(
             data=data,
             segments=segments,
             allow=allow or (),
+            roots=data_root or (),
             host=host,
             port=port,
             open_browser=open_browser,

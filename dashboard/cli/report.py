@@ -33,9 +33,9 @@ from dashboard.cli.common import (
     mistakes_told,
     open_classifier,
     show_stages,
-    stated,
     tell,
 )
+from dashboard.stated import stated
 
 if TYPE_CHECKING:
     from core.sat.saved_report import Report

@@ -28,9 +28,9 @@ from dashboard.cli.common import (
     mistakes_told,
     open_classifier,
     progress_bar,
-    stated,
     tell,
 )
+from dashboard.stated import stated
 from dashboard.words import duration
 
 if TYPE_CHECKING:

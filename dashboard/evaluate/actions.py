@@ -97,7 +97,7 @@ class Actions:
         live = session.evaluation = LiveEvaluation()
         done, ending = 0, "Stopped"
         try:
-            sources = list((session.uploads if pictures == UPLOADS else self.page.examples).values())
+            sources = list((session.uploads if pictures == UPLOADS else self.page.examples_of(session)).values())
             if not sources:
                 raise UserError(
                     "You have not added pictures yet; drop some in on the Explain tab."

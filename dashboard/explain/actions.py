@@ -68,7 +68,7 @@ class Actions:
             except UserError as error:
                 gr.Warning(escape(str(error)), title="Not added")
                 continue
-            same = session.sources(self.page.examples).get(source.id)
+            same = self.page.sources(session).get(source.id)
             if same is None:
                 session.add(source)
             elif same.name != source.name:
@@ -83,7 +83,7 @@ class Actions:
 
     def pick(self, event: gr.EventData, *values: Any) -> Updates:
         session, settings = self._read(values)
-        if event.id not in session.sources(self.page.examples) or event.id == session.current:
+        if event.id not in self.page.sources(session) or event.id == session.current:
             return {self.w.stop: gr.skip()}
         session.drop()
         session.current = event.id

@@ -145,7 +145,7 @@ class Drawing:
 
     def strip(self, session: Session) -> str:
         cells = []
-        for source in session.sources(self.page.examples).values():
+        for source in self.page.sources(session).values():
             chosen = ' aria-current="true"' if source.id == session.current else ""
             name = escape(source.name)
             remove = (

@@ -20,6 +20,7 @@ from core.segments.saved.store import Store
 from core.segments.segments import Segments
 from dashboard.controls import problem
 from dashboard.page import Page
+from dashboard.project.data_sets import is_demo
 from dashboard.segments.drawing import (
     SHOWN_AT_ONCE,
     holder,
@@ -56,13 +57,13 @@ def bench_of(page: Page, key: str, on: str) -> Bench:
         UserError: the folder of the segments cannot be used.
     """
     session = page.sessions.get(key)
-    own = on == OWN and page.data is not None
-    data = page.data if own and page.data is not None else page_data(session.sources(page.examples).values())
+    source = session.data if on == OWN else None
+    data = page_data(page.sources(session).values()) if source is None else page.data_sets.get(source)
     with session.lock:
-        bench = session.benches.get(own)
+        bench = session.benches.get(source)
         if bench is None:
-            store = Store(page.segments_folder(own), f"browser {key[:4]}", data.source)
-            bench = session.benches[own] = Bench(Work(data, store))
+            store = Store(page.segments_folder(source), f"browser {key[:4]}", data.source)
+            bench = session.benches[source] = Bench(Work(data, store))
     bench.use(data)
     return bench
 
@@ -105,8 +106,15 @@ class Shows:
 class Actions(Shows):
     """What happens on each event."""
 
+    def enter(self, key: str) -> Updates:
+        """A page was opened or reloaded, or another data set was chosen: that one, where it is not the demo's, whose
+        pictures are on the page anyhow."""
+        own = not is_demo(self.page.sessions.get(key).data)
+        on = OWN if own else PAGE
+        return {self.w.on: gr.update(visible=own, value=on), **self._opened(key, on, anew=True)}
+
     def open(self, key: str, on: str) -> Updates:
-        """A page was opened or reloaded, or the other data set was chosen."""
+        """The page's pictures, or again the data set."""
         return self._opened(key, on, anew=True)
 
     def refresh(self, key: str, on: str) -> Updates:

@@ -82,7 +82,7 @@ def _layout(page: Page) -> Widgets:
         with gr.Column(scale=2, min_width=230, elem_classes="area"):
             title("Pictures")
             on = gr.Radio(
-                [OWN, PAGE], value=OWN if page.data else PAGE, visible=page.data is not None,
+                [OWN, PAGE], value=OWN if page.given else PAGE, visible=page.given is not None,
                 elem_id="segments-on", **bare,
             )  # fmt: skip
             progress = gr.HTML(elem_id="segments-progress")
@@ -173,7 +173,8 @@ def _wire(page: Page, w: Widgets) -> None:
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     shared: dict[str, Any] = {**quiet, "concurrency_limit": None}
     every: dict[str, Any] = {**shared, "trigger_mode": "multiple"}  # no click is lost; they wait for one another
-    page.opened.change(act.open, [page.key, w.on], w.shown(), **shared)
+    page.opened.change(act.enter, [page.key], w.shown(), **shared)
+    page.data.change(act.enter, [page.key], w.shown(), **shared)
     # pictures may have been added meanwhile
     page.tabs["Segments"].select(act.refresh, [page.key, w.on], w.shown(), **shared)
     w.on.input(act.open, [page.key, w.on], w.shown(), **shared)

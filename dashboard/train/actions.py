@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from core.beforehand import DEMO
 from core.classifier import Classifier
-from core.data import Dataset, limited, open_dataset
+from core.data import Dataset, limited
 from core.errors import UserError
 from core.explainers.learned.files import About, about_trained, trained_for
 from core.learning import OPTIONS
 from dashboard.controls import problem
 from dashboard.page import Page
+from dashboard.project.data_sets import mine
 from dashboard.report.views import state_html
 from dashboard.train.cards import cards_html
 from dashboard.train.drawing import answer_html, notes_html, progress_html, status_html
@@ -47,6 +47,11 @@ class Actions:
     def choose(self, kind: str) -> Updates:
         """Show the options of one kind of explainer."""
         return {group: gr.update(visible=name == kind) for name, group in self.w.groups.items()}
+
+    def offer(self, key: str) -> Any:
+        """The data sets to choose from, that of the page first."""
+        session = self.page.sessions.get(key)
+        return gr.update(choices=self.page.data_sets.choices(mine(session)), value=session.data)
 
     def look(self, key: str, dark: bool) -> Updates:
         """The tab came into view, or another model was chosen."""
@@ -85,26 +90,20 @@ class Actions:
 
     # -- what is asked for
 
-    def _data(self, source: str | None, count: float | None, segments: bool) -> Any:
+    def _data(self, source: str | None, count: float | None, segments: bool) -> Callable[[], Dataset]:
         """What opens the pictures; that they may be opened is looked at at once.
 
         Raises:
             UserError: it may not be.
         """
-        source = (source or "").strip()
-        if not source:
-            raise UserError("No data set is chosen; choose one, or type a folder.")
+        source = self.page.data_sets.asked(source)
         if count is None or count < 2:
             raise UserError("An explainer learns from some pictures and is judged on others; ask for 2 at least.")
-        given = self.page.data
-        if given is not None and source == given.source:
-            named = self.page.segments_folder(True)
-            if not (segments and named.is_dir()):
-                return partial(limited, given, int(count))
-            return partial(open_dataset, source, segments=named, limit=int(count))
-        if not source.startswith(DEMO):
-            self.page.allowed.check(source)
-        return partial(open_dataset, source, limit=int(count))
+        return partial(self._opened, source, int(count), segments)
+
+    def _opened(self, source: str, count: int, segments: bool) -> Dataset:
+        sets = self.page.data_sets
+        return sets.named(source, count) if segments else limited(sets.get(source), count)
 
     # -- what is shown
 
@@ -171,11 +170,3 @@ def trained(classifier: Classifier) -> list[About]:
 def _mark(live: LiveTraining) -> str:
     """Tells one state of one training from every other."""
     return f"{id(live)}/{live.version}/{live.stopping}"
-
-
-def sources(data: Dataset | None) -> Sequence[str]:
-    """The data sets to choose from, the one that the page was started with first."""
-    from core.beforehand import DATA_SETS
-
-    demo = [f"{DEMO}{name}" for name in DATA_SETS]
-    return demo if data is None or data.source in demo else [data.source, *demo]

@@ -10,7 +10,7 @@ import gradio as gr
 from core.learning import OPTIONS
 from dashboard.controls import control, title
 from dashboard.page import Page
-from dashboard.train.actions import Actions, sources
+from dashboard.train.actions import Actions
 from dashboard.train.cards import TITLES
 
 MAIN = {
@@ -74,10 +74,9 @@ def _layout(page: Page) -> Widgets:
             answer = gr.HTML(elem_id="train-answer")
         with gr.Column(scale=7, min_width=300, elem_classes="area settings"):
             title("Learn from")
-            offered = sources(page.data)
             with gr.Row(elem_classes="fields"):
                 data = gr.Dropdown(
-                    list(offered), value=offered[0], allow_custom_value=True, label="Data set",
+                    page.data_sets.choices(), value=page.data_sets.start, allow_custom_value=True, label="Data set",
                     info="Labels are not needed", elem_id="train-data", scale=3, min_width=200, interactive=True,
                 )  # fmt: skip
                 count = gr.Number(
@@ -141,6 +140,8 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
     page.opened.change(act.open, visitor, [*w.all(), *w.inputs()[3:]], **shared)
     w.kind.input(act.choose, w.kind, list(w.groups.values()), queue=False, **quiet)
     page.model.change(act.look, visitor, w.all(), **shared)
+    page.opened.change(act.offer, page.key, w.data, **shared)
+    page.data.change(act.offer, page.key, w.data, **shared)
     page.tabs["Train"].select(act.look, visitor, w.all(), **shared)
     w.timer.tick(act.tick, [*visitor, w.seen], w.all(), **shared)
     w.start.click(act.start, [*visitor, *w.inputs()], w.all(), **shared)

@@ -24,6 +24,7 @@ DEFAULTS = {
     "data": None,
     "segments": None,
     "allow": (),
+    "roots": (),
     "host": "127.0.0.1",
     "port": 7860,
     "open_browser": True,
@@ -102,7 +103,7 @@ def test_serve_hands_its_options_on(satchel, launched, tmp_path, monkeypatch):
         Path(folder).mkdir()
         Path(folder, "manifest.json").touch()
     words = "--model demo:vit --labels names.txt --report found --evaluation judged --data birds --segments cut"
-    words += " --allow models --allow others --output sigmoid --mean 0.5"
+    words += " --allow models --allow others --data-root sets --output sigmoid --mean 0.5"
     words += (
         " --host 0.0.0.0 --port 8000 --no-open --share --auth me:secret --allow-host a.example --allow-host b.example"
     )

@@ -79,7 +79,7 @@ def test_what_names_no_place_is_left_to_the_loaders(page):
 
 def test_the_data_and_all_shipped_files_are_allowed(tmp_path):
     data = Dataset("data", str(tmp_path / "data"), ())
-    page = Page(Classifiers(), Sessions("demo:biased"), data=data, segments=tmp_path / "cut")
+    page = Page(Classifiers(), Sessions("demo:biased"), given=data, segments=tmp_path / "cut")
     for place in (tmp_path / "data/a", tmp_path / "cut"):
         page.allowed.check(place)
     assert Reports().get(next(iter(shipped())))

@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 
+from core.data import open_dataset
 from core.errors import UserError
 from core.explainers.learned.files import About
 from core.learning import OPTIONS, MaskingTraining, SalvageTraining
 from core.training.loop import Point, Training
 from dashboard.allowed import Allowed
+from dashboard.project.data_sets import DataSets
 from dashboard.runs import FairLock
 from dashboard.sessions import Sessions
-from dashboard.train.actions import Actions, sources, trained
+from dashboard.train.actions import Actions, trained
 from dashboard.train.cards import cards_html
 from dashboard.train.drawing import answer_html, caution, progress_html, status_html, verdict
 from dashboard.train.live import FAILED, FINISHED, JUDGING, READING, STOPPED, TRAINING, Seen, Trainer
@@ -180,7 +182,7 @@ def actions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Actions:
     monkeypatch.setenv("SATCHEL_DATA", str(tmp_path / "own"))
     classifier = tiny_classifier()
     page = SimpleNamespace(
-        sessions=Sessions("tiny"), trainer=Trainer(FairLock()), data=None, allowed=Allowed(),
+        sessions=Sessions("tiny"), trainer=Trainer(FairLock()), data_sets=DataSets(Allowed()),
         classifiers=SimpleNamespace(get=lambda spec: SimpleNamespace(classifier=classifier)),
     )  # fmt: skip
     names = {field.name: field.name for field in fields(Widgets)}
@@ -219,15 +221,14 @@ def test_an_unknown_demo_data_set_is_told_by_the_training(actions: Actions) -> N
     assert updates["start"]["interactive"]
 
 
-def test_the_pages_own_data_is_taken_with_its_named_segments(actions: Actions, toy_data: Path, tmp_path: Path) -> None:
-    from core.data import open_dataset
-
-    actions.page.data = open_dataset(toy_data)
-    actions.page.segments_folder = lambda own: tmp_path / "none yet"
-    opened = actions._data(str(toy_data), 10, True)()
-    assert len(opened) == 10
-    assert sources(actions.page.data) == [str(toy_data), "demo:birds", "demo:birds-clean", "demo:birds-swapped"]
-    assert sources(None)[0] == "demo:birds"
+def test_the_data_of_the_command_line_are_offered_first_and_nothing_beside_them_is_opened(
+    actions: Actions, toy_data: Path
+) -> None:
+    given = open_dataset(toy_data)
+    actions.page.data_sets = DataSets(Allowed([toy_data / "manifest.csv"]), given)
+    assert len(actions._data(str(toy_data), 10, True)()) == 10
+    offered = [source for _, source in actions.page.data_sets.choices()]
+    assert offered == [str(toy_data), "demo:birds", "demo:birds-clean", "demo:birds-swapped"]
     with pytest.raises(UserError, match="opens only what was named"):
         actions._data(str(toy_data / "images"), 10, False)
 

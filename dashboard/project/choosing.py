@@ -1,0 +1,193 @@
+"""What happens when somebody chooses or brings a model or pictures, and what is said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import torch
+
+from core.classifier import Classifier
+from core.data import Dataset, limited
+from core.errors import UserError
+from core.loading.torchvision_names import classifiers
+from dashboard.controls import problem
+from dashboard.page import Page
+from dashboard.project import trial
+from dashboard.project.data_sets import is_demo
+from dashboard.project.own_models import OWN, Stated
+from dashboard.project.uploads import unpacked
+from dashboard.sessions import Session
+from dashboard.stated import stated
+from dashboard.words import plural
+
+CHECKED = 40  # pictures of the first check
+FEW_RIGHT = 0.3
+FIELDS = ("Mean", "Standard deviation", "Size", "Crop")
+
+
+def model_note(page: Page, spec: str) -> str:
+    """Under the model's box."""
+    try:
+        classifier = page.classifiers.get(spec).classifier
+    except UserError as error:
+        return problem(error)
+    height, width = classifier.input_size
+    return (
+        f'<span title="{escape(classifier.fingerprint)}">{len(classifier.labels)} classes, {width} x {height}, '
+        f"{classifier.device.type}</span>"
+    )
+
+
+def data_note(page: Page, source: str) -> str:
+    """Under the data set's box."""
+    try:
+        data = page.data_sets.get(source)
+    except UserError as error:
+        return problem(error)
+    masks = "with masks" if data.first_without_masks is None else "masks for some" if _any_masks(data) else "no masks"
+    classes = f"{plural(len(data.labels), 'class', 'classes')}, " if data.labels else "no labels, "
+    notes = escape("\n".join(data.notes))
+    return f'<span title="{notes}">{plural(len(data), "picture")}, {classes}{masks}</span>'
+
+
+def _any_masks(data: Dataset) -> bool:
+    from core.data import no_segments
+
+    return any(item.segments is not no_segments for item in data.items)
+
+
+def move_to(page: Page, session: Session, source: str | None) -> None:
+    """Work on another data set; what was in view goes with the one before.
+
+    Raises:
+        UserError: it does not open.
+    """
+    source = page.data_sets.asked(source)
+    page.data_sets.get(source)
+    if not is_demo(source):
+        page.data_sets.shown(source, page.pictures)
+    session.data, session.current = source, None
+    session.drop()
+
+
+def bring_model(
+    page: Page,
+    session: Session,
+    weights: Path | None,
+    architecture: str | None,
+    labels: str,
+    preprocessing: Sequence[str | None],
+) -> str:
+    """A model of somebody's own: a file of weights, or the chosen model with something said otherwise of it.
+
+    Args:
+        labels: one a line; "" for what the file says.
+        preprocessing: mean, std, size, crop and interpolation in words, "" for the model's own.
+
+    Returns:
+        The spec by which it can be chosen.
+
+    Raises:
+        UserError: it does not load.
+    """
+    if page.shared:
+        raise UserError(
+            "This page is open to others, so it takes no weights; start Satchel on your own machine for that."
+        )
+    own = page.classifiers.own
+    assert own is not None
+    mean, std, size, crop, interpolation = (text or "" for text in preprocessing)
+    asked = stated(mean, std, size, crop, interpolation, FIELDS)
+    named = tuple(line.strip() for line in (labels or "").splitlines() if line.strip())
+    if weights is None:
+        before = own.get(session.spec) if session.spec.startswith(OWN) else Stated(session.spec, session.spec)
+        if not asked and not named:
+            raise UserError("Choose a file of weights, or say what is to be different about the model that is chosen.")
+        if session.spec.startswith("python:"):
+            raise UserError("What prepares pictures for a Python factory is its own; say it with --mean and --size.")
+        title = before.title if session.spec.startswith(OWN) else f"{before.spec}, changed"
+        kept = {**before.preprocessing, **asked}
+        spec = own.add(Stated(title, before.spec, named or before.labels, kept, before.output))
+    else:
+        if not (architecture or "").strip():
+            raise UserError("Choose the architecture that these weights are of, such as torchvision:resnet50.")
+        spec = own.add(Stated(weights.name, str(architecture).strip(), named, asked), weights)
+    found = own.get(spec)
+    request = {
+        "spec": found.spec, "labels": str(own.labels_file(spec)) if found.labels else None,
+        "preprocessing": dict(found.preprocessing), "output": found.output,
+    }  # fmt: skip
+    try:
+        trial.check(request)
+        page.classifiers.get(spec)
+    except UserError:
+        own.remove(spec)
+        raise
+    return spec
+
+
+def bring_pictures(page: Page, session: Session, files: Sequence[Path], name: str, folder: str) -> str:
+    """Pictures of somebody's own: uploaded files, or a folder on the server.
+
+    Returns:
+        The source of the data set.
+
+    Raises:
+        UserError: there are none, or the folder may not be opened.
+    """
+    if folder.strip():
+        if files:
+            raise UserError("Give files, or a folder on this machine; not both.")
+        source = folder.strip()
+    else:
+        own = page.brought / "data"
+        source = str(unpacked(files, own / session.drawer if page.shared else own, name))
+    move_to(page, session, source)
+    session.brought[source] = Path(source).name
+    return source
+
+
+def architecture_of(file_name: str) -> str | None:
+    """What a file of weights is called after, of torchvision's names; None if that tells nothing."""
+    plain = file_name.lower().replace("-", "_")
+    found = [name for name in classifiers() if name in plain]
+    return f"torchvision:{max(found, key=len)}" if found else None
+
+
+def first_check(page: Page, session: Session) -> str:
+    """How often the model is right on some pictures that have labels, as a sentence; "" where none has.
+
+    Raises:
+        UserError: a picture or the model's answer cannot be used.
+    """
+    classifier, data = page.classifiers.get(session.spec).classifier, page.data_sets.get(session.data)
+    labelled = [item for item in limited(data, 4 * CHECKED).items if item.label is not None][:CHECKED]
+    known = [(item, index) for item in labelled if (index := _index(classifier, str(item.label))) is not None]
+    if not labelled:
+        return ""
+    if not known:
+        ours, theirs = ", ".join(data.labels[:3]), ", ".join(classifier.labels[:3])
+        return (
+            f"No label of {data.name} ({ours}, ...) is a class of this model ({theirs}, ...), so nothing is known "
+            "of right and wrong; give the model's class names if they are others."
+        )
+    right = 0
+    for start in range(0, len(known), 8):
+        some = known[start : start + 8]
+        images = torch.stack([classifier.prepare(item.picture()).tensor for item, _ in some])
+        with page.device():
+            said = classifier.finite_logits(images).argmax(1).tolist()
+        right += sum(a == b for a, (_, b) in zip(said, some))
+    told = f"Right on {right} of {plural(len(known), 'picture')} of {data.name}."
+    if right < FEW_RIGHT * len(known):
+        told += " Few: check the class names and their order, and how pictures are prepared."
+    return told
+
+
+def _index(classifier: Classifier, label: str) -> int | None:
+    try:
+        return classifier.class_index(label)
+    except UserError:
+        return None
