@@ -45,7 +45,7 @@ TABS = (
     ("Evaluate", evaluate_tab),
     ("Train", train_tab),
 )
-PATIENCE = 30.0  # seconds that a training has to write down what it learned
+PATIENCE = 30.0  # seconds that a report or a training has to write down what it has
 
 OPEN = (
     "satchel: Everyone who reaches port {port} of this machine can use this page, its models and its pictures; "
@@ -184,6 +184,7 @@ def launch(
         with _ended_by_sigterm():
             Event().wait()
     finally:
+        page.maker.stop(PATIENCE)
         page.trainer.stop(PATIENCE)
         blocks.close(verbose=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from core.runtime.recent import Recent
 from dashboard.allowed import Allowed
 from dashboard.loads import Loads
 from dashboard.project.own_models import OWN, OwnModels
+from dashboard.subject import short
 
 KEPT = 3
 
@@ -77,6 +79,13 @@ class Classifiers:
         return self._loads.get(
             spec, spec, lambda told: self._kept.get(spec) or self.add(spec, self._load(spec, told)), progress
         )
+
+    def title(self, spec: str) -> str:
+        """What to call a model before people."""
+        if spec.startswith(OWN) and self.own is not None:
+            with suppress(UserError):
+                return self.own.get(spec).title
+        return short(spec)
 
     def add(self, spec: str, classifier: Classifier) -> LoadedClassifier:
         """Put a classifier there that is loaded already."""

@@ -16,6 +16,7 @@ from dashboard.classifiers import Classifiers
 from dashboard.pictures import Pictures, Source, example_files
 from dashboard.project.data_sets import DataSets, is_demo
 from dashboard.project.own_models import OwnModels
+from dashboard.report.making import Maker
 from dashboard.runs import Runner
 from dashboard.segmenters import Segmenters
 from dashboard.segments.work import SavedSegments
@@ -72,7 +73,7 @@ class Page:
         self.classifiers.own = OwnModels(lambda: self.brought / "models")
         self.data_sets = DataSets(self.allowed, self.given, self.segments, self.roots)
         self.sessions.data = self.data_sets.start
-        self.trainer = Trainer(self.runner.lock)
+        self.maker, self.trainer = Maker(self.runner.lock), Trainer(self.runner.lock)
         self.segmenters = Segmenters(self.allowed)
         self.pictures = Pictures(SavedSegments(lambda: self.segments_folder(None)))
 
@@ -81,6 +82,10 @@ class Page:
         """Where models, pictures and reports of visitors are kept: in the user's data folder, except on a shared page,
         where they go with it."""
         return process_folder() / "brought" if self.shared else data_dir() / "page"
+
+    def reports_folder(self, session: Session) -> Path:
+        """Where the reports are kept that a visitor makes on the page."""
+        return self.brought / "reports" / session.drawer if self.shared else self.brought / "reports"
 
     def read_examples(self) -> None:
         """Read the pictures that come with the page; a broken one is left out by raising at start, not to visitors."""

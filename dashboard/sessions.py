@@ -15,6 +15,7 @@ from core.errors import UserError
 from dashboard.evaluate.live import LiveEvaluation
 from dashboard.evaluate.standing import Standing
 from dashboard.pictures import Source
+from dashboard.report.making import LiveReport
 from dashboard.runs import Run
 from dashboard.segments.work import Bench
 
@@ -36,6 +37,7 @@ class Session:
     run: Run | None = None  # the last press of Explain
     retouches: dict[str, Run] = field(default_factory=dict)  # by explainer: the last move of one of its sliders
     evaluation: LiveEvaluation | None = None  # the one that runs
+    report: LiveReport | None = None  # the one that was asked for last
     standing: Standing | None = None  # what the last one found
     benches: dict[str | None, Bench] = field(default_factory=dict)  # on the Segments tab: by data set; None: the page's
     lock: threading.Lock = field(default_factory=threading.Lock)  # while a bench is made

@@ -24,7 +24,7 @@ def stranger_html(what: str, manifest: Mapping[str, Any], spec: str, elsewhere: 
     """One sentence: the results in view are not about the model that is chosen.
 
     Args:
-        what: "report" or "evaluation". spec: of the chosen model.
+        what: "report" or "evaluation". spec: what the chosen model is called.
         elsewhere: the name of the results that are about that model, if there are any.
         remedy: what to do where there are none; `code` in backticks.
     """

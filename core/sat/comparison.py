@@ -15,10 +15,9 @@ import pandas as pd
 
 from core.errors import UserError
 from core.sat.effects import SWAP, TRANSPLANT
-from core.sat.evidence import LEAST_UNITS
 from core.sat.saved_report import Report
 from core.sat.sentences import difference_sentence
-from core.sat.statistics import LEVEL, Interval, Mean, group_means
+from core.sat.statistics import LEAST_UNITS, LEVEL, Interval, Mean, group_means
 
 TESTS = {"necessity": ["image", "fill"], "sufficiency": ["image", "donor", "other"]}
 Cell = tuple[str, str]  # class, segment

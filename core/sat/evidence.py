@@ -13,9 +13,8 @@ from pandas.api.typing import DataFrameGroupBy
 
 from core.sat.effects import CONTEXT, OBJECT, SWAP
 from core.sat.interventions import LARGE
-from core.sat.statistics import Interval, Mean, clopper_pearson, group_means
+from core.sat.statistics import LEAST_UNITS, Interval, Mean, clopper_pearson, group_means
 
-LEAST_UNITS = 10  # independent units of a test, however they are counted, before it confirms
 # How independent units are counted: a transplant is as much its donor's and its placebo donor's as the recipient's.
 WAYS = {"group": "pictures", "donor_group": "donors", "other_group": "placebo donors"}
 STRONG = 2.0  # deltas that an effect on a single picture is above where it counts as one

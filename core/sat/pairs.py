@@ -14,11 +14,13 @@ from core.runtime.randomness import derived_seed
 from core.sat.batch import Scene
 from core.sat.interventions import LARGE, context_swapped, overlaps, placement, shifts_to, transplanted
 from core.sat.properties import MIRROR, PROPERTIES
+from core.sat.statistics import LEAST_UNITS
 
 # Of how pairs are chosen: raised when the same pictures give others, so that no report goes on with a mixture.
-REVISION = 3
+REVISION = 4
 PLACEBOS = 2  # a pair
 CANDIDATES = 8  # placebo donors of each kind that may be tried for them
+A_DONOR = 6  # recipients of each donor, where there are too few donors to confirm anything
 LEAST_BARE = 20  # recipients without the segment, below which those that have it serve too
 TOUCHING = 0.1  # part of a placebo's region that may show other named segments
 
@@ -124,7 +126,7 @@ def choose_pairs(
     Args:
         pictures: one dict a picture: id, prediction, label_index (or None), coverage: {segment: part of the frame}.
         targets: class indices to test.
-        most: recipients a (target, segment) at most.
+        most: recipients a (target, segment) at most; fewer where there are few donors, whose number is what counts.
 
     A recipient neither shows nor is taken for the target. Donors, and those who lend placebos, are used evenly, so that
     their numbers, which are what counts as independent, are as large as they can be.
@@ -139,15 +141,16 @@ def choose_pairs(
             if not donors:
                 continue
             start = derived_seed(seed, target, name, "start")
+            asked = most if len(donors) >= LEAST_UNITS else min(most, A_DONOR * len(donors))
             if float(np.median([p["coverage"][name] for p in donors])) > LARGE:
-                strangers = strangers_to(having[name], target, start, most)
-                pairs += swap_pairs(target, name, donors, strangers, most, "swap")
+                strangers = strangers_to(having[name], target, start, asked)
+                pairs += swap_pairs(target, name, donors, strangers, asked, "swap")
                 continue
             # a recipient that has the segment already would show less of a rise than there is
-            without = strangers_to(bare[name], target, start, most)
-            recipients = without if len(without) >= LEAST_BARE else strangers_to(ranked, target, start, most)
+            without = strangers_to(bare[name], target, start, asked)
+            recipients = without if len(without) >= LEAST_BARE else strangers_to(ranked, target, start, asked)
             own = [p for p in shows[target] if name not in p["coverage"]]
-            strangers = strangers_to(bare[name], target, start + len(without), most)
+            strangers = strangers_to(bare[name], target, start + len(without), asked)
             for i, recipient in enumerate(recipients):
                 others, apart = (some_from(some, i, recipient["id"]) for some in (own, strangers))
                 donor = donors[i % len(donors)]["id"]

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.sat.effects import CONTEXT, OBJECT
-from core.sat.evidence import LEAST_UNITS, STAYS, Evidence, Together
+from core.sat.evidence import STAYS, Evidence, Together
 from core.sat.sentences import bounds, redundancy_sentence
+from core.sat.statistics import LEAST_UNITS
 
 ALONE = 0.25  # of a segment's effect where the other is gone, that it may have while the other stands in for it
 Pair = tuple[int, str]  # target, segment

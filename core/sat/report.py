@@ -238,12 +238,19 @@ class _ReportRun:
         return shards
 
     def control_shards(self, pictures: pd.DataFrame) -> list[ControlShard]:
-        """The same rows for a model that knows nothing, and for edges: what a map shows by itself."""
+        """The same rows for a model that knows nothing, and for edges: what a map shows by itself.
+
+        Of the targets with enough pictures for a verdict; where none has, of a few pictures of any.
+        """
         o = self.options
+        sizes = pictures[pictures["segments"] > 0].groupby("target")["group"].nunique()
+        judged = {int(target) for target, groups in sizes.items() if groups >= LEAST_PICTURES}
         ranked = sorted(pictures.to_dict("records"), key=lambda p: derived_seed(o.seed, p["image"], "control"))
         by_target: dict[int, list[dict[str, Any]]] = {}
         for line in ranked:
-            part = by_target.setdefault(line["target"], [])
+            if judged and line["target"] not in judged:
+                continue
+            part = by_target.setdefault(line["target"] if judged else -1, [])
             if line["segments"] and len(part) < o.control_pictures:
                 part.append(line)
         chosen = [line for target in sorted(by_target) for line in by_target[target]]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from core.runtime import folders
 from core.runtime.streams import streamed
-from core.sat.evidence import Evidence, gather
+from core.sat.evidence import Effect, gather
 from core.sat.statistics import Interval
 from core.sat.verdicts import delta_for
 
-FEWEST = 5  # pictures of a cell
+FEWEST = 5  # independent units of a test
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,23 @@ def so_far(out: Path, labels: Sequence[str]) -> tuple[int, list[Estimate]]:
     if not len(pictures):
         return 0, []
     delta = delta_for(pictures["margin"].tolist())
+    covered: dict[tuple[int, str], list[float]] = {}
+    for target, text in zip(pictures["target"], pictures["coverage"]):
+        for name, part in json.loads(text).items():
+            covered.setdefault((int(target), name), []).append(part)
     found = []
     for target, records in streamed([out / "effects", out / "pairs"], "target"):
         for segment, part in records.groupby("segment"):
-            seen = part["image"].nunique()
-            if seen >= FEWEST:
-                tests: Evidence = gather(part, 0.0, delta, seen, {})
-                sizes = (None if one is None else one.margin for one in (tests.weakest, tests.sufficiency))
-                found.append(Estimate(labels[int(target)], str(segment), seen, *sizes))
+            parts = covered.get((int(target), str(segment)), [])
+            if not parts:
+                continue
+            tests = gather(part, float(np.median(parts)), delta, len(parts), {})
+            sizes = [_size(tests.weakest), _size(tests.sufficiency)]
+            if any(sizes):
+                found.append(Estimate(labels[int(target)], str(segment), len(parts), *sizes))
     return len(pictures), sorted(found, key=lambda one: -one.size)
+
+
+def _size(test: Effect | None) -> Interval | None:
+    """With its interval; None where there are too few to have one."""
+    return None if test is None or test.margin.count < FEWEST or math.isnan(test.margin.low) else test.margin

@@ -25,8 +25,7 @@ from core.errors import UserError
 from core.images import read_picture
 from core.paths import user_path
 from core.runtime.randomness import derived_seed
-from core.sat.evidence import LEAST_UNITS
-from core.sat.statistics import Mean, benjamini_hochberg, group_means
+from core.sat.statistics import LEAST_UNITS, Mean, benjamini_hochberg, group_means
 
 PLACEBOS = 2
 PIECES = 20  # of a scrambled stamp, along its shorter side: fewer leave strokes that can be read

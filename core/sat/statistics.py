@@ -11,6 +11,7 @@ import numpy as np
 
 from core.runtime.randomness import derived_seed
 
+LEAST_UNITS = 10  # independent units of a test, however they are counted, before it confirms
 LEVEL = 0.95
 POWER = 0.8
 DRAWS = 1999

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.sat.evidence import LEAST_UNITS, Evidence, combined_p, gather
+from core.sat.evidence import Evidence, combined_p, gather
 from core.sat.interventions import LARGE
 from core.sat.pairs import ABSENCE, Pair, in_order, some_from, strangers_to, swap_pairs
 from core.sat.properties import MIRROR, PROPERTIES
 from core.sat.sentences import bounds, in_clause, whole_sentence
-from core.sat.statistics import benjamini_hochberg
+from core.sat.statistics import LEAST_UNITS, benjamini_hochberg
 from core.sat.verdicts import LEAST_PICTURES, SIDES, VERDICTS, lacking, verdict_of, without_nan
 
 SAME = 0.01  # relative spread of the proportions, below which all pictures have the same

@@ -26,7 +26,7 @@ from dashboard.page import Page
 from dashboard.palette import ordered
 from dashboard.report.views import state_html
 from dashboard.sessions import Session
-from dashboard.subject import is_about, short, stranger_html
+from dashboard.subject import is_about, stranger_html
 from dashboard.temporary import download, offered
 
 if TYPE_CHECKING:
@@ -182,8 +182,8 @@ class Actions:
         with suppress(UserError):  # no such model: the header says so
             classifier = self.page.classifiers.get(session.spec).classifier
             if not is_about(standing.manifest, classifier):
-                remedy = "press Evaluate, or `satchel evaluate DATA --model %s --out DIR` makes one."
-                return stranger_html("evaluation", standing.manifest, session.spec, "", remedy % short(session.spec))
+                name = self.page.classifiers.title(session.spec)
+                return stranger_html("evaluation", standing.manifest, name, "", "press Evaluate.")
         return ""
 
     def _show(self, standing: Standing, session: Session) -> Updates:

@@ -16,7 +16,7 @@ from dashboard.controls import problem
 from dashboard.page import Page
 from dashboard.project import trial
 from dashboard.project.data_sets import is_demo
-from dashboard.project.own_models import OWN, Stated
+from dashboard.project.own_models import OWN, OwnModels, Stated
 from dashboard.project.uploads import unpacked
 from dashboard.sessions import Session
 from dashboard.stated import stated
@@ -114,18 +114,22 @@ def bring_model(
         if not (architecture or "").strip():
             raise UserError("Choose the architecture that these weights are of, such as torchvision:resnet50.")
         spec = own.add(Stated(weights.name, str(architecture).strip(), named, asked), weights)
-    found = own.get(spec)
-    request = {
-        "spec": found.spec, "labels": str(own.labels_file(spec)) if found.labels else None,
-        "preprocessing": dict(found.preprocessing), "output": found.output,
-    }  # fmt: skip
     try:
-        trial.check(request)
+        if weights is not None:
+            _tried(own, spec)
         page.classifiers.get(spec)
     except UserError:
         own.remove(spec)
         raise
     return spec
+
+
+def _tried(own: OwnModels, spec: str) -> None:
+    found = own.get(spec)
+    trial.check({
+        "spec": found.spec, "labels": str(own.labels_file(spec)) if found.labels else None,
+        "preprocessing": dict(found.preprocessing), "output": found.output,
+    })  # fmt: skip
 
 
 def bring_pictures(page: Page, session: Session, files: Sequence[Path], name: str, folder: str) -> str:
@@ -180,7 +184,8 @@ def first_check(page: Page, session: Session) -> str:
         with page.device():
             said = classifier.finite_logits(images).argmax(1).tolist()
         right += sum(a == b for a, (_, b) in zip(said, some))
-    told = f"Right on {right} of {plural(len(known), 'picture')} of {data.name}."
+    among = "" if len(known) == len(labelled) else " whose label is one of its classes"
+    told = f"Right on {right} of {plural(len(known), 'picture')} of {data.name}{among}."
     if right < FEW_RIGHT * len(known):
         told += " Few: check the class names and their order, and how pictures are prepared."
     return told

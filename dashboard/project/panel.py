@@ -87,10 +87,11 @@ def _model_part(page: Page) -> list[Any]:
                 value=None, allow_custom_value=True, label="Architecture", info="Type to search; any of torchvision's "
                 "or timm's names", elem_id="own-architecture", interactive=True, visible=takes,
             )  # fmt: skip
-    labels = gr.Textbox(
-        label="Class names", info="One a line, in the model's order; empty: as the file says", lines=2, max_lines=6,
-        elem_id="own-labels", interactive=True, visible=takes,
-    )  # fmt: skip
+    with gr.Row(elem_classes="fields"):
+        labels = gr.Textbox(
+            label="Class names", info="One a line, in the model's order; empty: as the file says", lines=2, max_lines=6,
+            elem_id="own-labels", interactive=True, visible=takes,
+        )  # fmt: skip
     with gr.Row(elem_classes="fields prepared"):
         fields: dict[str, Any] = {"interactive": True, "min_width": 110, "visible": takes, "max_lines": 1}
         mean = gr.Textbox(label="Mean", elem_id="own-mean", **fields)
@@ -98,11 +99,11 @@ def _model_part(page: Page) -> list[Any]:
         size = gr.Textbox(label="Size", elem_id="own-size", **fields)
         crop = gr.Textbox(label="Crop", elem_id="own-crop", **fields)
         interpolation = gr.Dropdown(
-            [("as the model says", ""), *((name, name) for name in RESAMPLING)], value="", label="Interpolation",
+            [("the model's", ""), *((name, name) for name in RESAMPLING)], value="", label="Interpolation",
             elem_id="own-interpolation", interactive=True, min_width=110, visible=takes,
         )  # fmt: skip
     with gr.Row(elem_classes="buttons"):
-        use = gr.Button("Use this model", elem_id="own-use-model", min_width=140, scale=0, visible=takes)
+        use = gr.Button("Use this model", size="md", elem_id="own-use-model", min_width=140, scale=0, visible=takes)
         status = gr.HTML(elem_id="own-model-status", elem_classes="job-status")
     return [weights, architecture, labels, mean, std, size, crop, interpolation, use, status]
 
@@ -128,7 +129,7 @@ def _data_part() -> list[Any]:
             min_width=180, interactive=True,
         )  # fmt: skip
     with gr.Row(elem_classes="buttons"):
-        use = gr.Button("Use these pictures", elem_id="own-use-data", min_width=160, scale=0)
+        use = gr.Button("Use these pictures", size="md", elem_id="own-use-data", min_width=160, scale=0)
         status = gr.HTML(elem_id="own-data-status", elem_classes="job-status")
     return [files, name, folder, use, status]
 

@@ -21,22 +21,20 @@ from dashboard.report.difference import difference_html
 from dashboard.report.document import document
 from dashboard.report.finished import Cell, Finished, Reports, shipped_reports
 from dashboard.report.grid import MEASURES, grid_html, heat_map
+from dashboard.report.make_panel import choices_of
 from dashboard.report.pictures import exhibits_html, pasted_html, pictures_html
 from dashboard.report.plots import density_figure, effects_figure, values_figure
 from dashboard.report.table import ANY, Filters, Sort, filter_choices, listed, table_html
 from dashboard.report.views import answer_html, cell_html, facts_html, notes_html, state_html
 from dashboard.report.words import strongest_shortcut
-from dashboard.subject import is_about, short, stranger_html
+from dashboard.subject import is_about, stranger_html
 from dashboard.temporary import download, offered
 
 if TYPE_CHECKING:
     from dashboard.report.tab import Widgets
 
 FIRST = "demo-biased"
-NO_REPORT = (
-    "There is no report yet. Make one with `satchel report DATA --model SPEC --segments DIR --out DIR`, "
-    "then type its folder above."
-)
+NO_REPORT = "There is no report yet. Make one above, or type the folder of one."
 HINT = "Choose one, or type the folder of a report on this machine."
 Updates = dict[Any, Any]
 
@@ -83,10 +81,7 @@ class Actions:
     def open_first(self, *values: Any) -> Iterator[Updates]:
         """A page was opened: the report given on the command line, else that of the model, else the demo's."""
         settings, given = self._settings(values), self.page.report
-        shipped = _shipped()
-        choices = [(name, str(path)) for name, path in shipped.items()]
-        if given is not None and str(given) not in shipped.values():
-            choices.insert(0, (given.name or str(given), str(given)))
+        shipped, choices = _shipped(), self._choices(settings)
         own = self._about_chosen(settings)
         first = given or own or shipped.get(FIRST) or next(iter(shipped.values()), None)
         if first is None:
@@ -98,14 +93,46 @@ class Actions:
         yield from self._open(str(first), settings)
 
     def model_changed(self, *values: Any) -> Iterator[Updates]:
-        """Another model was chosen: its own report, if there is one; else the one in view says that it is not."""
+        """Another model was chosen: its own report, if there is one; else the one in view says that it is not, or goes
+        where it is only the demo's, of which somebody with a model of their own has no use."""
         settings = self._settings(values)
         finished, own = self._finished(settings), self._about_chosen(settings)
-        if finished is None or own is None or own == settings.place.path or not self._subject(finished, settings):
+        stranger = finished is None or bool(self._subject(finished, settings))
+        if own is not None and own != settings.place.path and stranger:
+            yield {self.w.chooser: gr.update(value=own)}
+            yield from self._open(own, settings)
+        elif finished is None or own is not None or not self._demo_goes(settings):
             yield {self.w.subject: self._subject(finished, settings) if finished else ""}
-            return
-        yield {self.w.chooser: gr.update(value=own)}
-        yield from self._open(own, settings)
+        else:
+            name = self.page.classifiers.title(self.page.sessions.get(settings.key).spec)
+            yield {
+                self.w.chooser: gr.update(value=None), self.w.place: Place(),
+                **self._empty(f"There is no report about {name} yet. Make one above."),
+            }  # fmt: skip
+
+    def _demo_goes(self, settings: Settings) -> bool:
+        """Whether a report that comes along is in view, and a model that does not is chosen."""
+        shipped = settings.place.path in map(str, _shipped().values())
+        return shipped and not self.page.sessions.get(settings.key).spec.startswith("demo:")
+
+    def open_made(self, made: str, *values: Any) -> Iterator[Updates]:
+        """A report was finished on the page."""
+        settings = self._settings(values)
+        choices = self._choices(settings)
+        yield {self.w.chooser: gr.update(choices=choices, value=made), self.w.other: gr.update(choices=choices)}
+        yield from self._open(made, settings)
+
+    def known(self, key: str) -> bool:
+        """Whether there is a report about a visitor's model."""
+        return self._about_chosen(Settings(key, False, Place(), None, "", "", Filters())) is not None
+
+    def _choices(self, settings: Settings) -> list[tuple[str, str]]:
+        """(title, folder): the one given on the command line, those made on the page, those that come along."""
+        given = self.page.report
+        made = choices_of(self.page, self.page.sessions.get(settings.key))
+        shipped = [(name, str(path)) for name, path in _shipped().items()]
+        first = [] if given is None else [(given.name or str(given), str(given))]
+        return list({path: (title, path) for title, path in reversed([*first, *made, *shipped])}.values())[::-1]
 
     def open(self, wanted: str | None, *values: Any) -> Iterator[Updates]:
         """Another report was chosen or typed; if it does not open, the one in view stays."""
@@ -208,8 +235,7 @@ class Actions:
     def _about_chosen(self, settings: Settings) -> str | None:
         """The report that is about the visitor's model, of those that were opened here or come along."""
         classifier = self._chosen(settings)
-        given = [str(self.page.report)] if self.page.report else []
-        for path in (*settings.place.opened, *given, *map(str, _shipped().values())):
+        for path in (*settings.place.opened, *(path for _, path in self._choices(settings))):
             with suppress(UserError):
                 if classifier is not None and is_about(open_report(path).manifest, classifier):
                     return path
@@ -229,7 +255,8 @@ class Actions:
         if classifier is None or is_about(finished.manifest, classifier):
             return ""
         spec, own = self.page.sessions.get(settings.key).spec, self._about_chosen(settings)
-        remedy = f"`satchel report DATA --model {short(spec)} --segments DIR --out DIR` makes one."
+        spec = self.page.classifiers.title(spec)
+        remedy = "make one, above."
         return stranger_html("report", finished.manifest, spec, Path(own).name if own else "", remedy)
 
     def _open(self, path: str, settings: Settings) -> Iterator[Updates]:

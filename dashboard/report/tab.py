@@ -9,6 +9,7 @@ import gradio as gr
 
 from dashboard.controls import folder_chooser
 from dashboard.page import Page
+from dashboard.report import make_panel
 from dashboard.report.actions import HINT, Actions, Place
 from dashboard.report.grid import MEASURES
 from dashboard.report.views import state_html
@@ -109,8 +110,13 @@ class Widgets:
 def build(page: Page) -> None:
     """Lay the tab out and wire it."""
     with gr.Column(elem_id="report"):
+        making = make_panel.layout()
         widgets = _layout()
-    _wire(page, widgets, Actions(page, widgets))
+    actions = Actions(page, widgets)
+    _wire(page, widgets, actions)
+    make_panel.wire(page, making, actions.known)
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+    making.made.change(actions.open_made, [making.made, *settings_of(page, widgets)], widgets.all(), **quiet)
 
 
 def _layout() -> Widgets:
@@ -182,9 +188,15 @@ def _layout() -> Widgets:
     )  # fmt: skip
 
 
+def settings_of(page: Page, w: Widgets) -> list[Any]:
+    """What every handler is told."""
+    return [
+        page.key, page.dark, w.place, w.measure, w.explainer, w.maps_of, w.verdict, w.kind, w.target, w.text,
+    ]  # fmt: skip
+
+
 def _wire(page: Page, w: Widgets, act: Actions) -> None:
-    filters = [w.verdict, w.kind, w.target, w.text]
-    settings = [page.key, page.dark, w.place, w.measure, w.explainer, w.maps_of, *filters]
+    settings = settings_of(page, w)
     shared: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
     latest: dict[str, Any] = {**shared, "trigger_mode": "always_last"}
     everything = w.all()

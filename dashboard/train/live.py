@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,10 +16,9 @@ from core.learning import MaskingTraining, SalvageTraining
 from core.runtime.interrupt import Interrupted, interruptible
 from dashboard.classifiers import LoadedClassifier
 from dashboard.runs import FairLock
+from dashboard.turns import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from core.training.loop import Training
 
 log = logging.getLogger("satchel")
@@ -149,47 +147,6 @@ class LiveTraining:
 
     def _judging(self, what: str) -> None:
         self._tell(phase=JUDGING, doing=what)
-
-
-class Turn:
-    """A turn on the device that can be passed on in the middle of a long step."""
-
-    def __init__(self, lock: FairLock, cancelled: Callable[[], bool]) -> None:
-        self._lock, self._cancelled, self._stack = lock, cancelled, ExitStack()
-
-    @contextmanager
-    def held(self) -> Generator[None]:
-        """Have it.
-
-        Raises:
-            Interrupted: cancelled before there was one.
-        """
-        self._take()
-        try:
-            yield
-        finally:
-            self._stack.close()
-
-    def pass_on(self) -> None:
-        """Let whoever waits go first.
-
-        Raises:
-            Interrupted: cancelled meanwhile.
-        """
-        self._stack.close()
-        self._take()
-
-    def passed_on(self) -> bool:
-        """The same for `interruptible`: True once it is cancelled."""
-        try:
-            self.pass_on()
-        except Interrupted:
-            return True
-        return False
-
-    def _take(self) -> None:
-        if not self._stack.enter_context(self._lock.turn(self._cancelled)):
-            raise Interrupted
 
 
 def _refusal(differs: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
@@ -15,6 +16,7 @@ from dashboard.allowed import Allowed
 from dashboard.app import make_page
 from dashboard.report import actions as report_actions
 from dashboard.report.finished import Reports, open_finished
+from dashboard.subject import short
 
 
 @pytest.mark.slow
@@ -65,7 +67,8 @@ def page_of(report, fingerprint: str = "", spec: str = "demo:biased", shipped=No
         report=report,
         allowed=Allowed(filter(None, (report, *(shipped or {}).values()))),
         sessions=SimpleNamespace(get=lambda key: session),
-        classifiers=SimpleNamespace(get=lambda spec: loaded),
+        classifiers=SimpleNamespace(get=lambda spec: loaded, title=short),
+        reports_folder=lambda session: Path("/nowhere"),
     )
 
 
@@ -105,7 +108,7 @@ def test_a_report_says_when_it_is_not_about_the_chosen_model(toy_report, monkeyp
     assert opened(toy_report.path, monkeypatch, fingerprint=own)["subject"] == ""
     said = opened(toy_report.path, monkeypatch, fingerprint="f", spec="torchvision:resnet18@/secret/a.pth")["subject"]
     assert "This report is about toy; you have chosen torchvision:resnet18@a.pth, for which there is no report" in said
-    assert "<code>satchel report DATA --model torchvision:resnet18@a.pth --segments DIR --out DIR</code> makes" in said
+    assert "make one, above" in said
     # the same name is not the same model
     said = opened(toy_report.path, monkeypatch, fingerprint="f", spec="toy")["subject"]
     assert "about another toy than the one you have chosen" in said
@@ -136,7 +139,7 @@ def test_the_chosen_models_own_report_is_shown_where_there_is_one(toy_report, co
 
 def test_without_a_report_the_page_says_how_to_make_one_and_a_bad_one_what_is_wrong(copied, monkeypatch):
     shown = opened(None, monkeypatch)
-    assert "satchel report" in shown["answer"]
+    assert "Make one above" in shown["answer"]
     assert shown["rest"]["visible"] is False
     (copied / "manifest.json").unlink()
     shown = opened(copied, monkeypatch)
