@@ -36,7 +36,7 @@ log = logging.getLogger("satchel")
 
 RUN = "run here"
 HINT = "Choose one, or type the folder of an evaluation on this machine."
-EXAMPLES, UPLOADS = "the examples", "pictures I added"
+EXAMPLES, UPLOADS = "pictures of the data set", "pictures I added"
 SHIPPED = "demo-biased"
 NOTHING = (
     '<div class="answer" data-testid="state"><h2>Which explainer can be trusted on these pictures?</h2>'
@@ -71,7 +71,14 @@ class Actions:
         with suppress(UserError):
             known = [standing for standing in (session.standing, self._finished()) if standing is not None]
             own = [standing for standing in known if not self._subject(standing, session)]
-            updates |= self._show((own or known)[0], session) if known else {}
+            if own or (known and session.spec.startswith("demo:")):
+                updates |= self._show((own or known)[0], session)
+            else:  # of the demo's, somebody with a model of their own has no use
+                name = self.page.classifiers.title(session.spec)
+                updates |= {
+                    self.w.subject: "", self.w.rest: gr.update(visible=False), self.w.chooser: gr.update(value=None),
+                    self.w.answer: state_html(f"There is no evaluation of {name} yet; press Evaluate."),
+                }  # fmt: skip
         return updates
 
     def _offer(self, session: Session) -> Updates:
@@ -102,7 +109,7 @@ class Actions:
                 raise UserError(
                     "You have not added pictures yet; drop some in on the Explain tab."
                     if pictures == UPLOADS
-                    else "There are no examples here; add pictures on the Explain tab."
+                    else "There are no pictures here; choose a data set, or add pictures on the Explain tab."
                 )
             options = _options(chosen, asked, explainers, metrics)
             data = dataset_of(sources, pictures)

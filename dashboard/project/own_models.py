@@ -124,10 +124,12 @@ class OwnModels:
         preprocessing = {
             key: tuple(value) if isinstance(value, list) else value for key, value in stated.preprocessing.items()
         }
-        return load_classifier(
+        classifier = load_classifier(
             stated.spec, labels=self.labels_file(spec) if stated.labels else None, preprocessing=preprocessing,
             output=stated.output, progress=progress,
         )  # fmt: skip
+        classifier.name = stated.title
+        return classifier
 
     def choices(self) -> Sequence[tuple[str, str]]:
         """(title, spec) of all of them, the newest first."""

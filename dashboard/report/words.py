@@ -10,7 +10,7 @@ from core.sat.sentences import in_words
 from core.sat.statistics import Interval
 from dashboard.report.finished import Cell, Finished
 from dashboard.subject import short
-from dashboard.words import number, plural
+from dashboard.words import number, plural, signed
 
 # One shape a verdict, so that no colour is needed to tell them apart; 12 x 12.
 SHAPES = {
@@ -80,10 +80,7 @@ def headline(finished: Finished) -> tuple[str, str]:
     if not total:
         return _without_segments(finished)
     if count["too few"] == total:
-        return (
-            f"There are too few pictures to say anything of {model}.",
-            "A verdict needs 20 pictures that show a segment and are taken for a class.",
-        )
+        return _over_all_answers(finished)
     others = "rely on the object itself" if _all_object(finished) else "confirmed outside context"
     words = {
         "cleared": "cleared by tests", "confirmed": others, "speaks against": "that speak against the class",
@@ -92,6 +89,25 @@ def headline(finished: Finished) -> tuple[str, str]:
     }  # fmt: skip
     parts = ", ".join(f"{count[verdict]:,} {word}" for verdict, word in words.items() if count[verdict])
     return f"No shortcut of {model} is confirmed.", f"{plural(total, 'pair')} of class and segment: {parts}."
+
+
+def _over_all_answers(finished: Finished) -> tuple[str, str]:
+    """Where no class has pictures enough, as with many classes: what holds for all of them together."""
+    model = short(finished.manifest["model"])
+    entries = [entry for entry in finished.manifest.get("pooled") or () if not entry["column"]]
+    needed = "A verdict on a class needs 20 pictures that show a segment and are taken for it."
+    for verdict, says in (
+        ("confirmed", "relies on"),
+        ("speaks against", "is put off by"),
+        ("suspected", "may rely on"),
+    ):
+        first = next((entry for entry in entries if entry["verdict"] == verdict), None)
+        if first is not None:
+            return (
+                f"Over all its answers, {model} {says} the {first['segment']}.",
+                f"{signed(first['sentence'])} {needed}",
+            )
+    return f"There are too few pictures to say anything of {model}.", needed
 
 
 def _without_segments(finished: Finished) -> tuple[str, str]:
