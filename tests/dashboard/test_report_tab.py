@@ -74,7 +74,11 @@ def test_headline_says_so_where_nothing_is_confirmed(finished):
         f"{len(finished.cells)} pairs of class and segment: {len(finished.cells)} cleared by tests.",
     )
     few = with_cells(finished, verdict="too few", shortcut=False)
-    assert words.headline(few)[0] == "There are too few pictures to say anything of toy."
+    sentence, evidence = words.headline(few)
+    assert sentence == "Over all its answers, toy relies on the mark."
+    assert evidence.endswith("A verdict on a class needs 20 pictures that show a segment and are taken for it.")
+    none = Finished(Report(finished.report.path, {**finished.manifest, "pooled": []}, []), few.cells)
+    assert words.headline(none)[0] == "There are too few pictures to say anything of toy."
     unchecked = Finished(Report(finished.report.path, {**finished.manifest, "checked": False}, []), few.cells)
     assert words.headline(unchecked)[0] == "Nothing was tested in this report on toy."
 
