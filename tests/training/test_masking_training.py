@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from math import log
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from core.choice import Choice
 from core.data import Dataset, Item, open_dataset
@@ -153,6 +155,39 @@ def test_a_stopped_training_goes_on_with_the_same_numbers(
     first, second = load_file(straight), load_file(broken)
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_loss_that_is_no_number_stops_and_is_gone_on_from_where_it_was_one(
+    data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, through = tmp_path / "m.safetensors", MaskingStage.loss
+
+    def loss(self: MaskingStage, step: int) -> tuple[Tensor, dict[str, float]]:
+        found, measures = through(self, step)
+        return found * float("nan"), measures
+
+    straight = finished(data, tmp_path / "straight.safetensors")
+    finished(data, out, stop_after=2)
+    monkeypatch.setattr(MaskingStage, "loss", loss)
+    with pytest.raises(UserError, match="no number any more at step 3 of the masker; what was learned"):
+        finished(data, out)
+    monkeypatch.undo()
+    again = finished(data, out)
+    assert [point.loss for point in again.points] == [point.loss for point in straight.points]
+
+
+def test_a_full_disk_leaves_the_old_file_whole(data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "m.safetensors"
+    finished(data, out)
+    before = out.read_bytes()
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("core.explainers.learned.files.save", full)
+    with pytest.raises(UserError, match="free some room"):
+        finished(data, out, seed=3)
+    assert out.read_bytes() == before
 
 
 @pytest.mark.parametrize("option", ["hard", "tell_area", "tell_class"])
