@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from core.errors import UserError
+from dashboard.address import follow
 from dashboard.controls import problem
 from dashboard.page import Page
 from dashboard.project import panel
@@ -22,7 +23,7 @@ ENTER = """() => {
     key = [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, '0')).join('');
     sessionStorage.setItem('satchel', key);
   }
-  return [key, document.body.classList.contains('dark') ? 'dark' : 'light'];
+  return [key, document.body.classList.contains('dark') ? 'dark' : 'light', location.search];
 }"""
 
 
@@ -30,11 +31,12 @@ def build(page: Page, blocks: gr.Blocks) -> None:
     """Lay the header out and keep `page.key`, `page.dark`, `page.model`, `page.data` and `page.opened` up to date."""
     page.key, page.dark = gr.State(""), gr.State(False)
     page.model, page.data, page.opened = gr.State(""), gr.State(""), gr.State(0)
-    given_key, given_mode = gr.Textbox(visible=False), gr.Textbox(visible=False)
+    given = [gr.Textbox(visible=False) for _ in range(3)]  # key, mode, address
     chooser: dict[str, Any] = {
         "allow_custom_value": True, "show_label": False, "container": False, "interactive": True,
     }  # fmt: skip
     with gr.Row(elem_classes="top"):
+        page.address = gr.HTML(elem_id="address", elem_classes="unseen")
         gr.HTML("<h1>Satchel</h1><p>what an image classifier looks at, by name</p>", elem_classes="brand")
         with gr.Row(elem_classes="subjects", scale=0):
             with gr.Column(elem_classes="subject", min_width=220, elem_id="model-box"):
@@ -48,9 +50,11 @@ def build(page: Page, blocks: gr.Blocks) -> None:
                 )
                 told = gr.HTML(elem_id="data-note")
 
-    def enter(key: str, mode: str) -> tuple[Any, ...]:
+    def enter(key: str, mode: str, search: str) -> tuple[Any, ...]:
         session = page.sessions.get(key)
         page.visits += 1
+        for sentence in follow(page, session, search):
+            gr.Warning(escape(sentence), title="The link cannot be followed")
         choices = page.data_sets.choices(mine(session))
         return (
             key, mode == "dark", page.visits, gr.update(value=session.spec, choices=page.classifiers.choices()),
@@ -93,7 +97,7 @@ def build(page: Page, blocks: gr.Blocks) -> None:
 
     quiet: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None}
     outputs = [page.key, page.dark, page.opened, spec, note, source, told]
-    blocks.load(enter, [given_key, given_mode], outputs, js=ENTER, show_progress="hidden", **quiet)
+    blocks.load(enter, given, outputs, js=ENTER, show_progress="hidden", **quiet)
     changing: dict[str, Any] = {"trigger_mode": "multiple", "show_progress": "minimal", **quiet}
     spec.change(change, [page.key, spec], [note, page.model], **changing)
     source.change(take, [page.key, source], [told, page.data], **changing)

@@ -31,6 +31,7 @@ class Session:
     data: str = ""  # the data set's source
     wanted: str = ""  # the model asked for last, which may still be loading
     brought: dict[str, str] = field(default_factory=dict)  # data sets of this visitor's: source -> title
+    link: tuple[str, str] | None = None  # the report and cell of an address that was followed
     drawer: str = field(default_factory=lambda: uuid4().hex[:12])  # where they are kept on a shared page
     uploads: OrderedDict[str, Source] = field(default_factory=OrderedDict)
     current: str | None = None

@@ -96,7 +96,8 @@ def style_sheet() -> str:
 
 
 def script() -> str:
-    """For the page's head: pasting pictures, pictures that fill the screen when clicked, and the masks of a picture."""
+    """For the page's head: pasting pictures, pictures that fill the screen when clicked, the address, masks."""
     return "".join(
-        f"<script>{(STATIC / name).read_text(encoding='utf-8')}</script>" for name in ("page.js", "segments.js")
+        f"<script>{(STATIC / name).read_text(encoding='utf-8')}</script>"
+        for name in ("page.js", "address.js", "segments.js")
     )

@@ -14,6 +14,7 @@ import gradio as gr
 from core.classifier import Classifier
 from core.errors import UserError
 from core.sat.saved_report import open_report
+from dashboard.address import written
 from dashboard.controls import problem
 from dashboard.page import Page
 from dashboard.report.beyond import beyond_html
@@ -82,8 +83,8 @@ class Actions:
         """A page was opened: the report given on the command line, else that of the model, else the demo's."""
         settings, given = self._settings(values), self.page.report
         shipped, choices = _shipped(), self._choices(settings)
-        own = self._about_chosen(settings)
-        first = given or own or shipped.get(FIRST) or next(iter(shipped.values()), None)
+        own, link = self._about_chosen(settings), self._linked(settings)
+        first = link or given or own or shipped.get(FIRST) or next(iter(shipped.values()), None)
         if first is None:
             yield {self.w.chooser: gr.update(choices=choices), **self._empty(NO_REPORT)}
             return
@@ -91,6 +92,22 @@ class Actions:
             self.w.chooser: gr.update(choices=choices, value=str(first)), self.w.other: gr.update(choices=choices),
         }  # fmt: skip
         yield from self._open(str(first), settings)
+
+    def _linked(self, settings: Settings) -> Path | None:
+        """The report of the address that was followed, if it opens."""
+        link = self.page.sessions.get(settings.key).link
+        with suppress(UserError):
+            named = {Path(path).name: path for _, path in self._choices(settings)}
+            return self.reports.get(named.get(link[0], link[0])).report.path if link else None
+        return None
+
+    def address(self, key: str, place: Place | None) -> str:
+        """What is in view, for the address."""
+        place = place or Place()
+        named = Path(place.path)
+        shipped = named.parent in {path.parent for path in _shipped().values()}
+        made = named.parent == self.page.reports_folder(self.page.sessions.get(key))
+        return written(self.page.sessions.get(key), named.name if shipped or made else place.path, place.cell)
 
     def model_changed(self, *values: Any) -> Iterator[Updates]:
         """Another model was chosen: its own report, if there is one; else the one in view says that it is not, or goes
@@ -282,7 +299,10 @@ class Actions:
 
     def _all(self, path: str, finished: Finished, settings: Settings) -> Updates:
         """All but the charts."""
-        cell = strongest_shortcut(finished) or next(iter(finished.cells.values()), None)
+        session = self.page.sessions.get(settings.key)
+        link, session.link = session.link, None
+        cell = finished.find(link[1]) if link else None
+        cell = cell or strongest_shortcut(finished) or next(iter(finished.cells.values()), None)
         opened = tuple(dict.fromkeys((path, *settings.place.opened)))
         place = Place(path, cell.id if cell else None, opened=opened)
         titles = [(title, name) for name, title in finished.explainers.items()]

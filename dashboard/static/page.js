@@ -1,5 +1,5 @@
 // What the page adds to Gradio's components: pasted pictures, maps that fill the screen, boxes that hold what they may,
-// sliders and lists that listen to the keyboard, and a reload that comes back to the same tab.
+// sliders and lists that listen to the keyboard.
 document.addEventListener('paste', (event) => {
   const files = [...(event.clipboardData?.files ?? [])];
   const input = document.querySelector('#upload input[type=file]');
@@ -67,19 +67,3 @@ window.addEventListener('keydown', (event) => {
   if (event.key === 'Tab') event.stopPropagation();
   if (event.key === 'Escape' || event.key === 'Enter') setTimeout(() => list.blur(), 100);
 }, true);
-
-// After a reload the tab that was open, instead of the one that the page opens with.
-document.addEventListener('click', (event) => {
-  const tab = event.target.closest?.('button[role=tab]');
-  if (tab) sessionStorage.setItem('satchel-tab', tab.textContent.trim());
-});
-const last = sessionStorage.getItem('satchel-tab');
-if (last && performance.getEntriesByType('navigation')[0]?.type === 'reload') {
-  const started = Date.now();
-  const back = setInterval(() => {
-    const tabs = [...document.querySelectorAll('button[role=tab]')];
-    const tab = tabs.find((button) => button.textContent.trim() === last);
-    if (tab && tab.getAttribute('aria-selected') !== 'true') tab.click();
-    if (tab || Date.now() - started > 20000) clearInterval(back);
-  }, 100);
-}

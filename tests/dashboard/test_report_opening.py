@@ -62,7 +62,7 @@ class Names:
 def page_of(report, fingerprint: str = "", spec: str = "demo:biased", shipped=None):
     """A page on which a model with that fingerprint is chosen."""
     loaded = SimpleNamespace(classifier=SimpleNamespace(fingerprint=fingerprint))
-    session = SimpleNamespace(spec=spec)
+    session = SimpleNamespace(spec=spec, link=None)
     return SimpleNamespace(
         report=report,
         allowed=Allowed(filter(None, (report, *(shipped or {}).values()))),
