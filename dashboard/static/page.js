@@ -1,5 +1,5 @@
 // What the page adds to Gradio's components: pasted pictures, maps that fill the screen, boxes that hold what they may,
-// sliders and lists that listen to the keyboard.
+// sliders and lists that listen to the keyboard, tables that are reached by it.
 document.addEventListener('paste', (event) => {
   const files = [...(event.clipboardData?.files ?? [])];
   const input = document.querySelector('#upload input[type=file]');
@@ -67,3 +67,13 @@ window.addEventListener('keydown', (event) => {
   if (event.key === 'Tab') event.stopPropagation();
   if (event.key === 'Escape' || event.key === 'Enter') setTimeout(() => list.blur(), 100);
 }, true);
+
+// What is wider than its place is reached by key, and only then.
+let measured = 0;
+const reachable = () => {
+  measured = 0;
+  document.querySelectorAll('.scroll').forEach((box) => { box.tabIndex = box.scrollWidth > box.clientWidth ? 0 : -1; });
+};
+const look = () => { measured ||= requestAnimationFrame(reachable); };
+new MutationObserver(look).observe(document, { childList: true, subtree: true });
+addEventListener('resize', look);
