@@ -14,18 +14,19 @@ from core.preprocessing import Geometry
 
 LONGEST_SIDE = 1024  # of a drawing on a screen
 LONGEST_SIDE_OF_A_FILE = 2048
-TOP_PERCENTILE = 99.5
+TOP_PERCENTILE = 98.0  # a few pixels of a gradient are 20 to 100 times the average and would darken all the others
 LINKED_TOP = 4.0  # times the map's average: smooth maps peak at 3 to 5 of it
-OPACITY = 0.9  # of the top of a scale
+FULL = 0.6  # part of a scale from which a map covers as much as the opacity allows; below it less and less
+OPACITY = 0.85
 OUTSIDE = 0.38  # brightness of what the model did not see
 FADED = 0.35  # part of its opacity that a value keeps where its error is larger than itself
 
 
-# Anchors, evenly spaced from zero to the top. Unsigned evidence gets steadily lighter (the upper part of inferno, by
-# Smith and van der Walt, public domain); signed evidence goes to red, and what speaks against to blue (after
-# ColorBrewer's RdBu). Both can be told apart with any colour vision. Near zero colours are full, too: the photo shows
-# through there.
-EVIDENCE = ("#6a176e", "#932667", "#bc3754", "#dd513a", "#f37819", "#fca50a", "#f8cf2e", "#fdea4e")
+# Anchors, evenly spaced from zero to the top. Unsigned evidence gets lighter by even steps (of OKLab), through hues
+# that photos seldom hold: an orange map cannot be seen on a goldfish. Signed evidence goes to red, and what speaks
+# against to blue (after ColorBrewer's RdBu). Both can be told apart with any colour vision. Near zero colours are full,
+# too: the photo shows through there.
+EVIDENCE = ("#5d05a4", "#8c00b5", "#bf00b3", "#ee22a0", "#ff678d", "#ff9f7d", "#ffca8d", "#fff28c")
 FOR, AGAINST = ("#f59a7a", "#e9573f", "#cf1f2b", "#990019"), ("#84bdf5", "#3f8fe6", "#1763c6", "#0a3a92")
 NEUTRAL = np.array([[244, 244, 242]], np.uint8)
 
@@ -68,8 +69,8 @@ def scale_of(attribution: Attribution, linked: bool) -> Scale | None:
 
     Explainers answer in different units, so raw values cannot share one scale. Linked maps are divided by their own
     mean absolute value (1 = the map's average evidence) and all run to LINKED_TOP, so that one colour means the same
-    multiple in every map, of every picture, finished or not. Unlinked ones run to their own 99.5th percentile, in
-    their own units.
+    multiple in every map, of every picture, finished or not. Unlinked ones run to their own 98th percentile, in their
+    own units. What lies beyond has the colour of the top (`beyond`).
     """
     if attribution.condition != "fine":
         return None
@@ -77,6 +78,22 @@ def scale_of(attribution: Attribution, linked: bool) -> Scale | None:
     if linked:
         return Scale(float(magnitude.mean()), LINKED_TOP, True)
     return Scale(1.0, float(np.percentile(magnitude, TOP_PERCENTILE)) or float(magnitude.max()), False)
+
+
+def cover_of(level: np.ndarray) -> np.ndarray:
+    """How much of the picture a value covers, 0 to 1, from its part of the scale, 0 to 1.
+
+    Nothing at zero, and little at a quarter of the scale, which for linked maps is the map's average; but all of it
+    from FULL on, so that a hill of twice the average is seen at a glance.
+    """
+    part = np.clip(level / FULL, 0, 1)
+    return part * part * (3 - 2 * part)
+
+
+def beyond(attribution: Attribution, scale: Scale) -> tuple[float, float]:
+    """(part of the map in [0, 1] that lies beyond the top of its scale, the largest magnitude in the scale's units)."""
+    magnitude = attribution.values.abs() / scale.unit
+    return float((magnitude > scale.top * 1.0001).float().mean()), float(magnitude.max())
 
 
 def display_size(size: tuple[int, int], longest: int = LONGEST_SIDE) -> tuple[int, int]:
@@ -102,15 +119,15 @@ def overlay(
 ) -> np.ndarray:
     """Lay a map over the picture as it was given, whole and upright.
 
-    Zero is transparent, and the map covers the picture in proportion to its values: where it says nothing the picture
-    stays what it is, in its colours.
+    Zero is transparent, and the map covers the picture the more the larger its values (`cover_of`): where it says
+    nothing the picture stays what it is, in its colours.
 
     Args:
         picture: uint8 [h, w, 3].
         attribution: in the model's frame.
         geometry: of a picture of this very size.
         scale: None shows the picture alone, in grey.
-        opacity: 0 to 1, at the top of the scale.
+        opacity: 0 to 1, where the map covers most.
 
     Returns:
         uint8 [h, w, 3]; what the model did not see is dimmed.
@@ -138,7 +155,7 @@ def _coloured(attribution: Attribution, geometry: Geometry, scale: Scale) -> tup
     level = np.clip(geometry.map_to_picture(attribution.values).numpy() / (scale.unit * scale.top), -1, 1)
     place = (level + 1) / 2 if attribution.signed else np.abs(level)
     colour = table[(place * (len(table) - 1) + 0.5).astype(np.intp)].astype(np.float32)
-    return colour, np.abs(level) * _certainty(attribution, geometry)
+    return colour, cover_of(np.abs(level)) * _certainty(attribution, geometry)
 
 
 def _certainty(attribution: Attribution, geometry: Geometry) -> np.ndarray:

@@ -10,6 +10,8 @@ import gradio as gr
 
 from core.parameters import ParameterSpec
 
+WIDE = 64  # times its lowest: a slider's handle moves by doubling (static/keys.js); between, one types
+
 
 def title(text: str) -> None:
     """The heading of an area."""
@@ -46,4 +48,8 @@ def control(owner: str, spec: ParameterSpec) -> Any:
         return gr.Checkbox(spec.default, interactive=True, **shared)
     if spec.low is None or spec.high is None:
         return gr.Number(spec.default, interactive=True, **shared)
-    return gr.Slider(spec.low, spec.high, spec.default, step=spec.step, interactive=True, **shared)
+    wide = spec.kind == "int" and spec.step == 1 and spec.low > 0 and spec.high >= WIDE * spec.low
+    classes = ["powers"] if wide else None
+    return gr.Slider(
+        spec.low, spec.high, spec.default, step=spec.step, interactive=True, elem_classes=classes, **shared
+    )  # fmt: skip

@@ -41,6 +41,7 @@ class Page:
         data_sets, maker, trainer: what can be chosen; the server's one report and one training in the making.
         key: state, the visitor's key. dark: state, True on a dark page. model: state, the loaded model's spec.
         data: state, the chosen data set's source. address: hidden; what is in view, as `dashboard.address` writes it.
+        strip: the pictures of the Explain tab; it changes with the one in view.
         tabs: the tabs by title; `select` fires when one is opened.
         opened: hidden; its `change` fires when a page is opened or reloaded, after `key` and `dark` are there.
     """
@@ -62,6 +63,7 @@ class Page:
     model: Any = None
     data: Any = None
     address: Any = None
+    strip: Any = None
     opened: Any = None
     visits: int = 0
     tabs: dict[str, Any] = field(default_factory=dict)

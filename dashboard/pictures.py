@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from time import perf_counter
 from typing import Protocol
 
 import numpy as np
@@ -70,6 +71,7 @@ class View:
         predictions: the likeliest classes, likeliest first.
         labels, fingerprint: of the classifier.
         truth: the class that the picture shows; None where that is not known, or no class of this classifier.
+        seconds: what the prediction took, one pass.
     """
 
     source: Source
@@ -84,6 +86,7 @@ class View:
     labels: tuple[str, ...]
     fingerprint: str
     truth: int | None = None
+    seconds: float = 0.0
 
     @cached_property
     def regions(self) -> Regions:
@@ -165,14 +168,16 @@ class Pictures:
         prepared = classifier.prepare(picture)
         copy, segments = self._copy(source, picture, key[1])
         with turn():
+            began = perf_counter()
             predictions = classifier.predict(prepared.tensor[None])[0]
+            seconds = perf_counter() - began
         geometry = shrunk(prepared.geometry, copy.size)
         cut = shrunk(prepared.geometry, segments.size)
         masks = segments.to_model(cut)
         coverage = tuple(masks.mean((1, 2)).tolist())
         view = View(
             source, copy.array(), prepared.tensor, geometry, segments, cut, masks, coverage, predictions,
-            classifier.labels, classifier.fingerprint, _truth(source, classifier),
+            classifier.labels, classifier.fingerprint, _truth(source, classifier), seconds,
         )  # fmt: skip
         return self._views.put(key, view)
 

@@ -58,21 +58,26 @@ def prediction_bars(predictions: Sequence[Prediction], target: int | None = None
 
 @dataclass(frozen=True)
 class Mark:
-    """One explainer's evidence on one segment: parts of the whole in [0, 1], `error` of the share or None."""
+    """One explainer's evidence on one segment: parts of the whole in [0, 1], `error` of the share or None.
+
+    `partial`: of a map that is not finished.
+    """
 
     explainer: str
     share: float
     error: float | None
+    partial: bool = False
 
 
 @dataclass(frozen=True)
 class Row:
-    """One segment across explainers."""
+    """One segment across explainers; `index` among the picture's segments."""
 
     name: str
     kind: str
     coverage: float
     marks: tuple[Mark, ...]
+    index: int = 0
 
     @property
     def median(self) -> float:
@@ -90,10 +95,10 @@ def evidence_rows(maps: Mapping[str, Attribution], view: View) -> list[Row]:
     for name, attribution in maps.items():
         shares = shares_from_masks(attribution.values, view.masks) if attribution.condition == "fine" else None
         for i, share in enumerate(shares or ()):
-            marks[i].append(Mark(name, share, share_error(attribution, share)))
+            marks[i].append(Mark(name, share, share_error(attribution, share), attribution.partial))
     rows = [
-        Row(title, kind, coverage, tuple(found))
-        for title, kind, coverage, found in zip(segments.titles, segments.kinds, view.coverage, marks)
+        Row(title, kind, coverage, tuple(found), i)
+        for i, (title, kind, coverage, found) in enumerate(zip(segments.titles, segments.kinds, view.coverage, marks))
         if found and coverage * view.masks[0].numel() >= MIN_MODEL_PIXELS
     ]
     return sorted(rows, key=lambda row: -row.median)
@@ -120,13 +125,15 @@ def evidence_plot(rows: Sequence[Row], segments: Segments) -> str:
     if rest:
         more = "".join(_evidence_row(row, top) for row in rest)
         body += f"<details><summary>{len(rest)} more</summary>{more}</details>"
-    names = list(dict.fromkeys(mark.explainer for row in rows for mark in row.marks))
+    names = {mark.explainer: mark.partial for row in rows for mark in row.marks}
     legend = "".join(
-        f'<span><i class="mark {marker(name)}"></i>{escape(get_explainer(name).title)}</span>' for name in names
+        f'<span><i class="mark {marker(name)}{_hatched(partial)}"></i>{escape(get_explainer(name).title)}'
+        f"{', unfinished' if partial else ''}</span>"
+        for name, partial in names.items()
     )
     unnamed = "" if segments.named else (
-        '<p class="note">These regions were cut by colour (superpixels) and have no names: '
-        "hover the picture to see which is which.</p>"
+        '<p class="note">These regions were cut by colour (superpixels) and have no names: point at one here, in the '
+        "picture or in a map, and it shows in all of them. The Segments tab gives names.</p>"
     )  # fmt: skip
     axis = "".join(
         f'<span style="left:{fraction * 100:.0f}%">{percent(top * fraction)}</span>' for fraction in (0, 0.5, 1)
@@ -144,26 +151,31 @@ def evidence_plot(rows: Sequence[Row], segments: Segments) -> str:
 def _evidence_row(row: Row, top: float) -> str:
     marks = []
     for lane, mark in enumerate(row.marks):
+        look = f"{marker(mark.explainer)}{_hatched(mark.partial)}"
         height = f"top:{(lane + 1) / (len(row.marks) + 1) * 100:.0f}%"
-        title = f"{get_explainer(mark.explainer).title}: {percent(mark.share)}"
+        title = f"{get_explainer(mark.explainer).title}: {percent(mark.share)}{' so far' if mark.partial else ''}"
         if mark.error is not None:
             low, high = max(0.0, mark.share - Z95 * mark.error), min(1.0, mark.share + Z95 * mark.error)
             title += f", at the widest {percent(low)} to {percent(high)}"
             marks.append(
-                f'<i class="whisker {marker(mark.explainer)}" style="{height};left:{low / top * 100:.2f}%;'
+                f'<i class="whisker {look}" style="{height};left:{low / top * 100:.2f}%;'
                 f'width:{(min(high, top) - low) / top * 100:.2f}%"></i>'
             )
         marks.append(
-            f'<i class="mark {marker(mark.explainer)}" style="{height};left:{mark.share / top * 100:.2f}%" '
-            f'title="{escape(title)}"></i>'
+            f'<i class="mark {look}" style="{height};left:{mark.share / top * 100:.2f}%" title="{escape(title)}"></i>'
         )
     tick = f'<i class="tick" style="left:{row.coverage / top * 100:.2f}%" title="covers {percent(row.coverage)}"></i>'
     kind = ' <em title="not part of the object">context</em>' if row.kind == "context" else ""
     return (
-        f'<div class="erow"><span class="name">{escape(row.name)}{kind}</span>'
+        f'<div class="erow" data-segment="{row.index}"><span class="name">{escape(row.name)}{kind}</span>'
         f'<span class="track">{tick}{"".join(marks)}</span>'
         f'<span class="number">{percent(row.median)}</span><span class="number">{row.density:.1f}x</span></div>'
     )
+
+
+def _hatched(partial: bool) -> str:
+    """What comes of a map that is not finished looks unfinished."""
+    return " partial" if partial else ""
 
 
 def _round_up(value: float) -> float:
@@ -183,14 +195,18 @@ def segment_outlines(
     height, width = segments.size
     said = {row.name: f": {percent(row.median)} of the evidence, {row.density:.1f}x its size" for row in rows}
     paths = []
-    for title, segment in zip(segments.titles, segments):
+    for i, (title, segment) in enumerate(zip(segments.titles, segments)):
         piece = np.ascontiguousarray(segment.mask.crop(), np.uint8)
         corner = segment.mask.box[:2]
         contours, _ = cv2.findContours(piece, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_KCOS, offset=corner)
         outline = "".join("M" + "L".join(f"{x} {y}" for x, y in c[:, 0]) + "Z" for c in contours if len(c) > 2)
         if outline:
             outlined = ' class="found"' if found is not None and title == found.name else ""
-            paths.append(f'<path{outlined} d="{outline}"><title>{escape(title + said.get(title, ""))}</title></path>')
+            told = escape(title + said.get(title, ""))
+            paths.append(
+                f'<path{outlined} data-segment="{i}" data-name="{escape(title)}" d="{outline}"><title>{told}</title>'
+                "</path>"
+            )
     top, left, bottom, right = box
     frame = ""
     if box != (0, 0, height, width):

@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 from cachetools import LRUCache
@@ -45,7 +45,11 @@ class Session:
     failed: dict[str, str] = field(default_factory=dict)
     version: int = 0  # counts what changed: controls, runs that began or ended
     resume: bool = False  # a reload interrupted a run
+    asked: bool = False  # maps were made for this visitor: what changes is answered by itself where it is quick
+    due: Literal["", "quick", "always"] = ""  # an answer to what changed: if it is quick, or however long it takes
+    excluded: object = None  # the class, picture and model that the list of and-not was sent for
     values: Mapping[str, Any] = field(default_factory=dict)  # what the controls said last
+    gallery: Any = None  # all pictures in rows, of the Explain tab
     players: str = ""  # of the trained explainer whose sum is shown; "" for any that is there
     absent: tuple[Any, frozenset[int]] = (None, frozenset())  # (of which sum, players that are clicked off)
 
@@ -124,6 +128,8 @@ class Visitors(LRUCache[str, Session]):
     def popitem(self) -> tuple[str, Session]:
         key, forgotten = super().popitem()
         forgotten.stop()
+        if forgotten.gallery is not None:
+            forgotten.gallery.stopped = True
         if forgotten.evaluation is not None:
             forgotten.evaluation.stop()
         for bench in forgotten.benches.values():

@@ -90,14 +90,12 @@ def style_sheet() -> str:
     variables = f":root{{{light}}}\n.dark{{{dark}--color-accent:{ACCENT[1]};}}\n"
     sheets = "".join(
         (STATIC / name).read_text(encoding="utf-8")
-        for name in ("satchel.css", "segments.css", "report.css", "evaluate.css", "train.css")
+        for name in ("satchel.css", "explain.css", "segments.css", "report.css", "evaluate.css", "train.css")
     )
     return variables + colour_rules() + sheets
 
 
 def script() -> str:
-    """For the page's head: pasting pictures, pictures that fill the screen when clicked, the address, masks."""
-    return "".join(
-        f"<script>{(STATIC / name).read_text(encoding='utf-8')}</script>"
-        for name in ("page.js", "address.js", "segments.js")
-    )
+    """For the page's head: pasting pictures, keys, the address, maps under the pointer and enlarged, masks."""
+    names = ("page.js", "keys.js", "address.js", "maps.js", "viewer.js", "segments.js")
+    return "".join(f"<script>{(STATIC / name).read_text(encoding='utf-8')}</script>" for name in names)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from core.errors import UserError
+from dashboard.explain.costs import QUICK
 from dashboard.explain.drawing import Drawing, Settings, Updates
 from dashboard.explain.sums import switched
 from dashboard.page import Page
@@ -34,34 +35,44 @@ class Actions:
 
     def open(self, *values: Any) -> Updates:
         """A page was opened or reloaded: show what the session holds, with the controls as they were left."""
-        session, settings = self._read(values, remember=False)
+        session, settings = self.read(values, remember=False)
         session.resume = session.resume or bool(session.runs())  # a reload cut their stream
         session.drop()
         updates: Updates = {}
         if session.values:
             values = (values[0], *session.values["rest"])
-            _, settings = self._read(values)
+            _, settings = self.read(values)
             updates = dict(zip(self.w.inputs(), values[1:]))
         return updates | self._picture(session, settings) | {self.w.ready: True}
 
     def first_run(self, *values: Any) -> Iterator[Updates]:
         """A first-time visitor of the demo sees maps without a click; after a reload, what was running goes on."""
-        session, _ = self._read(values, remember=False)
+        session, _ = self.read(values, remember=False)
         first = self.page.autorun and not session.values and session.spec.startswith("demo:")
         if first or session.resume:
             yield from self.explain(*values)
         else:  # a generator that yields nothing would empty every component
             yield {self.w.stop: gr.skip()}
 
-    def model_changed(self, *values: Any) -> Updates:
-        session, settings = self._read(values)
+    def model_changed(self, *values: Any) -> Iterator[Updates]:
+        session, settings = self.read(values)
         session.drop()
-        return self._picture(session, settings)
+        session.due = session.due or "quick"
+        # what was said of the model before goes at once
+        yield {self.w.finding: "", self.w.evidence: "", self.w.status: "Asking the model"}
+        yield self._picture(session, settings)
+
+    def data_changed(self, *values: Any) -> Updates:
+        """Another data set was chosen: its pictures."""
+        session, settings = self.read(values)
+        session.gallery = None
+        session.due = session.due or "quick"
+        return {self.w.strip: self.draw.strip(session), **self._picture(session, settings)}
 
     def upload(self, files: Sequence[str] | None, *values: Any) -> Updates:
         """Keep the good ones; say what is wrong with each of the others."""
-        session, settings = self._read(values)
-        added = 0
+        session, settings = self.read(values)
+        first, added = not session.uploads, 0
         for file in reversed(files or ()):
             try:
                 source = self.page.pictures.read(Path(file))
@@ -79,35 +90,38 @@ class Actions:
         if not added:
             return {self.w.upload: None}
         session.drop()
+        session.due = "always" if first else "quick"
         return {self.w.upload: None, **self._picture(session, settings)}
 
     def pick(self, event: gr.EventData, *values: Any) -> Updates:
-        session, settings = self._read(values)
+        session, settings = self.read(values)
         if event.id not in self.page.sources(session) or event.id == session.current:
             return {self.w.stop: gr.skip()}
         session.drop()
         session.current = event.id
+        session.due = session.due or "quick"
         return self._picture(session, settings)
 
     def remove(self, event: gr.EventData, *values: Any) -> Updates:
-        session, settings = self._read(values)
+        session, settings = self.read(values)
         session.uploads.pop(event.id, None)
         if event.id != session.current:
             return {self.w.strip: self.draw.strip(session)}
         session.drop()
         session.current = None
+        session.due = session.due or "quick"
         return self._picture(session, settings)
 
     def switch(self, event: gr.EventData, *values: Any) -> Updates:
         """A part of the trained explainer's sum is taken away or put back."""
         players = [text for text in str(event.id).split(",") if text.isdecimal()]
-        session, settings = self._read(values, remember=False)
+        session, settings = self.read(values, remember=False)
         session.absent = switched(session.absent, map(int, players))
         return self._sum(session, settings)
 
     def by(self, event: gr.EventData, *values: Any) -> Updates:
         """Another kind of parts."""
-        session, settings = self._read(values, remember=False)
+        session, settings = self.read(values, remember=False)
         session.players = str(event.id)
         return self._sum(session, settings)
 
@@ -121,17 +135,39 @@ class Actions:
         """The tab came into view: an explainer may have been trained meanwhile."""
         if ready:
             with suppress(UserError):
-                return self.draw.offer(*self._read(values, remember=False))
+                return self.draw.offer(*self.read(values, remember=False))
         return {self.w.fold: gr.skip()}
 
     def fold(self, *values: Any) -> Updates:
         """Offer every explainer, or only the defaults and the chosen ones."""
-        session, settings = self._read(values)
+        session, settings = self.read(values)
         return self.draw.offer(session, replace(settings, unfolded=not settings.unfolded))
 
     def redraw(self, *values: Any) -> Iterator[Updates]:
-        """Another target, scale or choice of explainers: nothing is computed."""
-        yield from self._redrawn(*self._read(values))
+        """Another scale or choice of explainers: nothing is computed."""
+        yield from self._redrawn(*self.read(values))
+
+    def aim(self, *values: Any) -> Iterator[Updates]:
+        """Another class to explain, or to explain it against: what runs for the one before is of no use."""
+        session, settings = self.read(values)
+        session.drop()
+        session.due = session.due or "quick"
+        yield from self._redrawn(session, settings)
+
+    def answer(self, *values: Any) -> Iterator[Updates]:
+        """Picture, class or model changed: make the maps without being asked to, where that is quick."""
+        session, settings = self.read(values, remember=False)
+        due, session.due = session.due, ""
+        if due and (due == "always" or session.asked):
+            settings = self._now(session, settings)
+            with suppress(UserError):  # the page tells it already
+                view = self.page.view(session)
+                self.draw.time_a_pass(session, view)
+                missing, seconds = self.draw.to_make(session, settings, view)
+                if missing and (due == "always" or seconds <= QUICK):
+                    yield from self._run(session, settings, settings.chosen, retouch=False)
+                    return
+        yield {self.w.stop: gr.skip()}
 
     def look(self, ready: bool, *values: Any) -> Iterator[Updates]:
         """The tab came into view.
@@ -140,7 +176,7 @@ class Actions:
         the controls say before they are put back as they were left must not be taken for a choice.
         """
         if ready:
-            yield from self._redrawn(*self._read(values, remember=False))
+            yield from self._redrawn(*self.read(values, remember=False))
         else:  # all of it is on its way
             yield {self.w.stop: gr.skip()}
 
@@ -154,7 +190,7 @@ class Actions:
 
     def explain(self, *values: Any) -> Iterator[Updates]:
         """Make all chosen maps, side by side."""
-        session, settings = self._read(values)
+        session, settings = self.read(values)
         if not settings.chosen:
             gr.Warning("No explainer is chosen; tick one first.")
             yield {self.w.stop: gr.skip()}
@@ -165,7 +201,7 @@ class Actions:
         """The handler of one explainer's sliders: make its map again, and no other."""
 
         def handler(*values: Any) -> Iterator[Updates]:
-            session, settings = self._read(values)
+            session, settings = self.read(values)
             yield from self._run(session, settings, (name,), retouch=True)
 
         return handler
@@ -191,9 +227,11 @@ class Actions:
     # -- running
 
     def _run(self, session: Session, settings: Settings, names: Sequence[str], retouch: bool) -> Iterator[Updates]:
+        session.asked = session.asked or not retouch
         try:
             view = self.page.view(session)
             loaded = self.page.classifiers.get(session.spec)
+            self.draw.time_a_pass(session, view)
             keys = {name: self.draw.key(session, settings, view, name) for name in names}
         except UserError as error:
             gr.Warning(escape(str(error)))
@@ -212,6 +250,7 @@ class Actions:
             for changed in steps:
                 if run.dropped:
                     break
+                self.draw.learn(keys, changed, view)
                 yield self.draw.maps(session, self._now(session, settings), view, changed)
         except GeneratorExit:  # the page went away; when it comes back the run goes on
             # one that came back before this is told has said so itself, and dropped this run
@@ -247,11 +286,12 @@ class Actions:
     def _now(self, session: Session, settings: Settings) -> Settings:
         """The controls as they are now: they may have moved while a run goes on."""
         rest = session.values.get("rest")
-        return self._settings((None, *rest)) if rest else settings
+        return self.draw.usable(session, self._settings((None, *rest)) if rest else settings)
 
     # -- reading
 
-    def _read(self, values: Sequence[Any], remember: bool = True) -> tuple[Session, Settings]:
+    def read(self, values: Sequence[Any], remember: bool = True) -> tuple[Session, Settings]:
+        """The visitor's session, and what the controls say."""
         session = self.page.sessions.get(values[0])
         if remember:
             session.values = {"rest": tuple(values[1:])}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -15,6 +17,7 @@ from core.choice import Choice
 from core.errors import UserError
 from core.explainer import Explainer, get_explainer
 from core.overlays import LINKED_TOP, scale_of
+from dashboard.explain.costs import QUICK, Costs, about
 from dashboard.explain.findings import densest, finding_html
 from dashboard.explain.masks import Masks
 from dashboard.explain.panels import map_panel, picture_alone
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from dashboard.explain.tab import Widgets
 
 NO_CONTRAST = "none"
+PASSES_TIMED = 4  # the quickest of them counts: a busy machine holds up single ones
 Updates = dict[Any, Any]
 
 
@@ -90,13 +94,12 @@ class Drawing:
 
     def __init__(self, page: Page, widgets: Widgets) -> None:
         self.page, self.w, self.sums, self.masks = page, widgets, Sums(page, widgets), Masks(page, widgets)
+        self.costs = Costs()
 
     def key(self, session: Session, settings: Settings, view: View, name: str) -> ResultKey:
         choice = Choice(name, get_explainer(name).parameters.parse(settings.options.get(name, {})))
         choice = choice.found(self.page.classifiers.get(session.spec).classifier)
         target, contrast = self._asked(settings, view)
-        if contrast == target:
-            raise UserError("Why and and-not name the same class; choose another class to explain against.")
         if settings.seed < 0 or settings.seed != int(settings.seed):
             raise UserError(f"The seed must be a whole number, 0 or above, got {settings.seed:g}.")
         seed = int(settings.seed) if choice.method.is_random(choice.parameters) else 0
@@ -111,11 +114,10 @@ class Drawing:
         except UserError as error:
             return updates | self._nothing(str(error))
         updates[self.w.strip] = self.strip(session)
-        usable = self._usable(session)
-        settings = replace(settings, chosen=tuple(name for name in settings.chosen if name in usable))
+        settings = self.usable(session, settings)
         updates |= self.offer(session, settings)
         updates[self.w.explain] = gr.update(interactive=True)
-        return updates | self.maps(session, settings, view) | self._classes(settings, view)
+        return updates | self.maps(session, settings, view) | self._classes(session, settings, view)
 
     def offer(self, session: Session, settings: Settings) -> Updates:
         """The list of explainers to choose from."""
@@ -126,6 +128,33 @@ class Drawing:
             self.w.fold: fold_word(usable, settings.chosen, settings.unfolded),
             **{group: gr.update(**offered[family]) for family, group in self.w.families.items()},
         }
+
+    def usable(self, session: Session, settings: Settings) -> Settings:
+        """Without explainers that cannot explain the model that is chosen now."""
+        able = self._usable(session)
+        return replace(settings, chosen=tuple(name for name in settings.chosen if name in able))
+
+    def to_make(self, session: Session, settings: Settings, view: View) -> tuple[int, float]:
+        """(how many of the chosen maps are not there yet, seconds that they will take)."""
+        keys = [self.key(session, settings, view, name) for name in settings.chosen]
+        missing = [key for key in keys if not self._done(self.page.runner.results.get(key))]
+        return len(missing), self.costs.seconds(missing, view.seconds)
+
+    def time_a_pass(self, session: Session, view: View) -> None:
+        """Once for each model, so that what its maps will take can be told."""
+        if self.costs.knows(view.fingerprint):
+            return
+        classifier = self.page.classifiers.get(session.spec).classifier
+        for _ in range(PASSES_TIMED):
+            with self.page.device():
+                began = perf_counter()
+                classifier.predict(view.image[None])
+                self.costs.measured(view.fingerprint, perf_counter() - began)
+
+    def learn(self, keys: Mapping[str, ResultKey], names: Iterable[str], view: View) -> None:
+        """What these maps of a run cost."""
+        for name in names:
+            self.costs.learn(keys[name], self.page.runner.results.get(keys[name]), view.seconds)
 
     def _usable(self, session: Session) -> set[str]:
         classifier = self.page.classifiers.get(session.spec).classifier
@@ -144,18 +173,21 @@ class Drawing:
         }  # fmt: skip
 
     def strip(self, session: Session) -> str:
+        sources = self.page.sources(session)
+        stop = session.current if session.current in sources else next(iter(sources), None)
         cells = []
-        for source in self.page.sources(session).values():
+        for source in sources.values():
             chosen = ' aria-current="true"' if source.id == session.current else ""
             name = escape(source.name)
             remove = (
                 f'<button class="remove" data-act="remove" data-id="{source.id}" '
-                f'aria-label="Remove {name}">&times;</button>'
+                f'tabindex="-1" aria-label="Remove {name}">&times;</button>'
                 if source.upload
                 else ""
             )
             cells.append(
-                f'<li{chosen}><button data-act="pick" data-id="{source.id}" title="{name}">'
+                f'<li{chosen}><button data-act="pick" data-id="{source.id}" title="{name}" '
+                f'tabindex="{0 if source.id == stop else -1}">'  # arrow keys go on from there
                 f'<img alt="{name}" src="{source.thumbnail}"></button>{remove}</li>'
             )
         return f'<ul class="strip">{"".join(cells)}</ul>' if cells else ""
@@ -189,7 +221,7 @@ class Drawing:
         found = densest(rows)
         updates[self.w.finding] = finding_html(view, *self._asked(settings, view), rows, found)
         running = bool(session.runs())
-        updates[self.w.status] = self._status(made, running)
+        updates[self.w.status] = self._status(session, settings, view, made, running)
         if changed is None:
             outlines = segment_outlines(view.segments, view.segment_geometry.seen_box(), rows, found)
             updates |= {self.w.columns[n]: gr.update(visible=n in settings.chosen) for n in self.w.columns}
@@ -199,7 +231,7 @@ class Drawing:
                 self.w.scale_note: self._scale_note(settings.linked),
                 self.w.stop: gr.update(interactive=running),
             }
-            updates |= self._classes(settings, view, unless_offered=True)
+            updates |= self._classes(session, settings, view, unless_offered=True)
             updates |= self.masks.shown(session, view, keys, maps)
             updates |= self.sum(session, settings, view)
         return updates
@@ -215,22 +247,29 @@ class Drawing:
         Without a choice among the classes of this very picture and model, the likeliest one and none.
         """
         target, contrast = class_of(settings.target, view), class_of(settings.contrast, view)
-        return (view.predictions[0].index, None) if target is None else (target, contrast)
+        if target is None:
+            return view.predictions[0].index, None
+        return target, None if contrast == target else contrast
 
-    def _classes(self, settings: Settings, view: View, unless_offered: bool = False) -> Updates:
-        """The drop-downs: what is explained, and the classes to choose from, `unless_offered` already."""
+    def _classes(self, session: Session, settings: Settings, view: View, unless_offered: bool = False) -> Updates:
+        """The drop-downs: what is explained, and the classes to choose from, `unless_offered` already.
+
+        No class is offered to be explained against itself.
+        """
         target, contrast = self._asked(settings, view)
         value = partial(class_value, view)
         why, against = value(target), NO_CONTRAST if contrast is None else value(contrast)
-        if unless_offered and settings.target == why:
+        offered = unless_offered and settings.target == why
+        if offered and session.excluded == why:
             return {self.w.target: why, self.w.contrast: against}
+        session.excluded = why
         likely = [p.index for p in view.predictions]
         order = [*likely, *sorted(set(range(len(view.labels))).difference(likely))]
         choices = [(view.labels[i], value(i)) for i in order]
-        none = ("nothing in particular", NO_CONTRAST)
+        others = [("nothing in particular", NO_CONTRAST), *(choice for choice in choices if choice[1] != why)]
         return {
-            self.w.target: gr.update(choices=choices, value=why),
-            self.w.contrast: gr.update(choices=[none, *choices], value=against),
+            self.w.target: why if offered else gr.update(choices=choices, value=why),
+            self.w.contrast: gr.update(choices=others, value=against),
         }
 
     @staticmethod
@@ -251,8 +290,16 @@ class Drawing:
         target, _ = self._asked(settings, view)
         return (
             f"{prediction_bars(view.predictions, target, view.instead)}"
-            f'<p class="note"><span>{escape(source.name)}</span>, {size} pixels</p>{said}'
+            f'<p class="note"><span>{escape(source.name)}</span>, {size} pixels{self._label(view)}</p>{said}'
         )
+
+    @staticmethod
+    def _label(view: View) -> str:
+        """What the picture is known to show."""
+        label = view.source.label
+        if label is None:
+            return ""
+        return f", labelled {escape(label)}{'' if view.truth is not None else ', which this model does not know'}"
 
     @staticmethod
     def _no_evidence(maps: dict[str, Attribution]) -> str:
@@ -268,15 +315,23 @@ class Drawing:
                 "Faded: the error is larger than the value."
             )
         return (
-            "Each map has its own colours, up to its 99.5th percentile, in its own units; they do not compare; zero is "
+            "Each map has its own colours, up to its 98th percentile, in its own units; they do not compare; zero is "
             "clear. Faded: the error is larger than the value."
         )
 
-    def _status(self, made: dict[str, Attribution | None], running: bool) -> str:
+    def _status(
+        self, session: Session, settings: Settings, view: View, made: dict[str, Attribution | None], running: bool
+    ) -> str:
         done = sum(self._done(attribution) for attribution in made.values())
         if not made:
             return ""
         if running:
             return f"{done} of {len(made)} maps finished"
+        with suppress(UserError):
+            missing, seconds = self.to_make(session, settings, view)
+            if missing:
+                waits = session.asked and seconds > QUICK
+                long = ", so it waits for Explain" if waits else ""
+                return f"{plural(missing, 'map')} to make, {about(seconds)}{long}"
         seconds = sum(a.seconds for a in made.values() if a is not None)
         return f"{plural(done, 'map')}, {seconds:.1f} s of computing" if done else ""

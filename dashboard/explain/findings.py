@@ -38,15 +38,18 @@ def finding_html(view: View, target: int, contrast: int | None, rows: Sequence[R
         says += f"; explained is <b>{escape(view.labels[target])}</b>"
     if not rows:
         return _sentence(f"{says}.", "Press Explain to see what it looks at.")
+    so_far = "so far, " if any(mark.partial for row in rows for mark in row.marks) else ""
     if found is None:
-        return _sentence(f"{says}; no segment draws much more evidence than its size.", "")
+        what = "segment" if view.segments.named else "part of the picture"
+        return _sentence(f"{says}; {so_far}no {what} draws much more evidence than its size.", "")
     shares = sorted(mark.share for mark in found.marks)
     spread = f" ({percent(shares[0])} to {percent(shares[-1])} by explainer)" if len(shares) > 1 else ""
     whole = "what the model sees" if view.boxed else "the picture"
-    name = f"the {escape(found.name)}" if view.segments.named else f"{escape(found.name)} (outlined)"
+    numbers = f"{percent(found.median)} of it{spread} lies on {percent(found.coverage)} of {whole}"
+    if not view.segments.named:  # a region's number tells nobody anything
+        return _sentence(f"{says}; {so_far}evidence is densest in the outlined part.", f"{numbers}.")
     return _sentence(
-        f"{says}; for its size, <b>{name}</b> draws the most evidence.",
-        f"{percent(found.median)} of it{spread} lies on {percent(found.coverage)} of {whole}.",
+        f"{says}; {so_far}for its size, <b>the {escape(found.name)}</b> draws the most evidence.", f"{numbers}."
     )
 
 

@@ -6,10 +6,10 @@ from html import escape
 
 from core.attribution import Attribution
 from core.explainer import Explainer, get_explainer
-from core.overlays import Scale, dim_outside, display_size, layer, shrunk
+from core.overlays import Scale, beyond, dim_outside, display_size, layer, shrunk
 from dashboard.explain.convergence import convergence_plot, settled
 from dashboard.explain.players import players_panel
-from dashboard.overlays import jpeg, legend, webp
+from dashboard.overlays import grid, jpeg, legend, webp
 from dashboard.palette import marker
 from dashboard.pictures import View
 from dashboard.plots import percent
@@ -39,17 +39,50 @@ def map_panel(
         over = "<p class='over'>No evidence: this map is the same everywhere.</p>"
     elif attribution.condition == "broken":
         over = "<p class='over problem'>This map holds values that are not numbers; it cannot be shown.</p>"
+    unfinished = (
+        ' <span class="unfinished">unfinished</span>' if attribution is not None and attribution.partial else ""
+    )
     return (
-        f'<figure class="map {state}" data-testid="map-{explainer.name}" data-state="{state}">'
+        f'<figure class="map {state}" data-testid="map-{explainer.name}" data-state="{state}"'
+        f"{'' if running else _values(attribution, scale)}>"
         f'<figcaption><i class="mark {marker(explainer.name)}"></i>'
-        f'<b title="{escape(explainer.summary)}">{escape(explainer.title)}</b></figcaption>'
-        f'<div class="canvas">{picture}{over}</div>'
+        f'<b title="{escape(explainer.summary)}">{escape(explainer.title)}</b>{unfinished}</figcaption>'
+        f"{_canvas(explainer.title, picture + over, bool(over))}"
         f"{_legend(attribution, scale)}{_figures(attribution, running)}{players_panel(attribution)}</figure>"
     )
 
 
+def _canvas(title: str, inside: str, bare: bool = False) -> str:
+    """What is enlarged by a click, or by Enter; no stop of the keyboard where there is nothing to enlarge (`bare`)."""
+    stop = "" if bare else f' tabindex="0" role="button" aria-label="Enlarge {escape(title)}"'
+    return f'<div class="canvas"{stop}>{inside}</div>'
+
+
+def _values(attribution: Attribution | None, scale: Scale | None) -> str:
+    """A map's numbers for the browser, which tells them under the pointer, compares them and cuts them off."""
+    if attribution is None or scale is None:
+        return ""
+    sent = grid(attribution.values)
+    average = float(attribution.values.abs().mean())
+    return (
+        f' data-grid="{sent.text}" data-rows="{sent.rows}" data-columns="{sent.columns}" data-most="{sent.most:.6g}" '
+        f'data-average="{average:.6g}" data-top="{scale.top * scale.unit:.6g}" data-linked="{int(scale.linked)}" '
+        f'data-signed="{int(attribution.signed)}"'
+    )
+
+
+def _frame(view: View) -> str:
+    """Where the model's frame lies over the picture: left, top, width and height in parts of the picture."""
+    g = view.geometry
+    (h, w), (rows, columns) = g.picture_size, g.model_size
+    parts = (g.left / g.scale_x / w, g.top / g.scale_y / h, columns / g.scale_x / w, rows / g.scale_y / h)
+    return f'data-frame="{",".join(f"{part:.5f}" for part in parts)}"'
+
+
 def _legend(attribution: Attribution | None, scale: Scale | None) -> str:
-    return legend(False, scale) if attribution is None else legend(attribution.signed, scale, attribution.unit)
+    if attribution is None or scale is None:
+        return legend(False, None)
+    return legend(attribution.signed, scale, attribution.unit, beyond(attribution, scale))
 
 
 def picture_alone(view: View, svg: str, maps: int) -> str:
@@ -58,10 +91,10 @@ def picture_alone(view: View, svg: str, maps: int) -> str:
     `maps` stand beside it, four in a row with it; the style sheet is told how many places the last row leaves.
     """
     picture = jpeg(dim_outside(view.shown, view.geometry), 90)
+    image = f'<img alt="{escape(view.source.name)}" src="{picture}">'
     return (
         f'<figure class="map plain" data-left="{-(maps + 1) % 4}"><figcaption><b>Picture</b></figcaption>'
-        '<div class="canvas">'
-        f'<img alt="{escape(view.source.name)}" src="{picture}">{svg}</div></figure>'
+        f"{_canvas('the picture', _photo(view, 'photo own', image + svg))}</figure>"
     )
 
 
@@ -77,13 +110,18 @@ def _state(attribution: Attribution | None, running: bool, failed: str | None) -
 
 def _picture(view: View, attribution: Attribution | None, scale: Scale | None, running: bool) -> str:
     """The map over the picture, which the browser has once for all panels (`--picture`), grey where there is none."""
+    if attribution is None or scale is None:
+        return _photo(view, "photo grey")
+    size = display_size(view.shown.shape[:2], FRAME_SIDE if running else LAYER_SIDE)
+    drawn = layer(attribution, shrunk(view.geometry, size), scale)
+    return _photo(view, "photo", f'<img alt="" src="{webp(drawn)}">')
+
+
+def _photo(view: View, classes: str, inside: str = "") -> str:
+    """The place of a picture, of its shape, so that all that lies in it lies where it belongs at any size."""
     height, width = view.shown.shape[:2]
     shape = f'style="--shape:{width}/{height};--wide:{width / height:.4f}"'
-    if attribution is None or scale is None:
-        return f'<div class="photo grey" {shape}></div>'
-    size = display_size((height, width), FRAME_SIDE if running else LAYER_SIDE)
-    drawn = layer(attribution, shrunk(view.geometry, size), scale)
-    return f'<div class="photo" {shape}><img alt="" src="{webp(drawn)}"></div>'
+    return f'<div class="{classes}" {shape} {_frame(view)}>{inside}</div>'
 
 
 def _figures(attribution: Attribution | None, running: bool) -> str:

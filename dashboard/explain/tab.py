@@ -12,6 +12,7 @@ from core.overlays import OPACITY
 from dashboard.controls import control, title
 from dashboard.explain.actions import Actions
 from dashboard.explain.drawing import chooser, fold_word
+from dashboard.explain.gallery import LOOK, OFFER, ORDERS, Gallery
 from dashboard.page import Page
 from dashboard.palette import FAMILY_TITLES, families, marker, ordered
 
@@ -34,6 +35,12 @@ lend();
 watch('value', lend);
 """
 FADE = "(opacity) => { document.documentElement.style.setProperty('--opacity', opacity); return opacity; }"
+# all the browser's own (static/maps.js)
+TOOLS = """
+<label>Hide below <input type="range" name="cut" min="0" max="100" value="0"><output>0</output></label>
+<label title="or with Ctrl and the wheel over a map; drag to move">Zoom
+<input type="range" name="zoom" min="0" max="4" step="0.05" value="0"><output>1.0x</output></label>
+"""
 SWITCH = """
 element.addEventListener('click', (event) => {
   const part = event.target.closest('[data-act]');
@@ -70,6 +77,10 @@ class Widgets:
     finding: gr.HTML
     picture: gr.HTML
     evidence: gr.HTML
+    gallery_run: gr.Button
+    order: gr.Dropdown  # of the rows
+    gallery_note: gr.HTML
+    gallery: gr.HTML  # all pictures in rows
     masks_area: gr.Row  # of what masks keep and leave out, where a map is a mask
     masks: gr.HTML
     sum_area: gr.Row  # of the trained explainer as a classifier, where there is one
@@ -106,6 +117,20 @@ def _layout() -> Widgets:
             prediction = gr.HTML(elem_id="prediction")
         with gr.Column(scale=6, min_width=320, elem_classes="area run"):
             title("Explain it")
+            # what is asked and the button come first: in five stops of the keyboard from the pictures
+            with gr.Row(elem_classes="fields"):
+                target = gr.Dropdown([], label="Why", elem_id="target", min_width=140, scale=4)
+                contrast = gr.Dropdown([], label="and not", elem_id="contrast", min_width=140, scale=4)
+                with gr.Row(elem_classes="buttons", scale=0):
+                    explain = gr.Button(
+                        "Explain", variant="primary", size="md", elem_id="explain", min_width=100, scale=0
+                    )  # fmt: skip
+                    stop = gr.Button("Stop", size="md", elem_id="stop", interactive=False, min_width=70, scale=0)
+            with gr.Row(elem_classes="after"):
+                status = gr.HTML(elem_id="status")
+                seed = gr.Number(
+                    0, label="Seed", elem_id="seed", min_width=130, scale=0, minimum=0, maximum=MOST_SEED, step=1
+                )
             unfolded = gr.State(False)
             defaults = tuple(name for name, e in known.items() if e.default)
             anywhere = tuple(name for name, e in known.items() if not e.needs_weights)
@@ -117,21 +142,12 @@ def _layout() -> Widgets:
                 with gr.Row(elem_classes="more"):
                     fold = gr.Button(fold_word(anywhere, defaults, False), elem_id="fold", size="sm", scale=0)
                     gr.HTML(_what_they_do(), elem_classes="help")
-            with gr.Row(elem_classes="fields"):
-                target = gr.Dropdown([], label="Why", elem_id="target", min_width=150, scale=4)
-                contrast = gr.Dropdown([], label="and not", elem_id="contrast", min_width=150, scale=4)
-                seed = gr.Number(
-                    0, label="Seed", elem_id="seed", min_width=80, scale=1, minimum=0, maximum=MOST_SEED, step=1
-                )
-            with gr.Row(elem_classes="buttons"):
-                explain = gr.Button("Explain", variant="primary", size="md", elem_id="explain", min_width=120, scale=0)
-                stop = gr.Button("Stop", size="md", elem_id="stop", interactive=False, min_width=80, scale=0)
-                status = gr.HTML(elem_id="status")
     with gr.Row(elem_classes="sheet"), gr.Column(elem_classes="area"):
         finding = gr.HTML(elem_id="finding")
         with gr.Row(elem_classes="toolbar"):
             opacity = gr.Slider(0, 1, OPACITY, step=0.05, label="Opacity", elem_id="opacity", min_width=180, scale=0)
             linked = gr.Checkbox(True, label="One scale for all maps", elem_id="linked", min_width=180, scale=0)
+            gr.HTML(TOOLS, elem_classes="tools")
             scale_note = gr.HTML(elem_classes="note", elem_id="scale-note")
         with gr.Row(elem_classes="maps"):
             with gr.Column(min_width=0, elem_classes="explainer"):
@@ -148,6 +164,16 @@ def _layout() -> Widgets:
             with gr.Column(min_width=0, elem_classes="explainer lies-on"):
                 title("What the evidence lies on")
                 evidence = gr.HTML(elem_id="evidence")
+    with gr.Row(elem_classes="sheet"), gr.Column(elem_classes="area"):
+        title("All pictures")
+        with gr.Row(elem_classes="gallery-bar"):
+            gallery_run = gr.Button(LOOK, size="md", elem_id="gallery-run", min_width=120, scale=0)
+            order = gr.Dropdown(
+                list(ORDERS), value=ORDERS[0], label="Order", show_label=False, container=False,
+                elem_id="gallery-order", min_width=150, scale=0, interactive=True,
+            )  # fmt: skip
+            gallery_note = gr.HTML(OFFER, elem_id="gallery-note", elem_classes="note")
+        gallery = gr.HTML(js_on_load=PICK, elem_id="gallery")
     with gr.Row(visible=False, elem_classes="sheet") as masks_area, gr.Column(elem_classes="area"):
         title("What the masks keep")
         kept = gr.HTML(elem_id="masks")
@@ -156,7 +182,8 @@ def _layout() -> Widgets:
         summed = gr.HTML(js_on_load=SWITCH, elem_id="sum")
     return Widgets(
         ready, upload, strip, prediction, groups, unfolded, fold, target, contrast, seed, explain, stop, status,
-        opacity, linked, scale_note, finding, picture, evidence, masks_area, kept, sum_area, summed, columns, panels,
+        opacity, linked, scale_note, finding, picture, evidence, gallery_run, order, gallery_note, gallery,
+        masks_area, kept, sum_area, summed, columns, panels,
         controls,
     )  # fmt: skip
 
@@ -181,16 +208,33 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
         w.masks_area, w.masks, w.sum_area, w.sum, *w.columns.values(), *w.panels.values(),
     ]  # fmt: skip
     opening = page.opened.change(act.open, settings, [w.ready, *everything, *w.controls.values()], **shared)
-    page.model.change(act.model_changed, settings, everything, **shared)
-    w.upload.upload(act.upload, [w.upload, *settings], [w.upload, *everything], **shared)
-    w.strip.pick(act.pick, settings, everything, **shared)
-    w.strip.remove(act.remove, settings, everything, **shared)
+    # what changed is shown at once, and answered after that: a new answer does not wait for the one before to end
+    answer: dict[str, Any] = {"trigger_mode": "multiple", **shared}
+    for changed in (
+        page.model.change(act.model_changed, settings, everything, **shared),
+        page.data.change(act.data_changed, settings, everything, **shared),
+        w.upload.upload(act.upload, [w.upload, *settings], [w.upload, *everything], **shared),
+        w.strip.pick(act.pick, settings, everything, **answer),
+        w.gallery.pick(act.pick, settings, everything, **answer),
+        w.strip.remove(act.remove, settings, everything, **shared),
+        w.target.input(act.aim, settings, everything, trigger_mode="always_last", **shared),
+        w.contrast.input(act.aim, settings, everything, trigger_mode="always_last", **shared),
+    ):
+        changed.then(act.answer, settings, everything, **answer)
+    page.strip = w.strip
+    rows = Gallery(page, w, act.draw, act.read)
+    shown = [w.gallery, w.gallery_run, w.gallery_note]
+    w.gallery_run.click(rows.look, [w.order, *settings], shown, **answer)
+    w.order.input(rows.sort, [w.order, *settings], shown, **shared)
+    opening.then(rows.show, settings, shown, **shared)
+    page.model.change(rows.show, settings, shown, **shared)
+    page.data.change(rows.show, settings, shown, **shared)
     w.sum.part(act.switch, settings, [w.sum_area, w.sum], **shared)
     w.sum.by(act.by, settings, [w.sum_area, w.sum], **shared)
     offered = [w.unfolded, w.fold, *w.families.values()]
     w.fold.click(act.fold, settings, offered, **shared)
-    for changed in (w.target, w.contrast, *w.families.values(), w.linked):
-        changed.input(act.redraw, settings, everything, trigger_mode="always_last", **shared)
+    for ticked in (*w.families.values(), w.linked):
+        ticked.input(act.redraw, settings, everything, trigger_mode="always_last", **shared)
     w.seed.submit(act.redraw, settings, everything, **shared)
     w.seed.blur(act.redraw, settings, everything, **shared)
     # the browser has picture and map apart, so that nobody need be asked

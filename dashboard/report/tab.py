@@ -117,7 +117,7 @@ def build(page: Page) -> None:
     make_panel.wire(page, making, actions.known)
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
     in_view = [page.key, widgets.place]
-    for listen in (widgets.place.change, page.model.change, page.data.change):
+    for listen in (widgets.place.change, page.model.change, page.data.change, page.strip.change):
         listen(actions.address, in_view, page.address, **quiet, trigger_mode="always_last")
     making.made.change(actions.open_made, [making.made, *settings_of(page, widgets)], widgets.all(), **quiet)
 

@@ -12,7 +12,7 @@ document.addEventListener('paste', (event) => {
 });
 document.addEventListener('click', (event) => {
   const canvas = event.target.closest?.('figure.map .canvas');
-  if (!canvas) return;
+  if (!canvas || canvas.querySelector('[data-frame]')) return; // maps have a viewer of their own
   if (document.fullscreenElement) document.exitFullscreen();
   else canvas.requestFullscreen?.();
 });

@@ -9,7 +9,7 @@ from core.explainer import FAMILIES
 from dashboard.explain.drawing import chooser, fold_word
 from dashboard.explain.findings import densest, finding_html
 from dashboard.palette import COLOURS, FAMILY_TITLES, SHAPES, families, look, ordered
-from dashboard.plots import Mark, Row
+from dashboard.plots import Mark, Row, evidence_plot
 
 
 def row(name: str, coverage: float, *shares: float) -> Row:
@@ -64,7 +64,9 @@ def test_the_finding_names_the_densest_segment_with_its_spread() -> None:
     against = finding_html(view(), 1, 0, rows, found)
     assert "explained is why <b>&lt;bee&gt;</b> and not <b>ant</b>" in against
     assert "of what the model sees" in finding_html(view(boxed=True), 1, None, rows, found)
-    assert "mark (outlined)" in finding_html(view(named=False), 1, None, rows, found)
+    unnamed = finding_html(view(named=False), 1, None, rows, found)
+    assert "densest in the outlined part" in unnamed
+    assert "mark" not in unnamed
 
 
 def test_a_wrong_answer_is_called_wrong_in_the_finding() -> None:
@@ -78,3 +80,15 @@ def test_even_evidence_is_no_finding() -> None:
     assert densest(rows) is None
     assert "no segment draws much more" in finding_html(view(), 1, None, rows, None)
     assert "Press Explain" in finding_html(view(), 1, None, [], None)
+
+
+def test_what_comes_of_an_unfinished_map_looks_unfinished_and_the_finding_says_so() -> None:
+    whole = row("mark", 0.05, 0.2)
+    half = Row("mark", "object", 0.05, (Mark("gradient", 0.2, 0.01, partial=True),))
+    named: Any = SimpleNamespace(named=True)
+    assert "partial" not in evidence_plot([whole], named)
+    drawn = evidence_plot([half], named)
+    assert drawn.count(" partial") == 3  # in the legend, the mark and its whisker
+    assert "Gradient, unfinished" in drawn
+    assert "so far, for its size" in finding_html(view(), 1, None, [half], half)
+    assert "so far" not in finding_html(view(), 1, None, [whole], whole)

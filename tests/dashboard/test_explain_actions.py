@@ -63,7 +63,9 @@ def test_a_run_that_a_reload_cut_goes_on_whoever_is_told_first(back_first) -> No
         sessions=SimpleNamespace(get=lambda key: session), view=lambda session: SimpleNamespace(image=None),
         classifiers=SimpleNamespace(get=lambda spec: None), runner=runner,
     )  # fmt: skip
-    actions.draw = SimpleNamespace(key=lambda *_: "key", maps=lambda *_: {}, picture=lambda *_: {})
+    actions.draw = SimpleNamespace(
+        key=lambda *_: "key", time_a_pass=lambda *_: None, maps=lambda *_: {}, picture=lambda *_: {}
+    )
     actions.w = SimpleNamespace(stop="stop", status="status", ready="ready", inputs=lambda: ())
     actions._settings = lambda values: SimpleNamespace(chosen=("gradient",))
     stream = actions.explain("visitor")
@@ -80,7 +82,7 @@ def test_a_run_that_a_reload_cut_goes_on_whoever_is_told_first(back_first) -> No
 def view(picture: str = "p" * 64, model: str = "m" * 64, truth: int | None = None) -> View:
     """A picture on which a model of three classes says "bee"."""
     predictions = [Prediction(i, LABELS[i], p) for i, p in ((1, 0.7), (0, 0.2), (2, 0.1))]
-    source = SimpleNamespace(id=picture, upload=False, notes=(), name="a", size=(2, 3))
+    source = SimpleNamespace(id=picture, upload=False, notes=(), name="a", size=(2, 3), label=None)
     values: dict[str, Any] = dict.fromkeys(
         ("shown", "image", "geometry", "segments", "segment_geometry", "masks", "coverage")
     )
@@ -104,10 +106,27 @@ def test_a_class_that_was_offered_for_another_picture_or_model_is_not_explained(
     assert Drawing._asked(settings(None), now) == Drawing._asked(settings("2"), now) == (1, None)
     drawing = Drawing.__new__(Drawing)
     drawing.w = SimpleNamespace(target="why", contrast="and not")
-    stale = drawing._classes(settings(cat), view(model="n" * 64), unless_offered=True)
+    session = Session("tiny")
+    stale = drawing._classes(session, settings(cat), view(model="n" * 64), unless_offered=True)
     assert stale["why"]["value"] == class_value(view(model="n" * 64), 1)
     assert [label for label, _ in stale["why"]["choices"]] == ["bee", "ant", "cat"]
-    assert drawing._classes(settings(cat), now, unless_offered=True) == {"why": cat, "and not": NO_CONTRAST}
+    offered = drawing._classes(session, settings(cat), now, unless_offered=True)
+    assert offered["why"] == cat
+    assert [label for label, _ in offered["and not"]["choices"]] == ["nothing in particular", "bee", "ant"]
+    again = drawing._classes(session, settings(cat), now, unless_offered=True)
+    assert again == {"why": cat, "and not": NO_CONTRAST}
+
+
+def test_no_class_is_explained_against_itself() -> None:
+    now = view()
+    bee, cat = class_value(now, 1), class_value(now, 2)
+    assert Drawing._asked(settings(cat, bee), now) == (2, 1)
+    assert Drawing._asked(settings(bee, bee), now) == (1, None)
+    drawing = Drawing.__new__(Drawing)
+    drawing.w = SimpleNamespace(target="why", contrast="and not")
+    left = drawing._classes(Session("tiny"), settings(bee, bee), now, unless_offered=True)["and not"]
+    assert left["value"] == NO_CONTRAST
+    assert bee not in [value for _, value in left["choices"]]
 
 
 def test_a_wrong_answer_is_called_wrong_with_words_and_a_shape() -> None:

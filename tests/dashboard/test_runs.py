@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from time import sleep
 from typing import Any
 
@@ -23,6 +24,7 @@ from core.runtime.randomness import picture_seeds
 from dashboard.classifiers import LoadedClassifier
 from dashboard.runs import FairLock, ResultKey, Results, Run, Runner
 from tests.dashboard.conftest import attribution, tiny_classifier
+from tests.trained import write_explainer
 
 
 @pytest.fixture(scope="module")
@@ -253,3 +255,14 @@ def test_two_visitors_both_get_on(loaded: LoadedClassifier, image: Tensor) -> No
     finished.set()
     thread.join()
     assert runner.results.get(short) is not None
+
+
+def test_what_was_trained_on_other_parts_ends_in_a_sentence(
+    loaded: LoadedClassifier, image: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SATCHEL_DATA", str(tmp_path))
+    write_explainer(loaded.classifier, tmp_path / "explainers" / "s.safetensors", "segments")
+    choice = Choice("salvage", get_explainer("salvage").parameters.parse({"regions": "patches"}))
+    run = run_of(ResultKey("picture", "tiny", choice.found(loaded.classifier), 1, None, 0))
+    assert list(Runner().stream(loaded, image, run)) == [{"salvage"}]
+    assert "trained on segments, not on patches" in run.failed["salvage"]
