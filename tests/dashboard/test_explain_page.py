@@ -213,7 +213,7 @@ def test_stop_stops(visit: Visit, served: Served) -> None:
     choose_only(tab, "Suppression sampling")
     explain(tab, "suppression")  # so that the sliders below are the only thing that runs
     tab.locator("#parameters-suppression > button").click()
-    with slow_device(served):
+    with slow_device(served, 0.3):
         set_slider(tab, "suppression-samples", 1000)
         wait_for_state(tab, "suppression", "running")
         set_slider(tab, "suppression-samples", 900)  # takes the place of the run before, which is not waited for
