@@ -6,8 +6,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from core.beforehand import DEMO, PREFIXES
 from core.errors import UserError
 from core.loading.pretrained import HUB_NAME
+from core.parameters import named_options
 from core.paths import assets_dir, user_path
 
 
@@ -47,6 +49,18 @@ class Allowed:
             UserError: it lies elsewhere.
         """
         for place in places_in(spec):
+            self.check(place)
+
+    def check_explainer(self, text: str) -> None:
+        """Of an explainer with its parameters: a file of trained weights, or a folder of pictures to compare with.
+
+        Raises:
+            UserError: it lies elsewhere, or the text is of no such form.
+        """
+        name, given = named_options(text, PREFIXES)
+        references = given.get("references", "")
+        named = (name.partition("@")[2], given.get("weights"), "" if references.startswith(DEMO) else references)
+        for place in filter(None, named):
             self.check(place)
 
     def check_reader(self, spec: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from core.runtime.progress import OnProgress
 from core.runtime.recent import Recent
 from dashboard.allowed import Allowed
 from dashboard.loads import Loads
+from dashboard.log import timed
+from dashboard.machine import usual_model_bytes
 from dashboard.project.own_models import OWN, OwnModels
 from dashboard.subject import short
-
-KEPT = 3
 
 
 @dataclass
@@ -30,6 +31,13 @@ class LoadedClassifier:
     classifier: Classifier
     _bound: dict[tuple[str, Trained | None], BoundExplainer] = field(default_factory=dict)
 
+    @cached_property
+    def bytes(self) -> int:
+        """What its parameters and buffers take."""
+        module = self.classifier.module
+        held = {tensor.data_ptr(): tensor for tensor in (*module.parameters(), *module.buffers())}  # some share theirs
+        return sum(tensor.numel() * tensor.element_size() for tensor in held.values())
+
     def bind(self, choice: Choice) -> BoundExplainer:
         """An explainer is tied once, then remembered (finding a target layer costs passes)."""
         known = (choice.explainer, choice.weights)
@@ -39,7 +47,11 @@ class LoadedClassifier:
 
 
 class Classifiers:
-    """Loads by spec, keeps the few used last."""
+    """Loads by spec, keeps those used last as far as a budget of memory goes.
+
+    One that is forgotten goes from memory when nothing works with it any more: a run, a report or a training in hand
+    has its own hold on it.
+    """
 
     def __init__(
         self,
@@ -48,6 +60,7 @@ class Classifiers:
         stated: Mapping[str, Any] | None = None,
         allowed: Allowed | None = None,
         own: OwnModels | None = None,
+        memory: int | None = None,
     ) -> None:
         """
         Args:
@@ -56,11 +69,15 @@ class Classifiers:
             stated: what else the command line says of the start spec: `output`, `preprocessing` of `load_classifier`.
             allowed: what other specs may name; without it only what comes with Satchel.
             own: those that people brought; without it none is known.
+            memory: bytes that the parameters and buffers of all that is kept may have together; the one used last is
+                kept whatever it has. None for a part of the machine's.
         """
         self.start, self.labels = start, labels
         self._stated: dict[str, Any] = {"labels": labels, **(stated or {})}
         self.allowed, self.own = allowed or Allowed(), own
-        self._kept: Recent[str, LoadedClassifier] = Recent(KEPT)
+        self._kept: Recent[str, LoadedClassifier] = Recent(
+            usual_model_bytes() if memory is None else max(1, memory), lambda loaded: loaded.bytes
+        )
         self._loads: Loads[str, LoadedClassifier] = Loads()
 
     def get(self, spec: str, progress: OnProgress | None = None) -> LoadedClassifier:
@@ -76,9 +93,13 @@ class Classifiers:
         found = self._kept.get(spec)
         if found is not None:
             return found
-        return self._loads.get(
-            spec, spec, lambda told: self._kept.get(spec) or self.add(spec, self._load(spec, told)), progress
-        )
+        return self._loads.get(spec, spec, lambda told: self._kept.get(spec) or self._loaded(spec, told), progress)
+
+    def _loaded(self, spec: str, progress: OnProgress) -> LoadedClassifier:
+        with timed("model", "loaded", model=short(spec)) as about:
+            found = self.add(spec, self._load(spec, progress))
+            about["megabytes"] = round(found.bytes / 2**20, 1)
+            return found
 
     def title(self, spec: str) -> str:
         """What to call a model before people."""
@@ -90,6 +111,9 @@ class Classifiers:
     def add(self, spec: str, classifier: Classifier) -> LoadedClassifier:
         """Put a classifier there that is loaded already."""
         return self._kept.put(spec, LoadedClassifier(spec, classifier))
+
+    def __len__(self) -> int:
+        return len(self._kept)
 
     def choices(self) -> list[tuple[str, str]]:
         """(title, spec) to choose from: what is at hand first, then what is fetched at first use."""

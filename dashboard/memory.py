@@ -5,13 +5,13 @@ from __future__ import annotations
 import atexit
 import ctypes
 import gc
-import os
 import threading
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from gradio import state_holder
+
+from dashboard.machine import resident
 
 ARENAS = 2  # with glibc's eight a core, what 40 threads freed lies about in all of them
 EVERY = 5.0  # seconds
@@ -63,20 +63,12 @@ def keep_level() -> None:
 
 
 def _watch() -> None:
-    pause, level = threading.Event(), _resident()
+    pause, level = threading.Event(), resident()
     while not pause.wait(EVERY):
-        if _resident() > level + GROWTH:
+        if resident() > level + GROWTH:
             give_back()
-            level = _resident()
-        level = min(level, _resident())
-
-
-def _resident() -> int:
-    """Bytes; 0 where the system does not say."""
-    try:
-        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError, ValueError):
-        return 0
+            level = resident()
+        level = min(level, resident())
 
 
 def _libc() -> Any:

@@ -10,17 +10,23 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from time import monotonic
 from urllib.parse import urlsplit
 
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.errors import UserError
+from dashboard.log import told
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 BODY_BYTES = 8 * 2**20  # of anything but an upload, which has its own limit
+UPLOAD_BYTES = 2**30  # of all that is uploaded at a time: a zip of pictures, a file of weights
+FORM_BYTES = 2**20  # that a form takes besides its files
+MOST_TOLD = 200  # characters of a path in the log
+SPARE_BYTES = 64 * 2**20  # that an upload leaves free on the disk
 
 
 def is_loopback(host: str) -> bool:
@@ -68,6 +74,11 @@ class Names:
             hostname = socket.gethostname().lower().rstrip(".")
             self.own |= {hostname, f"{hostname.partition('.')[0]}.local", host.lower().rstrip(".")}
 
+    @property
+    def shared(self) -> bool:
+        """Whether others than who starts the page are to reach it: from other machines, or through a proxy."""
+        return self.open or bool(self.given)
+
     def allow(self, name: str) -> None:
         """One more, known only now."""
         self.given.add(given_name(name))
@@ -95,8 +106,16 @@ def given_name(text: str) -> str:
 class Guard:
     """ASGI middleware that refuses foreign hosts and origins; streams pass through untouched."""
 
-    def __init__(self, app: ASGIApp, names: Names) -> None:
-        self.app, self.names = app, names
+    def __init__(
+        self, app: ASGIApp, names: Names, upload_bytes: int = UPLOAD_BYTES, room: Callable[[], int] | None = None
+    ) -> None:
+        """
+        Args:
+            names: what the page answers to.
+            upload_bytes: that one upload may have.
+            room: bytes that are free where uploads are kept; without it that is not looked at.
+        """
+        self.app, self.names, self.upload_bytes, self.room = app, names, upload_bytes, room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -106,12 +125,14 @@ class Guard:
         for name, value in scope["headers"]:
             headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
         refusal = self.refusal(scope, headers)
+        if refusal is not None:
+            code, sentence = refusal
+            told("request refused", failed=True, status=code, path=scope["path"][:MOST_TOLD], why=sentence)
         if refusal is None:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, _told_of(send, headers) if is_upload(scope) else send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:
-            code, sentence = refusal
             answer = PlainTextResponse(sentence, code, {"X-Content-Type-Options": "nosniff", "Connection": "close"})
             await answer(scope, receive, send)
 
@@ -133,9 +154,11 @@ class Guard:
         site = headers.get("sec-fetch-site", ["none"])
         if changes and not origins and site[-1] not in ("none", "same-origin"):
             return 403, "This page takes nothing from other sites."
-        if changes and scope["type"] == "http" and not scope["path"].rstrip("/").endswith("/upload"):
-            return self._too_long(headers)
-        return None
+        if not changes or scope["type"] != "http":
+            return None
+        if is_upload(scope):
+            return self._too_large(headers)
+        return self._too_long(headers)
 
     def _same_site(self, origin: str, host: tuple[str, int | None]) -> bool:
         """Whether a request comes from this very page, or from a name that was given."""
@@ -152,11 +175,56 @@ class Guard:
         # behind a proxy that speaks TLS, a host without a port is at that proxy's own
         return found[0] == host[0] and (found[1] or usual) == (host[1] or usual)
 
+    def _too_large(self, headers: dict[str, list[str]]) -> tuple[int, str] | None:
+        """Of uploads, before any of it is taken."""
+        length = _length(headers)
+        if length is None:
+            return NO_LENGTH
+        if length > self.upload_bytes + FORM_BYTES:
+            return 413, (
+                f"This page takes {self.upload_bytes / 2**20:,.0f} MB at a time (--max-upload); "
+                "give less at once, or put the files on the server."
+            )
+        if self.room is not None and length + SPARE_BYTES > self.room():
+            return 507, "The disk of this page is nearly full; tell whoever runs it, or come back later."
+        return None
+
     @staticmethod
     def _too_long(headers: dict[str, list[str]]) -> tuple[int, str] | None:
-        if "transfer-encoding" in headers:
-            return 411, "The request does not say how long it is."
-        length = headers.get("content-length", ["0"])[-1]
-        if not length.isdecimal() or int(length) > BODY_BYTES:
-            return 413, f"The request is longer than {BODY_BYTES >> 20} MB."
+        length = _length(headers)
+        if length is None:
+            return NO_LENGTH
+        return (413, f"The request is longer than {BODY_BYTES >> 20} MB.") if length > BODY_BYTES else None
+
+
+def is_upload(scope: Scope) -> bool:
+    """Whether a request brings files."""
+    return scope["type"] == "http" and scope["method"] == "POST" and scope["path"].rstrip("/").endswith("/upload")
+
+
+def _told_of(send: Send, headers: dict[str, list[str]]) -> Send:
+    """Pass on the answer to an upload, and tell what became of it."""
+    began = monotonic()
+
+    async def passed(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            status, megabytes = message["status"], round((_length(headers) or 0) / 2**20, 2)
+            taken = status < 400
+            told(
+                "upload taken" if taken else "upload refused", failed=not taken, status=status, megabytes=megabytes,
+                seconds=round(monotonic() - began, 3),
+            )  # fmt: skip
+        await send(message)
+
+    return passed
+
+
+NO_LENGTH = (411, "The request does not say how long it is.")
+
+
+def _length(headers: dict[str, list[str]]) -> int | None:
+    """What a request says that it holds; None where it does not say."""
+    length = headers.get("content-length", ["0"])[-1]
+    if "transfer-encoding" in headers or not length.isdecimal():
         return None
+    return int(length)

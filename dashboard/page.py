@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import shutil
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from core.data import Dataset
 from core.errors import UserError
+from core.explainers.learned.files import folders
 from core.paths import data_dir
 from dashboard.allowed import Allowed, places_in
 from dashboard.classifiers import Classifiers
+from dashboard.log import told
 from dashboard.pictures import Pictures, Source, example_files
 from dashboard.project.data_sets import DataSets, is_demo
 from dashboard.project.own_models import OwnModels
-from dashboard.report.making import Maker
 from dashboard.runs import Runner
 from dashboard.segmenters import Segmenters
 from dashboard.segments.work import SavedSegments
 from dashboard.sessions import Session, Sessions
 from dashboard.temporary import process_folder
 from dashboard.train.live import Trainer
+from dashboard.waiting import REPORTS_EACH, Waiting
 
 
 @dataclass
@@ -43,6 +48,7 @@ class Page:
         data: state, the chosen data set's source. address: hidden; what is in view, as `dashboard.address` writes it.
         strip: the pictures of the Explain tab; it changes with the one in view.
         tabs: the tabs by title; `select` fires when one is opened.
+        ending: it was told to end, and takes nothing new.
         opened: hidden; its `change` fires when a page is opened or reloaded, after `key` and `dark` are there.
     """
 
@@ -66,17 +72,20 @@ class Page:
     strip: Any = None
     opened: Any = None
     visits: int = 0
+    ending: bool = False
     tabs: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         data = [self.given.source] if self.given is not None and not is_demo(self.given.source) else []
         named = filter(None, (self.report, self.evaluation, self.segments))
-        places = (*self.allow, *self.roots, *named, *places_in(self.classifiers.start), *data, self.brought)
+        places = (*self.allow, *self.roots, *named, *places_in(self.classifiers.start), *data, self.brought, *folders())
         self.allowed = self.classifiers.allowed = Allowed(places)
         self.classifiers.own = OwnModels(lambda: self.brought / "models")
         self.data_sets = DataSets(self.allowed, self.given, self.segments, self.roots)
         self.sessions.data = self.data_sets.start
-        self.maker, self.trainer = Maker(self.runner.lock), Trainer(self.runner.lock)
+        self.sessions.on_forgotten = self.forget
+        self.maker = Waiting(self.runner.lock, REPORTS_EACH if self.shared else None)
+        self.trainer = Trainer(self.runner.lock)
         self.segmenters = Segmenters(self.allowed)
         self.pictures = Pictures(SavedSegments(lambda: self.segments_folder(None)))
 
@@ -89,6 +98,53 @@ class Page:
     def reports_folder(self, session: Session) -> Path:
         """Where the reports are kept that a visitor makes on the page."""
         return self.brought / "reports" / session.drawer if self.shared else self.brought / "reports"
+
+    def data_folder(self, session: Session) -> Path:
+        """Where the pictures are kept that a visitor brings."""
+        return self.brought / "data" / session.drawer if self.shared else self.brought / "data"
+
+    def forget(self, session: Session) -> None:
+        """A visitor is forgotten: on a shared page the files go as well, once nothing writes them any more."""
+        told("visitor forgotten", visitor=session.visitor)
+        if self.shared:
+            threading.Thread(target=self._remove, args=(session,), name="satchel-forget", daemon=True).start()
+
+    def _remove(self, session: Session) -> None:
+        reports, kept = self.maker.of(self.reports_folder(session)), set()
+        for live in reports:
+            live.stop()
+        for live in reports:
+            live.over.wait()
+        for other in self.sessions.every():
+            kept.update(source.path for source in other.uploads.values())  # equal pictures are one file
+        for source in session.uploads.values():
+            if source.path not in kept and process_folder() in source.path.parents:
+                source.path.unlink(missing_ok=True)
+        self._remove_segments(session)
+        for folder in (self.data_folder(session), self.reports_folder(session)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def end(self, patience: float) -> None:
+        """Take nothing new, and end what runs after its step in hand: a report and a training write down what they
+        have, for which they get so many seconds together. What visitors brought to a shared page goes.
+        """
+        self.ending = True
+        self.maker.close()
+        self.trainer.close()
+        every = self.sessions.every()
+        for session in every:
+            session.end()
+        until = monotonic() + patience
+        self.maker.stop(patience)
+        self.trainer.stop(max(0.0, until - monotonic()))
+        for session in every if self.shared else ():
+            self._remove_segments(session)
+
+    def _remove_segments(self, session: Session) -> None:
+        """Of pictures that are no longer there; those of folders on the server stay with them."""
+        for source in session.brought:
+            if self.data_folder(session) in Path(source).parents:
+                shutil.rmtree(self.data_sets.segments_folder(source), ignore_errors=True)
 
     def read_examples(self) -> None:
         """Read the pictures that come with the page; a broken one is left out by raising at start, not to visitors."""

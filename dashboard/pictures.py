@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from core.runtime.recent import Recent
 from core.segments import Segments, check_size, regions_of, superpixels
 from core.segments.files.label_maps import read_one
 from dashboard.classifiers import LoadedClassifier
+from dashboard.log import timed
 from dashboard.overlays import jpeg
 
 THUMBNAIL = 112
@@ -137,7 +138,9 @@ class Pictures:
         Raises:
             UserError: it is none.
         """
-        picture = read_picture(path, name)
+        with timed("picture", "taken", without=name or path.name) if upload else nullcontext({}) as about:
+            picture = read_picture(path, name)
+            about |= {"height": picture.size[0], "width": picture.size[1]}
         thumbnail = picture.image
         if max(thumbnail.size) > THUMBNAIL:  # without a copy of the whole
             thumbnail = ImageOps.contain(thumbnail, (THUMBNAIL, THUMBNAIL))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import uuid4
@@ -14,6 +14,7 @@ from cachetools import LRUCache
 from core.errors import UserError
 from dashboard.evaluate.live import LiveEvaluation
 from dashboard.evaluate.standing import Standing
+from dashboard.log import now_serving, shortened
 from dashboard.pictures import Source
 from dashboard.report.making import LiveReport
 from dashboard.runs import Run
@@ -21,6 +22,7 @@ from dashboard.segments.work import Bench
 
 KEPT_SESSIONS = 256
 UPLOADS_EACH = 40
+RUNS_EACH = 8  # that compute at once
 
 
 @dataclass
@@ -33,6 +35,7 @@ class Session:
     brought: dict[str, str] = field(default_factory=dict)  # data sets of this visitor's: source -> title
     link: tuple[str, str] | None = None  # the report and cell of an address that was followed
     drawer: str = field(default_factory=lambda: uuid4().hex[:12])  # where they are kept on a shared page
+    visitor: str = ""  # in the log
     uploads: OrderedDict[str, Source] = field(default_factory=OrderedDict)
     current: str | None = None
     run: Run | None = None  # the last press of Explain
@@ -42,6 +45,7 @@ class Session:
     standing: Standing | None = None  # what the last one found
     benches: dict[str | None, Bench] = field(default_factory=dict)  # on the Segments tab: by data set; None: the page's
     lock: threading.Lock = field(default_factory=threading.Lock)  # while a bench is made
+    bringing: threading.Lock = field(default_factory=threading.Lock)  # while pictures are brought
     failed: dict[str, str] = field(default_factory=dict)
     version: int = 0  # counts what changed: controls, runs that began or ended
     resume: bool = False  # a reload interrupted a run
@@ -93,6 +97,16 @@ class Session:
         else:
             self.run, self.retouches = run, {}
         self.failed = {name: why for name, why in self.failed.items() if name not in names}
+        self._make_room(run)
+
+    def _make_room(self, newest: Run) -> None:
+        """Of too many that run, the ones that were begun first end where they are."""
+        every = {id(one): one for one in self.runs()}.values()
+        others = [one for one in every if one is not newest and not one.stopped]
+        for one in others[: max(0, len(others) + 1 - RUNS_EACH)]:
+            why = f"It was stopped for newer ones: {RUNS_EACH} are made for a visitor at once; press Explain again."
+            self.failed = {**self.failed, **{name: why for name in one.keys if one.wants(name)}}
+            one.stop()
 
     def runs(self) -> list[Run]:
         """What is being made for this visitor and still wanted."""
@@ -110,6 +124,16 @@ class Session:
         for run in self.runs():
             run.stop()
 
+    def end(self) -> None:
+        """The same of everything of this visitor's that works in a request of theirs."""
+        self.stop()
+        if self.gallery is not None:
+            self.gallery.stopped = True
+        if self.evaluation is not None:
+            self.evaluation.stop()
+        for bench in self.benches.values():
+            bench.stop()
+
     def drop(self) -> None:
         """Nothing that runs is wanted any more (another picture, another model)."""
         self.version += 1
@@ -123,31 +147,45 @@ class Session:
 
 
 class Visitors(LRUCache[str, Session]):
-    """Whoever is forgotten leaves nothing running."""
+    """Whoever is forgotten leaves nothing running; `gone`: those who were."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.gone: list[Session] = []
 
     def popitem(self) -> tuple[str, Session]:
         key, forgotten = super().popitem()
-        forgotten.stop()
-        if forgotten.gallery is not None:
-            forgotten.gallery.stopped = True
-        if forgotten.evaluation is not None:
-            forgotten.evaluation.stop()
-        for bench in forgotten.benches.values():
-            bench.stop()
+        forgotten.end()
+        self.gone.append(forgotten)
         return key, forgotten
 
 
 class Sessions:
-    """All visitors, the one seen longest ago forgotten first."""
+    """All visitors, the one seen longest ago forgotten first.
+
+    Attributes:
+        on_forgotten: called with each one who was.
+    """
 
     def __init__(self, spec: str, data: str = "") -> None:
         self.spec, self.data = spec, data
+        self.on_forgotten: Callable[[Session], None] = lambda session: None
         self._lock = threading.Lock()
         self._kept = Visitors(KEPT_SESSIONS)
 
     def get(self, key: str) -> Session:
         """The visitor's session, a new one if the server does not know the key (it was restarted)."""
+        now_serving(shortened(key))
         with self._lock:
             if key not in self._kept:
-                self._kept[key] = Session(self.spec, self.data)
-            return self._kept[key]
+                self._kept[key] = Session(self.spec, self.data, visitor=shortened(key))
+            found = self._kept[key]
+            gone, self._kept.gone = self._kept.gone, []
+        for forgotten in gone:
+            self.on_forgotten(forgotten)
+        return found
+
+    def every(self) -> list[Session]:
+        """All who are known."""
+        with self._lock:
+            return list(self._kept.values())

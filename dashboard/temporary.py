@@ -49,6 +49,11 @@ def _remove(owner: int, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def free_bytes() -> int:
+    """How much can still be written there."""
+    return shutil.disk_usage(process_folder()).free
+
+
 def new_folder(prefix: str) -> tempfile.TemporaryDirectory[str]:
     """A folder for one piece of work, removed with the object that is given back.
 

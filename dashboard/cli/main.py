@@ -114,32 +114,51 @@ def serve(
     root_path: Annotated[
         str | None, typer.Option(metavar="PATH", help="Path or address under which a proxy shows the page.")
     ] = None,
+    max_upload: Annotated[
+        int, typer.Option(min=1, metavar="MB", help="That one upload may have; a single picture may have 256.")
+    ] = 1024,
+    model_memory: Annotated[
+        float | None,
+        typer.Option(min=0.0, metavar="GB", help="That loaded models may take; else a third of the memory, at most 4."),
+    ] = None,
+    mcp: Annotated[
+        bool, typer.Option("--mcp", help="Offer predict, explain and report_findings to agents (extra satchel[mcp]).")
+    ] = False,
+    log_format: Annotated[
+        Literal["text", "json"] | None,
+        typer.Option(help="Log every event to standard error, a line each; without it defects only."),
+    ] = None,
 ) -> None:
     """Open the page."""
     with mistakes_told("Run the same command to open the page again."):
         told = {"output": output, "preprocessing": stated(mean, std, size, crop, interpolation)}
         check_asked(model=model, labels=labels, data=data, trained=trained or ())
         _check_finished(report, evaluation)
+        from dashboard import log
         from dashboard.app import launch
 
-        launch(
-            model_spec=model,
-            labels=labels,
-            stated=told,
-            report=report,
-            evaluation=evaluation,
-            data=data,
-            segments=segments,
-            allow=allow or (),
-            roots=data_root or (),
-            host=host,
-            port=port,
-            open_browser=open_browser,
-            share=share,
-            auth=auth,
-            allow_hosts=allow_host or (),
-            root_path=root_path,
-        )
+        with log.written(log_format):
+            launch(
+                model_spec=model,
+                labels=labels,
+                stated=told,
+                report=report,
+                evaluation=evaluation,
+                data=data,
+                segments=segments,
+                allow=allow or (),
+                roots=data_root or (),
+                host=host,
+                port=port,
+                open_browser=open_browser,
+                share=share,
+                auth=auth,
+                allow_hosts=allow_host or (),
+                root_path=root_path,
+                max_upload=max_upload * 2**20,
+                model_memory=None if model_memory is None else int(model_memory * 2**30),
+                mcp=mcp,
+            )
 
 
 def _check_finished(report: Path | None, evaluation: Path | None) -> None:

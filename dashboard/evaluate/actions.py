@@ -111,6 +111,8 @@ class Actions:
                     if pictures == UPLOADS
                     else "There are no pictures here; choose a data set, or add pictures on the Explain tab."
                 )
+            for text in separated([explainers]):
+                self.page.allowed.check_explainer(text)
             options = _options(chosen, asked, explainers, metrics)
             data = dataset_of(sources, pictures)
             classifier = self.page.classifiers.get(session.spec).classifier

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 
 from core.classifier import Classifier
 from core.data import Dataset, Item
+from core.errors import UserError
 from core.evaluation.evaluate import EvaluationOptions, evaluate, so_far
 from dashboard.evaluate.standing import Standing
+from dashboard.log import served, told
 from dashboard.pictures import Source, item_of
 from dashboard.runs import FairLock
 from dashboard.temporary import new_folder
@@ -45,7 +48,8 @@ class LiveEvaluation:
         Raises:
             UserError: as of `evaluate`.
         """
-        total = len(data)
+        total, began, visitor, ending = len(data), monotonic(), served(), "stopped"
+        told("evaluation begun", visitor=visitor, pictures=total)
         with new_folder("evaluation-") as folder:
             out = Path(folder) / "evaluation"
             steps = evaluate(data, classifier, out, options)
@@ -56,6 +60,7 @@ class LiveEvaluation:
                     if step is None:
                         return
                     if step.stage == "finished":
+                        ending = "finished"
                         yield Step("Finished", self._standing(data, classifier, out, options, None))
                     elif step.stage == "scoring" and step.done < total:
                         yield Step(
@@ -63,8 +68,13 @@ class LiveEvaluation:
                         )
                     else:
                         yield Step(f"{step.done} of {total} pictures, {step.stage}")
+            except UserError:
+                ending = "refused"
+                raise
             finally:
                 steps.close()  # ty: ignore[missing-attribute]
+                seconds = round(monotonic() - began, 3)
+                told("evaluation ended", visitor=visitor, phase=ending, seconds=seconds)
 
     @staticmethod
     def _standing(

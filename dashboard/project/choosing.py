@@ -13,11 +13,12 @@ from core.data import Dataset, limited
 from core.errors import UserError
 from core.loading.torchvision_names import classifiers
 from dashboard.controls import problem
+from dashboard.log import timed
 from dashboard.page import Page
 from dashboard.project import trial
 from dashboard.project.data_sets import is_demo
 from dashboard.project.own_models import OWN, OwnModels, Stated
-from dashboard.project.uploads import unpacked
+from dashboard.project.uploads import Share, unpacked
 from dashboard.sessions import Session
 from dashboard.stated import stated
 from dashboard.words import plural
@@ -115,9 +116,10 @@ def bring_model(
             raise UserError("Choose the architecture that these weights are of, such as torchvision:resnet50.")
         spec = own.add(Stated(weights.name, str(architecture).strip(), named, asked), weights)
     try:
-        if weights is not None:
-            _tried(own, spec)
-        page.classifiers.get(spec)
+        with timed("own model", "brought", weights=weights is not None):
+            if weights is not None:
+                _tried(own, spec)
+            page.classifiers.get(spec)
     except UserError:
         own.remove(spec)
         raise
@@ -139,15 +141,22 @@ def bring_pictures(page: Page, session: Session, files: Sequence[Path], name: st
         The source of the data set.
 
     Raises:
-        UserError: there are none, or the folder may not be opened.
+        UserError: there are none, they are more than a visitor may bring, or the folder may not be opened.
     """
+    with timed("pictures", "brought", files=len(files)) as about:
+        source = _brought(page, session, files, name, folder)
+        about["pictures"] = len(page.data_sets.get(source))
+        return source
+
+
+def _brought(page: Page, session: Session, files: Sequence[Path], name: str, folder: str) -> str:
     if folder.strip():
         if files:
             raise UserError("Give files, or a folder on this machine; not both.")
         source = folder.strip()
     else:
-        own = page.brought / "data"
-        source = str(unpacked(files, own / session.drawer if page.shared else own, name))
+        with session.bringing:
+            source = str(unpacked(files, page.data_folder(session), name, Share() if page.shared else None))
     move_to(page, session, source)
     session.brought[source] = Path(source).name
     return source

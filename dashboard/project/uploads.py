@@ -6,6 +6,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from core.errors import UserError
@@ -19,18 +20,28 @@ MOST_TIMES = 200  # what it may unpack to, for its size: pictures hardly shrink
 ABOUT = (".csv", ".json", ".xml", ".txt", ".jsonl", ".tsv")  # manifests, names and annotations
 
 
-def unpacked(files: Sequence[Path], folder: Path, name: str = "") -> Path:
+@dataclass(frozen=True)
+class Share:
+    """What one visitor may keep on a page that others use too: so many data sets, and bytes of all of them."""
+
+    sets: int = 8
+    bytes: int = 4 * 2**30
+
+
+def unpacked(files: Sequence[Path], folder: Path, name: str = "", share: Share | None = None) -> Path:
     """A folder of pictures out of what was uploaded.
 
     Args:
         files: one zip, or pictures (with a manifest and annotations, perhaps).
         folder: where data sets are kept. name: what to call it; "" for the zip's own name.
+        share: what all in that folder may take; None for no bound but that of one zip.
 
     Returns:
         The folder of the data set: a new one, or that of the same name with what it had and this besides.
 
     Raises:
-        UserError: no picture is there, a zip is damaged, too large, or would write elsewhere; or the disk is full.
+        UserError: no picture is there, a zip is damaged, too large, or would write elsewhere; the share is used up; or
+            the disk is full.
     """
     zips = [path for path in files if path.suffix.lower() == ".zip"]
     if not files:
@@ -40,14 +51,15 @@ def unpacked(files: Sequence[Path], folder: Path, name: str = "") -> Path:
     called = name.strip() or (zips[0].stem if zips else "pictures")
     place = folder / (file_name(called).rpartition("-")[0] or "pictures")
     part = place.with_name(f".{place.name}.part")
+    room = MOST_BYTES if share is None else _room(share, folder, place)
     shutil.rmtree(part, ignore_errors=True)
     try:
         with writing(place):
             part.mkdir(parents=True)
             if zips:
-                _unzip(zips[0], part)
+                _unzip(zips[0], part, room)
             else:
-                _copy(files, part)
+                _copy(files, part, room)
             inner = _inner(part)
             if place.exists():
                 shutil.copytree(inner, place, dirs_exist_ok=True)
@@ -58,7 +70,30 @@ def unpacked(files: Sequence[Path], folder: Path, name: str = "") -> Path:
     return place
 
 
-def _unzip(path: Path, out: Path) -> None:
+def _room(share: Share, folder: Path, place: Path) -> int:
+    """Bytes that are left of a share.
+
+    Raises:
+        UserError: there are as many data sets as there may be, and this would be a further one.
+    """
+    there = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    if place not in there and len(there) >= share.sets:
+        raise UserError(
+            f"You have brought {share.sets} data sets, as many as one visitor may here; give these the name of one of "
+            "them, to which they are added, or start Satchel on your own machine."
+        )
+    used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if there else 0
+    return min(MOST_BYTES, max(0, share.bytes - used))
+
+
+def _too_much(total: int, room: int) -> UserError:
+    return UserError(
+        f"These are {total / 2**20:,.0f} MB, and {room / 2**20:,.0f} MB are left of what one visitor may keep here; "
+        "bring fewer pictures, or start Satchel on your own machine."
+    )
+
+
+def _unzip(path: Path, out: Path, room: int) -> None:
     """What a data set is made of, and nothing else, whatever the archive calls it.
 
     Raises:
@@ -73,6 +108,8 @@ def _unzip(path: Path, out: Path) -> None:
                     f"{path.name} holds {len(entries):,} files of {total / 2**30:.1f} GB together, more than a page "
                     "takes; put the folder on the server and name it with --data or --data-root."
                 )
+            if total > room:
+                raise _too_much(total, room)
             if total > MOST_TIMES * max(1, path.stat().st_size):
                 raise UserError(f"{path.name} would unpack to {MOST_TIMES} times its size, as no pictures do.")
             if not any(is_picture(target.name) for _, target in entries):
@@ -101,10 +138,13 @@ def _wanted(entries: Iterable[zipfile.ZipInfo]) -> Iterator[tuple[zipfile.ZipInf
             yield entry, PurePosixPath(*parts)
 
 
-def _copy(files: Sequence[Path], out: Path) -> None:
+def _copy(files: Sequence[Path], out: Path, room: int) -> None:
     good = [path for path in files if is_picture(path.name) or path.suffix.lower() in ABOUT]
     if not any(is_picture(path.name) for path in good):
         raise UserError(f"{files[0].name} is no picture and no zip; give a zip of pictures, or pictures.")
+    total = sum(path.stat().st_size for path in good)
+    if total > room:
+        raise _too_much(total, room)
     for path in good:
         name = re.sub(r"[\\/]", "-", path.name)
         place, number = out / name, 2

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from core.data import Dataset
@@ -15,6 +16,7 @@ from core.errors import UserError
 from core.learning import MaskingTraining, SalvageTraining
 from core.runtime.interrupt import Interrupted, interruptible
 from dashboard.classifiers import LoadedClassifier
+from dashboard.log import served, told
 from dashboard.runs import FairLock
 from dashboard.turns import Turn
 
@@ -77,6 +79,7 @@ class LiveTraining:
     def __init__(self, asked: Asked, lock: FairLock) -> None:
         self.asked, self.seen, self.version = asked, Seen(), 0
         self._lock, self._stopped = lock, threading.Event()
+        self._visitor = served()
         self._thread = threading.Thread(target=self._work, name="satchel-training", daemon=True)
 
     def start(self) -> None:
@@ -108,6 +111,8 @@ class LiveTraining:
     def _work(self) -> None:
         from core.training.loop import CheckpointRefused
 
+        began = monotonic()
+        told("training begun", visitor=self._visitor)
         try:
             self._train()
         except Interrupted:
@@ -118,6 +123,12 @@ class LiveTraining:
         except Exception:  # a defect must leave a page that says so
             log.exception("the training failed")
             self._tell(phase=FAILED, problem="The training failed; the program's log says why.")
+        finally:
+            seen = self.seen
+            told(
+                "training ended", visitor=self._visitor, failed=seen.phase == FAILED, phase=seen.phase,
+                seconds=round(monotonic() - began, 3), **({"why": seen.problem} if seen.problem else {}),
+            )  # fmt: skip
 
     def _train(self) -> None:
         from core.training.start import started
@@ -167,15 +178,18 @@ class Trainer:
 
     lock: FairLock
     live: LiveTraining | None = None
+    closed: bool = False
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self, asked: Asked) -> LiveTraining:
         """Begin.
 
         Raises:
-            UserError: one is running.
+            UserError: one is running, or the page is about to end.
         """
         with self._guard:
+            if self.closed:
+                raise UserError("This page is about to end; start the training again when it is back.")
             if self.live is not None and self.live.running:
                 name = self.live.asked.loaded.classifier.name
                 raise UserError(
@@ -185,6 +199,12 @@ class Trainer:
             self.live = LiveTraining(asked, self.lock)
             self.live.start()
             return self.live
+
+    def close(self) -> None:
+        """Take no more, and end what runs after the step in hand; `stop` waits for that."""
+        with self._guard:
+            self.closed = True
+        self.stop()
 
     def stop(self, patience: float = 0.0) -> None:
         """End what runs, after the step in hand."""

@@ -32,6 +32,9 @@ DEFAULTS = {
     "auth": None,
     "allow_hosts": (),
     "root_path": None,
+    "max_upload": 2**30,
+    "model_memory": None,
+    "mcp": False,
 }
 
 
@@ -107,7 +110,7 @@ def test_serve_hands_its_options_on(satchel, launched, tmp_path, monkeypatch):
     words += (
         " --host 0.0.0.0 --port 8000 --no-open --share --auth me:secret --allow-host a.example --allow-host b.example"
     )
-    words += " --root-path /satchel"
+    words += " --root-path /satchel --max-upload 5 --model-memory 0.5 --log-format json --mcp"
     assert satchel("serve", *words.split()).code == 0
     assert launched == [
         {
@@ -119,6 +122,7 @@ def test_serve_hands_its_options_on(satchel, launched, tmp_path, monkeypatch):
             "data": "birds",
             "segments": Path("cut"),
             "allow": [Path("models"), Path("others")],
+            "roots": [Path("sets")],
             "host": "0.0.0.0",
             "port": 8000,
             "open_browser": False,
@@ -126,6 +130,9 @@ def test_serve_hands_its_options_on(satchel, launched, tmp_path, monkeypatch):
             "auth": "me:secret",
             "allow_hosts": ["a.example", "b.example"],
             "root_path": "/satchel",
+            "max_upload": 5 * 2**20,
+            "model_memory": 2**29,
+            "mcp": True,
         }
     ]
 
@@ -146,7 +153,7 @@ class Blocks:
 
     @property
     def names(self) -> Any:
-        (guard,) = self.given["app_kwargs"]["middleware"]
+        guard, *_ = self.given["app_kwargs"]["middleware"]
         return guard.kwargs["names"]
 
 
@@ -214,6 +221,19 @@ def test_the_address_a_proxy_shows_the_page_under_is_a_name_it_answers_to(servin
     assert "tools.example.org" in blocks.names
     done, _ = serving("--allow-host", "not a name")
     assert (done.code, "no name of a machine" in done.err) == (2, True)
+
+
+@pytest.mark.slow
+def test_agents_need_a_package_and_know_no_password(serving, monkeypatch):
+    monkeypatch.setattr("dashboard.app.find_spec", lambda name: None)
+    done, _ = serving("--mcp")
+    assert (done.code, 'pip install "satchel[mcp]"' in done.err) == (2, True)
+    monkeypatch.setattr("dashboard.app.find_spec", lambda name: name)
+    done, _ = serving("--mcp", "--auth", "me:secret")
+    assert (done.code, "--mcp knows no password" in done.err) == (2, True)
+    done, blocks = serving("--mcp")
+    assert blocks.given["mcp_server"] is True
+    assert "gradio_api/mcp/" in done.out
 
 
 def test_serve_refuses_a_port_that_is_none(satchel, launched):

@@ -97,7 +97,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         source = page.pictures.read(folder / f"{name}.png", name, with_mask, upload=False)
         page.examples[source.id] = source
     blocks = build(page)
-    _, url, _ = blocks.launch(prevent_thread_lock=True, **launch_options())
+    _, url, _ = blocks.launch(prevent_thread_lock=True, **launch_options(page=page))
     yield Served(url, page)
     blocks.close()
 

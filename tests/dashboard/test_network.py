@@ -9,7 +9,17 @@ from urllib.parse import urlsplit
 import pytest
 
 from core.errors import UserError
-from dashboard.network import BODY_BYTES, Guard, Names, given_name, is_loopback, split_host
+from dashboard.network import (
+    BODY_BYTES,
+    FORM_BYTES,
+    SPARE_BYTES,
+    UPLOAD_BYTES,
+    Guard,
+    Names,
+    given_name,
+    is_loopback,
+    split_host,
+)
 
 HERE, EVIL = "127.0.0.1:7860", "evil.example"
 
@@ -113,9 +123,25 @@ def test_long_requests_are_refused_but_for_uploads():
     names = Names("127.0.0.1")
     too_long = {"content_length": str(BODY_BYTES + 1)}
     assert asked(names, HERE, "POST", path="/gradio_api/queue/join", **too_long) == 413
-    assert asked(names, HERE, "POST", path="/gradio_api/queue/join", content_length="-1") == 413
+    assert asked(names, HERE, "POST", path="/gradio_api/queue/join", content_length="-1") == 411
     assert asked(names, HERE, "POST", path="/gradio_api/queue/join", transfer_encoding="chunked") == 411
     assert asked(names, HERE, "POST", path="/gradio_api/upload", **too_long) is None
+
+
+def test_an_upload_has_a_bound_of_its_own_and_leaves_room_on_the_disk():
+    def upload(guard: Guard, **headers: str) -> tuple[int, str] | None:
+        scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload"}
+        return guard.refusal(scope, {"host": [HERE], **{k.replace("_", "-"): [v] for k, v in headers.items()}})
+
+    names = Names("127.0.0.1")
+    assert upload(Guard(None, names), content_length=str(UPLOAD_BYTES + FORM_BYTES)) is None
+    assert upload(Guard(None, names), content_length=str(UPLOAD_BYTES + FORM_BYTES + 1))[0] == 413
+    small = Guard(None, names, 5 * 2**20, lambda: 2**40)
+    assert upload(small, content_length=str(5 * 2**20)) is None
+    assert "takes 5 MB at a time (--max-upload)" in upload(small, content_length=str(2**30))[1]
+    assert upload(small, transfer_encoding="chunked")[0] == 411
+    assert upload(Guard(None, names, room=lambda: SPARE_BYTES + 99), content_length="100")[0] == 507
+    assert upload(Guard(None, names, room=lambda: SPARE_BYTES + 100), content_length="100") is None
 
 
 def fetched(served, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, str]:
