@@ -133,7 +133,7 @@ class Page:
         self.trainer.close()
         every = self.sessions.every()
         for session in every:
-            session.end()
+            session.stop_all()
         until = monotonic() + patience
         self.maker.stop(patience)
         self.trainer.stop(max(0.0, until - monotonic()))

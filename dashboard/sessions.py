@@ -124,7 +124,7 @@ class Session:
         for run in self.runs():
             run.stop()
 
-    def end(self) -> None:
+    def stop_all(self) -> None:
         """The same of everything of this visitor's that works in a request of theirs."""
         self.stop()
         if self.gallery is not None:
@@ -155,7 +155,7 @@ class Visitors(LRUCache[str, Session]):
 
     def popitem(self) -> tuple[str, Session]:
         key, forgotten = super().popitem()
-        forgotten.end()
+        forgotten.stop_all()
         self.gone.append(forgotten)
         return key, forgotten
 
