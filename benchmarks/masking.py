@@ -29,10 +29,11 @@ from torch import Tensor
 
 from core.attribution import Unit
 from core.choice import Choice, Trained
+from core.classifier import named
 from core.data import Dataset
 from core.demo.dataset import demo_dataset
 from core.explainers.learned.masking import MaskingParameters, load_masking_model
-from core.explainers.masking_objective import masked, named
+from core.explainers.masking_objective import masked
 from core.fills import fill_plate
 from core.learning import MaskingTraining
 from core.loading import load_classifier

@@ -148,9 +148,7 @@ class Classifier:
 
     def says(self, logits: Tensor, targets: Tensor) -> Tensor:
         """[B, C], [B] -> [B] of booleans: the target is the answer (sigmoid: likelier than not)."""
-        if self.output == "sigmoid":
-            return self.margin(logits, targets) > 0
-        return logits.argmax(-1) == targets
+        return named(logits, targets, self.output == "softmax")
 
     def score(self, logits: Tensor, targets: Tensor, contrasts: Tensor | None = None, scale: Scale = "logit") -> Tensor:
         """[B, C], [B] -> [B]: the number explainers explain, the target's value (minus the contrast's) on a scale."""
@@ -235,6 +233,12 @@ class Classifier:
         h.update(f"{self.output}{self._one_logit}".encode())
         add_weights(h, self.module)
         return h.hexdigest()
+
+
+def named(logits: Tensor, targets: Tensor, exclusive: bool) -> Tensor:
+    """[B, C], [B] -> [B] of booleans: the class is the answer; where classes do not exclude each other, likelier than
+    not."""
+    return logits.argmax(1) == targets if exclusive else logits.gather(1, targets[:, None])[:, 0] > 0
 
 
 def expand_targets(targets: Tensor | Sequence[int], count: int, device: torch.device) -> Tensor:

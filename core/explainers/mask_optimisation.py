@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.classifier import Classifier
+from core.classifier import Classifier, named
 from core.explainer import Estimate, Explainer, register
-from core.explainers.masking_objective import MaskingObjective, masked, named
+from core.explainers.masking_objective import MaskingObjective, masked
 from core.fills import PLATES, fill_plate
 from core.job import Job
 from core.learning import PAPER, PARTS

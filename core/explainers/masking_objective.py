@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from core.classifier import named
+
 BORDER = 0.3
 
 
@@ -70,11 +72,6 @@ class MaskingObjective:
             reward = F.relu(away.float() - area)
             loss = loss - right.float() * entropy(lost, targets, exclusive) - self.area_out * reward
         return loss + (self.inside + self.outside) * self.smooth * total_variation(masks)
-
-
-def named(logits: Tensor, targets: Tensor, exclusive: bool) -> Tensor:
-    """[B] of booleans: the class is the answer; where classes stand on their own, likelier than not."""
-    return logits.argmax(1) == targets if exclusive else _own(logits, targets) > 0
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, exclusive: bool) -> Tensor:

@@ -13,7 +13,7 @@ import pandas as pd
 from core.beforehand import finished_folder
 from core.errors import UserError
 from core.paths import existing_folder, kind_at
-from core.runtime.schema import Shape, check_columns
+from core.runtime.schema import Shape, check_columns, fit
 from core.runtime.software import satchel_version
 from core.runtime.whole_files import whole_file, write_json, writing
 
@@ -32,10 +32,16 @@ def write_shard(out: Path, name: str, records: dict[str, list[dict[str, Any]]]) 
             write_table(out / kind / name, entries)
 
 
-def read_table(path: Path, cure: str = "remove it", columns: Mapping[str, str] | None = None) -> pd.DataFrame:
+def read_table(
+    path: Path,
+    cure: str = "remove it",
+    columns: Mapping[str, str] | None = None,
+    only: Sequence[str] | None = None,
+) -> pd.DataFrame:
     """One Parquet file.
 
     Args:
+        only: columns to read; None for all.
         cure: what to do about a damaged one before the same command is run again.
         columns: what it must hold, as of `check_columns`.
 
@@ -44,7 +50,7 @@ def read_table(path: Path, cure: str = "remove it", columns: Mapping[str, str] |
     """
     try:
         _regular(path)
-        frame = pd.read_parquet(path)
+        frame = pd.read_parquet(path, columns=None if only is None else list(only))
         check_columns(frame, columns or {})
     except Exception as error:  # Arrow's errors are of every kind, and a file may claim to be anything
         raise UserError(f"{path} is damaged ({error}); {cure}, and run the same command again.") from error
@@ -169,7 +175,7 @@ def open_finished(
                     f"The {what} in {folder} was made by an older Satchel, which says less; make it again with "
                     f"`{command}`, in another folder."
                 )
-            shapes[name](contents[name], "")
+            fit(shapes[name], contents[name])
         name, doing = "its files", "do not fit together"
         agree(contents)
     except UserError:
@@ -186,7 +192,7 @@ def _json(path: Path) -> Any:
     _regular(path)
     text = path.read_text(encoding="utf-8")
     value = json.loads(text)
-    if "\\ud" in text.lower():
+    if "\\ud" in text or "\\uD" in text:
         value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     return value
 

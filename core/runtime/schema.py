@@ -1,7 +1,8 @@
 """What files of a finished folder must hold, declared once and checked before anybody draws them.
 
 A shape is a function that takes a value and where it stands, and raises `Wrong` at the first thing that is not as it
-should be. Keys that no shape names are let through: a newer Satchel may write more.
+should be. Keys that no shape names are let through: a newer Satchel may write more. Most values are as they should be,
+so that where they stand is only put into words once something is wrong (`fit`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-Shape = Callable[[Any, str], None]
+Shape = Callable[[Any, str | None], None]
 MOST = 1e100
 """No number that Satchel writes comes near, and what is computed from such numbers stays finite."""
 MOST_WHOLE = 2**53
@@ -23,14 +24,27 @@ MOST_WHOLE = 2**53
 class Wrong(ValueError):
     """Something is not as it should be; the message says where, and what."""
 
-    def __init__(self, at: str, what: str) -> None:
+    def __init__(self, at: str | None, what: str) -> None:
         super().__init__(f"{at} {what}" if at else f"it {what}")
+
+
+def fit(shape: Shape, value: Any) -> None:
+    """Look at a value.
+
+    Raises:
+        Wrong: something is not as it should be; says where.
+    """
+    try:
+        shape(value, None)
+    except Wrong:
+        shape(value, "")
+        raise
 
 
 def text(*choices: str) -> Shape:
     """A string; one of `choices`, where there are some."""
 
-    def check(value: Any, at: str) -> None:
+    def check(value: Any, at: str | None) -> None:
         if not isinstance(value, str):
             raise Wrong(at, "is no text")
         if choices and value not in choices:
@@ -42,7 +56,9 @@ def text(*choices: str) -> Shape:
 def number(low: float = -MOST, high: float = MOST) -> Shape:
     """A finite number from `low` to `high`."""
 
-    def check(value: Any, at: str) -> None:
+    def check(value: Any, at: str | None) -> None:
+        if type(value) is float and low <= value <= high:
+            return  # nearly all
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not -MOST <= value <= MOST:
             raise Wrong(at, "is no number that can be drawn")
         if not low <= value <= high:
@@ -55,7 +71,7 @@ def whole(low: int = 0, high: int = MOST_WHOLE) -> Shape:
     """A whole number from `low` to `high`."""
     fits = number(low, high)
 
-    def check(value: Any, at: str) -> None:
+    def check(value: Any, at: str | None) -> None:
         if not isinstance(value, int):
             raise Wrong(at, "is no whole number")
         fits(value, at)
@@ -63,27 +79,27 @@ def whole(low: int = 0, high: int = MOST_WHOLE) -> Shape:
     return check
 
 
-def truth(value: Any, at: str) -> None:
+def truth(value: Any, at: str | None) -> None:
     """True or false."""
     if not isinstance(value, bool):
         raise Wrong(at, "is neither true nor false")
 
 
-def file_name(value: Any, at: str) -> None:
+def file_name(value: Any, at: str | None) -> None:
     """The bare name of a file, with nothing in it that leads out of its folder."""
     text()(value, at)
     if value in ("", ".", "..") or re.search(r"[/\\:\x00]", value):
         raise Wrong(at, f"is {value[:40]!r}, no name of a file in the folder")
 
 
-def anything(value: Any, at: str) -> None:
+def anything(value: Any, at: str | None) -> None:
     """Only has to be there."""
 
 
 def maybe(shape: Shape) -> Shape:
     """Null, or the shape."""
 
-    def check(value: Any, at: str) -> None:
+    def check(value: Any, at: str | None) -> None:
         if value is not None:
             shape(value, at)
 
@@ -93,13 +109,13 @@ def maybe(shape: Shape) -> Shape:
 def listed(shape: Shape, least: int = 0, most: float = math.inf) -> Shape:
     """A list of such values."""
 
-    def check(value: Any, at: str) -> None:
+    def check(value: Any, at: str | None) -> None:
         if not isinstance(value, list):
             raise Wrong(at, "is no list")
         if not least <= len(value) <= most:
             raise Wrong(at, f"has {len(value)} entries")
         for i, entry in enumerate(value):
-            shape(entry, f"{at}[{i}]")
+            shape(entry, None if at is None else f"{at}[{i}]")
 
     return check
 
@@ -107,10 +123,10 @@ def listed(shape: Shape, least: int = 0, most: float = math.inf) -> Shape:
 def named(shape: Shape) -> Shape:
     """Such values by names that are free."""
 
-    def check(value: Any, at: str) -> None:
+    def check(value: Any, at: str | None) -> None:
         _object(value, at)
         for name, entry in value.items():
-            shape(entry, f"{at}[{name[:40]!r}]")
+            shape(entry, None if at is None else f"{at}[{name[:40]!r}]")
 
     return check
 
@@ -118,16 +134,16 @@ def named(shape: Shape) -> Shape:
 def record(fields: Mapping[str, Shape], optional: Mapping[str, Shape] | None = None) -> Shape:
     """Values by names that are known."""
 
-    def check(value: Any, at: str) -> None:
+    def check(value: Any, at: str | None) -> None:
         _object(value, at)
         dot = f"{at}." if at else ""
         for name, shape in fields.items():
             if name not in value:
                 raise Wrong(at, f"lacks {name}")
-            shape(value[name], f"{dot}{name}")
+            shape(value[name], None if at is None else f"{dot}{name}")
         for name, shape in (optional or {}).items():
             if name in value:
-                shape(value[name], f"{dot}{name}")
+                shape(value[name], None if at is None else f"{dot}{name}")
 
     return check
 
@@ -135,7 +151,7 @@ def record(fields: Mapping[str, Shape], optional: Mapping[str, Shape] | None = N
 def bounded(shape: Shape, *intervals: tuple[str, str, str]) -> Shape:
     """A record whose (estimate, low, high) are intervals: both bounds or none, in order, and none without estimate."""
 
-    def check(value: Any, at: str) -> None:
+    def check(value: Any, at: str | None) -> None:
         shape(value, at)
         for estimate, low, high in intervals:
             bottom, top = value[low], value[high]
@@ -156,7 +172,7 @@ def manifest_of(fields: Mapping[str, Shape], optional: Mapping[str, Shape] | Non
     either = {"fingerprint": text(), "created": text(), "seconds": maybe(number(0)), "device": text()}
     fits = record({**both, **fields}, {**either, **(optional or {})})
 
-    def check(value: Any, at: str) -> None:
+    def check(value: Any, at: str | None) -> None:
         fits(value, at)
         listed_ones, count = len(value["problems"]), value["problem_count"]
         if listed_ones > count or (count and not listed_ones):
@@ -165,7 +181,7 @@ def manifest_of(fields: Mapping[str, Shape], optional: Mapping[str, Shape] | Non
     return check
 
 
-def _object(value: Any, at: str) -> None:
+def _object(value: Any, at: str | None) -> None:
     if not isinstance(value, dict):
         raise Wrong(at, "is no object with names")
 

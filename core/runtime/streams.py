@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
 
 from core.errors import UserError
+from core.runtime.whole_files import whole_file
 
 ROWS = 100_000  # at once
+GROUP = 8192  # rows of a merged file that are read or passed over together
+MEMORY = "2GB"  # while shards are merged; what is more goes onto the disk
 
 
 def streamed(folders: Sequence[Path], by: str) -> Iterator[tuple[Any, pd.DataFrame]]:
@@ -22,7 +26,7 @@ def streamed(folders: Sequence[Path], by: str) -> Iterator[tuple[Any, pd.DataFra
     """
     import duckdb
 
-    files = [str(path) for folder in folders for path in sorted(folder.glob("*.parquet")) if rows_in(path)]
+    files = _files(folders)
     if not files:
         return
     parts: list[pd.DataFrame] = []
@@ -31,8 +35,8 @@ def streamed(folders: Sequence[Path], by: str) -> Iterator[tuple[Any, pd.DataFra
         with duckdb.connect() as connection:
             found = connection.sql(
                 f"select * exclude (filename, file_row_number) from read_parquet(?, union_by_name=true, filename=true, "
-                f'file_row_number=true) order by "{by}", list_position(?, filename), file_row_number',
-                params=[files, files],
+                f'file_row_number=true) order by "{by}", filename, file_row_number',
+                params=[files],
             )
             for batch in found.to_arrow_reader(ROWS):
                 frame = batch.to_pandas()
@@ -50,15 +54,48 @@ def streamed(folders: Sequence[Path], by: str) -> Iterator[tuple[Any, pd.DataFra
         yield key, pd.concat(parts, ignore_index=True)
 
 
-def selected(folder: Path, wanted: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+def _files(folders: Sequence[Path]) -> list[str]:
+    """Those that hold anything, in an order that their names give."""
+    return [str(path) for folder in sorted(folders) for path in sorted(folder.glob("*.parquet")) if rows_in(path)]
+
+
+def merged(folders: Sequence[Path], into: Path, by: Sequence[str]) -> None:
+    """Many shards as one file, sorted by some columns, so that a few rows are found in it without reading all.
+
+    Raises:
+        UserError: a shard is damaged, or there is no room.
+    """
+    import duckdb
+
+    files, keys = _files(folders), ", ".join(f'"{name}"' for name in by)
+    order = ", ".join(filter(None, (keys, "filename, file_row_number")))
+    with whole_file(into) as part, TemporaryDirectory(dir=into.parent) as aside:
+        try:
+            with duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": aside}) as connection:
+                connection.execute(
+                    f"copy (select * exclude (filename, file_row_number) from read_parquet(?, union_by_name=true, "
+                    f"filename=true, file_row_number=true) order by {order}) "
+                    f"to '{str(part).replace(chr(39), 2 * chr(39))}' (format parquet, row_group_size {GROUP})",
+                    [files],
+                )
+        except duckdb.Error as error:
+            said = str(error).splitlines()[0]
+            raise UserError(f"{into} cannot be put together ({said}); free some room and run again.") from error
+
+
+def selected(place: Path, wanted: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
     """The rows of which each column in `wanted` has one of these values, in the order they were written.
+
+    Args:
+        place: a folder of shards, or a file.
 
     Raises:
         ValueError: a shard cannot be read.
     """
     import duckdb
 
-    files = [str(path) for path in sorted(folder.glob("*.parquet")) if path.is_file() and not _is_empty(path)]
+    paths = [place] if place.is_file() else sorted(place.glob("*.parquet"))
+    files = [str(path) for path in paths if path.is_file() and not _is_empty(path)]
     if not files:
         return pd.DataFrame()
     among = {column: ", ".join("?" * len(values)) for column, values in wanted.items()}

@@ -48,8 +48,12 @@ def whole_file(path: Path) -> Generator[Path]:
             part.unlink()
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Whole or not at all. What is no Unicode in a file name becomes an escape, which JSON reads back."""
-    text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False)
+def write_json(path: Path, value: Any, compact: bool = False) -> None:
+    """Whole or not at all. What is no Unicode in a file name becomes an escape, which JSON reads back.
+
+    Args:
+        compact: without line breaks, which are read sooner where they would be millions.
+    """
+    text = json.dumps(value, indent=None if compact else 1, allow_nan=False, ensure_ascii=False)
     with whole_file(path) as part:
         part.write_text(text, encoding="utf-8", errors="backslashreplace")

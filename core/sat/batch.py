@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from core.attribution import Attribution
 from core.classifier import Classifier
 from core.data import Dataset, Item
 from core.errors import UserError, closest
@@ -147,30 +148,34 @@ def picture_lines(
     return lines
 
 
-def attribution_rows(
-    batch: Sequence[LoadedPicture],
-    lines: Sequence[dict[str, Any]],
-    runs: Mapping[str, BoundExplainer],
-    seed: int,
-) -> list[dict[str, Any]]:
-    """SAT rows of every explainer over a batch, by its label; `lines` are the batch's picture lines."""
+def explained(
+    batch: Sequence[LoadedPicture], lines: Sequence[dict[str, Any]], runs: Mapping[str, BoundExplainer], seed: int
+) -> Iterator[tuple[str, list[tuple[LoadedPicture, dict[str, Any], Attribution]]]]:
+    """(label of an explainer, each picture that has segments with its line and its map), one explainer at a time."""
     cut_up = [(entry, line) for entry, line in zip(batch, lines) if entry.masks is not None and len(entry.masks)]
     if not cut_up:
-        return []
+        return
     images = torch.stack([entry.prepared.tensor for entry, _ in cut_up])
     targets = [line["target"] for _, line in cut_up]
     seeds = picture_seeds(seed, images)
-    rows: list[dict[str, Any]] = []
     for name, explainer in runs.items():
         interrupt.check()
         regions = asked_regions(explainer, [entry for entry, _ in cut_up])
         made = explainer.explain(images, targets, seeds=seeds, regions=regions)
-        for result, (entry, line) in zip(made, cut_up):
-            assert entry.segments is not None
-            assert entry.masks is not None
-            head = {k: line[k] for k in ("image", "group", "label", "prediction", "probability", "correct", "target")}
-            cut = rows_from_masks(result.values, entry.masks, entry.segments, entry.prepared.geometry, result.unit)
-            rows += [{**head, "explainer": name, **row} for row in cut]
+        yield name, [(entry, line, result) for result, (entry, line) in zip(made, cut_up)]
+
+
+def attribution_rows(
+    name: str, maps: Sequence[tuple[LoadedPicture, dict[str, Any], Attribution]]
+) -> list[dict[str, Any]]:
+    """SAT rows of what `explained` yields."""
+    rows: list[dict[str, Any]] = []
+    for entry, line, result in maps:
+        assert entry.segments is not None
+        assert entry.masks is not None
+        head = {k: line[k] for k in ("image", "group", "label", "prediction", "probability", "correct", "target")}
+        cut = rows_from_masks(result.values, entry.masks, entry.segments, entry.prepared.geometry, result.unit)
+        rows += [{**head, "explainer": name, **row} for row in cut]
     return rows
 
 

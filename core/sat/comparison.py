@@ -20,7 +20,7 @@ from core.sat.sentences import difference_sentence
 from core.sat.statistics import LEAST_UNITS, LEVEL, Interval, Mean, group_means
 
 TESTS = {"necessity": ["image", "fill"], "sufficiency": ["image", "donor", "other"]}
-Cell = tuple[str, str]  # class, segment
+Cell = tuple[str, int, str]  # class, which of those of one name, segment
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,20 @@ def compare(first: Report, second: Report) -> Comparison:
     entries = [_entry(cell, first, second, sides) for cell in sorted(set(sides[0]) | set(sides[1]))]
     entries.sort(key=lambda e: (not e["changed"], len(set(e["verdicts"])) == 1, -_largest(e)))
     shared = first.pictures.merge(second.pictures, on="image", suffixes=("", "_second"))
-    names = [{name for cell in side for name in cell} for side in sides]
+    names = [{name for target, _, segment in side for name in (target, segment)} for side in sides]
     only = {"first": sorted(names[0] - names[1]), "second": sorted(names[1] - names[0])}
     return Comparison(len(shared), _accuracy(shared), entries, only)
 
 
-def _cells(report: Report) -> dict[Cell, dict[str, Any]]:
-    """Findings by class and segment; of one finding, which explainer does not matter."""
-    return {(entry["target"], entry["segment"]): entry for entry in reversed(report.findings)}
+def _cells(report: Report) -> dict[Cell, tuple[int, dict[str, Any]]]:
+    """The class's index there and a finding, by cell; of one finding, which explainer does not matter.
+
+    Classes that share a name are told apart by their order.
+    """
+    labels = report.manifest["labels"]
+    place = {index: labels[:index].count(label) for index, label in enumerate(labels)}
+    cells = report.by_cell.items()
+    return {(found[0]["target"], place[index], segment): (index, found[0]) for (index, segment), found in cells}
 
 
 def _accuracy(shared: pd.DataFrame) -> Interval | None:
@@ -97,14 +103,16 @@ def _accuracy(shared: pd.DataFrame) -> Interval | None:
     return Mean(group_means(gained.tolist(), known["group"].tolist())).interval.within(-1, 1)
 
 
-def _entry(cell: Cell, first: Report, second: Report, sides: list[dict[Cell, dict[str, Any]]]) -> dict[str, Any]:
-    found = [side.get(cell) for side in sides]
+def _entry(
+    cell: Cell, first: Report, second: Report, sides: list[dict[Cell, tuple[int, dict[str, Any]]]]
+) -> dict[str, Any]:
+    indices, found = zip(*(side.get(cell, (0, None)) for side in sides))
     known = next(one for one in found if one)
     delta = max(report.manifest["delta"] for report in (first, second))
     differences: dict[str, dict[str, list[float]]] = {}
     units, paired = [], True
     if all(found):
-        records = [_effects(report, cell) for report in (first, second)]
+        records = [report.effects(index, cell[2]) for report, index in zip((first, second), indices)]
         fills = [fill for fill in known["fills"] if all(one and fill in one["fills"] for one in found)]
         for test, fill, before, after in _common(*records, fills):
             interval, alike = _difference(before, after, TESTS[test])
@@ -113,9 +121,10 @@ def _entry(cell: Cell, first: Report, second: Report, sides: list[dict[Cell, dic
             paired = paired and alike
     sizes = [size for by_fill in differences.values() for size in by_fill.values()]
     verdicts = [one["verdict"] if one else None for one in found]
+    target, place, segment = cell
     entry = {
-        "target": cell[0],
-        "segment": cell[1],
+        "target": f"{target} ({place + 1})" if place else target,
+        "segment": segment,
         "kind": known["kind"],
         "verdicts": verdicts,
         "differences": differences,
@@ -128,11 +137,6 @@ def _entry(cell: Cell, first: Report, second: Report, sides: list[dict[Cell, dic
 
 def _largest(entry: dict[str, Any]) -> float:
     return max((abs(size[0]) for by_fill in entry["differences"].values() for size in by_fill.values()), default=0.0)
-
-
-def _effects(report: Report, cell: Cell) -> pd.DataFrame:
-    labels = report.manifest["labels"]
-    return report.effects(labels.index(cell[0]), cell[1])
 
 
 def _common(

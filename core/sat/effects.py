@@ -91,10 +91,14 @@ class _Planned:
 
 
 def necessity_records(
-    scene: Scene, target: int, classifier: Classifier, fills: Sequence[str], seed: int
+    scene: Scene, target: int, classifier: Classifier, fills: Sequence[str], seed: int, only: str | None = None
 ) -> list[dict[str, Any]]:
     """Remove every segment of at most a quarter of the picture, under every fill; and under the first fill where what
-    may stand in for it is gone already."""
+    may stand in for it is gone already.
+
+    Args:
+        only: remove this one alone, by itself.
+    """
     removals: list[tuple[Tensor, str]] = []  # masks and fills; picture 0 is as it is, the others are without these
     plan: list[_Planned] = []
 
@@ -103,13 +107,13 @@ def necessity_records(
         plan.append(_Planned(name, test, fill, beside, at, range(at + 1, at + len(masks))))
         removals.extend((mask, fill) for mask in masks)
 
-    for name in scene.masks:
+    for name in scene.masks if only is None else (only,):
         masks = removal(scene, name, seed) if scene.coverage(name) <= LARGE else None
         if masks is None:
             continue
         for place, fill in enumerate(fills):
             planned(name, "necessity", fill, "", [masks.gone, *masks.for_fill(place, len(fills))])
-        for beside, others in besides(scene, name).items():
+        for beside, others in besides(scene, name).items() if only is None else ():
             both = [torch.maximum(others, mask) for mask in (masks.gone, *masks.placebos[:BESIDE])]
             planned(name, "joint", fills[0], beside, both)
 

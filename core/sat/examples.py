@@ -24,8 +24,8 @@ from core.sat.interventions import removed
 from core.sat.pairs import Pair, pair_versions
 from core.storage.pack import Packer
 
-PICTURES_A_TARGET = 6
-PASTES_A_CELL = 3
+PICTURES_A_TARGET, PASTES_A_CELL = 6, 3  # at most
+PICTURES, PASTES = 1000, 6000  # of a report with many classes; one of each is kept in any case
 RARE_A_TARGET = 3
 TOLD = (
     "image", "target", "segment", "test", "fill", "donor", "other", "effect", "effect_probability", "before", "after",
@@ -59,24 +59,35 @@ def decode_map(data: bytes, scale: float) -> np.ndarray:
     return (read_picture(data).array()[..., 0].astype(np.float32) - 128) / 127 * scale
 
 
+def a_target(targets: int) -> int:
+    """How many pictures of each class a report of so many keeps."""
+    return max(1, min(PICTURES_A_TARGET, PICTURES // max(1, targets)))
+
+
+def a_cell(cells: int) -> int:
+    """How many pastes of each pair of class and segment (and test) a report of so many keeps."""
+    return max(1, min(PASTES_A_CELL, PASTES // max(1, cells)))
+
+
 def choose_examples(pictures: pd.DataFrame, carriers: Mapping[int, Sequence[str]]) -> dict[int, list[str]]:
     """Per target a few pictures, from the surest to the least sure, and a few of those that carry a rare effect."""
     chosen = {}
+    most = a_target(pictures["target"].nunique())
     for target in sorted(pictures["target"].unique()):
         part = pictures[pictures["target"] == target]
         ranked = part.sort_values("probability", ascending=False)["image"].tolist()
-        at = np.unique(np.linspace(0, len(ranked) - 1, min(PICTURES_A_TARGET, len(ranked))).round().astype(int))
+        at = np.unique(np.linspace(0, len(ranked) - 1, min(most, len(ranked))).round().astype(int))
         rare = [image for image in carriers.get(int(target), ()) if image in ranked][:RARE_A_TARGET]
         chosen[int(target)] = list(dict.fromkeys([*(ranked[i] for i in at), *rare]))
     return chosen
 
 
-def rare_carriers(findings: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> dict[int, list[str]]:
+def rare_carriers(findings: Sequence[Mapping[str, Any]]) -> dict[int, list[str]]:
     """By target, the pictures with a strong effect of a segment that is neither confirmed nor cleared."""
     found: dict[int, list[str]] = {}
     for entry in findings:
         if entry["verdict"] in ("suspected", "inconclusive"):
-            own = found.setdefault(labels.index(entry["target"]), [])
+            own = found.setdefault(entry["target_index"], [])
             own += [image for images in entry["carriers"].values() for image in images[:1] if image not in own]
     return found
 
@@ -157,9 +168,10 @@ def write_examples(
                     index["removals"].append({"file": file, **_numbers(record)})
             yield index
     count: dict[tuple, int] = {}
+    most = a_cell(len({(pair.target, pair.segment, pair.test) for pair in pairs}))
     for pair in pairs:
         cell = (pair.target, pair.segment, pair.test)
-        if count.get(cell, 0) >= PASTES_A_CELL:
+        if count.get(cell, 0) >= most:
             continue
         record = measured.pasted.get((pair.recipient, pair.target, pair.segment, pair.test, pair.donor))
         versions = pair_versions(pair, scene_of, seed) if record else None

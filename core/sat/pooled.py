@@ -13,11 +13,11 @@ from typing import Any
 import pandas as pd
 
 from core.runtime.streams import streamed
-from core.sat.evidence import Evidence, combined_p, gather
-from core.sat.sentences import bounds, in_clause, pooled_sentence
-from core.sat.statistics import benjamini_hochberg, bootstrap_interval
+from core.sat.evidence import Evidence, gather
+from core.sat.judging import judged, strongest_first
+from core.sat.sentences import bounds, pooled_sentence
+from core.sat.statistics import bootstrap_interval
 from core.sat.tables import by_picture
-from core.sat.verdicts import SIDES, VERDICTS, lacking, verdict_of, without_nan
 
 ALL = ""  # of a column: all pictures
 
@@ -52,25 +52,19 @@ def pooled(
                 "column": column, "value": value, "segment": segment, "kind": rows["kind"].iloc[0], "pictures": shown,
                 "groups": own["group"].nunique(), "answers": own["target"].nunique(), "density": _densities(own),
             }  # fmt: skip
-    p = {(key, side): combined_p(test, side) for key, test in tests.items() for side in SIDES}
-    q = dict(zip(p, benjamini_hochberg(list(p.values()))))
+    verdicts = judged(tests, {key: known["groups"] for key, known in about.items()}, delta)
     entries = []
     for key, test in tests.items():
-        known, above, below = about[key], q[key, "above"], q[key, "below"]
-        lacks = lacking(test, delta)
-        verdict = verdict_of(
-            groups=known["groups"], above=above, below=below, tests=test, flagged=False, lacks=lacks, delta=delta
-        )
-        against = verdict == "speaks against"
         entry = {
-            **known, "verdict": verdict, "necessity": {effect.fill: bounds(effect) for effect in test.necessity},
+            **about[key],
+            **verdicts[key],
+            "necessity": {effect.fill: bounds(effect) for effect in test.necessity},
             "sufficiency": bounds(test.sufficiency) if test.sufficiency else None,
-            "p": p[key, "below" if against else "above"], "q": below if against else above,
-            "lacking": [in_clause(lack) for lack in lacks] if verdict in ("suspected", "inconclusive") else [],
-        }  # fmt: skip
-        entries.append(without_nan({**entry, "sentence": pooled_sentence(entry, test, delta)}))
-    place = {verdict: i for i, verdict in enumerate(VERDICTS)}
-    return sorted(entries, key=lambda e: (e["column"], e["value"], place[e["verdict"]], -_strength(e)))
+        }
+        entries.append({**entry, "sentence": pooled_sentence(entry, test, delta)})
+    return strongest_first(
+        entries, lambda e: (*e["necessity"].values(), e["sufficiency"]), lambda e: (e["column"], e["value"])
+    )
 
 
 def _side_by_side(out: Path) -> Iterator[tuple[str, pd.DataFrame, pd.DataFrame]]:
@@ -108,8 +102,3 @@ def _densities(rows: pd.DataFrame) -> dict[str, list[float]]:
         size = bootstrap_interval(part["density"].tolist(), part["group"].tolist(), "median")
         found[str(explainer)] = [size.estimate, size.low, size.high]
     return found
-
-
-def _strength(entry: dict[str, Any]) -> float:
-    sizes = [*entry["necessity"].values(), entry["sufficiency"]]
-    return max((abs(size[0]) for size in sizes if size and size[0] is not None), default=0.0)

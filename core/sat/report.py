@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,10 @@ from typing import Any
 import pandas as pd
 
 from core.attribution import Attribution
-from core.choice import Choice, distinct, short_titles, tied_by_label
+from core.choice import short_titles, tied_by_label
 from core.classifier import Classifier
 from core.data import Dataset, no_segments
 from core.errors import UserError
-from core.fills import PLATES
 from core.paths import user_path
 from core.runtime import folders
 from core.runtime.progress import Progress
@@ -31,15 +30,19 @@ from core.runtime.software import software
 from core.runtime.streams import rows_in, streamed
 from core.sat.asked import check, columns_of
 from core.sat.batch import Scene, asked_regions, label_warning, load
+from core.sat.circumstances import circumstances
 from core.sat.examples import choose_examples, measured_in, rare_carriers, write_examples
 from core.sat.noticed import noticed
+from core.sat.options import ReportOptions
 from core.sat.pairs import REVISION, ChoosePairs, Pair, choose_pairs
 from core.sat.pooled import pooled
-from core.sat.saved_report import FORMAT, PACK, open_report
-from core.sat.shards import Bench, BenchMaker, ControlShard, PairShard, PictureShard, StampShard
-from core.sat.stamps import PICTURES, Stamp, judge_stamps
+from core.sat.saved_report import FORMAT, MEMBERS, PACK, merge_shards, open_report
+from core.sat.shards import AreaShard, Bench, BenchMaker, ControlShard, PairShard, PictureShard, StampShard
+from core.sat.stamps import PICTURES, judge_stamps
 from core.sat.tables import table_of
 from core.sat.trust import disagreements, trust
+from core.sat.unnamed import REVISION as UNNAMED
+from core.sat.unnamed import Gallery, find_galleries, judge_unnamed, members, tests_of, write_galleries
 from core.sat.verdicts import (
     LEAST_PICTURES,
     VERDICTS,
@@ -50,67 +53,14 @@ from core.sat.verdicts import (
     judge,
     without_nan,
 )
-from core.sat.whole import choose_whole_pairs, judge_whole, shown, untested
+from core.sat.whole import blind_spots, choose_whole_pairs, judge_whole, shown
 from core.storage.pack import packing
 from core.work.shards import MakeEngine, Recipe, parts, working
 
 PAIRS = 512  # a shard
 STATISTICS = 32  # pictures by which a model that knows nothing is made
+LARGE_JSON = 2000  # findings, from which a person would not read them as they lie
 HOPELESS = 3  # shards without a picture that is understood, after which none will come
-
-UNTESTED = (
-    "a colour cast over the whole picture, its brightness or sharpness",
-    "where in the picture something stands, and how large",
-    "the proportions, orientation or border of the picture",
-    "the absence of something",
-    "anything no segment covers",
-)  # where nothing is tested
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """What to do.
-
-    Attributes:
-        explainers: whose maps are cut; the first one leads.
-        check: run the tests (removals, transplants, swaps); without them nothing is confirmed or cleared.
-        delta: smallest effect on the log-odds that matters; None: see `delta_for`.
-        fills: what stands where a segment was removed; necessity must hold under each.
-        context: segment names to mark as context.
-        recipients: pictures a segment is transplanted to, per (target, segment).
-        shard: pictures a Parquet file, None for what suits the data set; batch: pictures explained at once, at most a
-            shard.
-        control_pictures: pictures a target explained again under randomised weights.
-        stamps: patches to paste on pictures.
-        by: columns of the manifest, by whose values pictures are judged apart, over all answers.
-        target: a class to explain and test on every picture; None for what each is taken for.
-    """
-
-    explainers: tuple[Choice, ...]
-    check: bool = True
-    seed: int = 0
-    delta: float | None = None
-    fills: tuple[str, ...] = ("inpaint", "mean")
-    context: tuple[str, ...] = ()
-    recipients: int = 60
-    shard: int | None = None
-    batch: int = 8
-    control_pictures: int = 12
-    stamps: tuple[Stamp, ...] = ()
-    target: int | None = None
-    by: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.explainers:
-            raise UserError("A report needs at least one explainer.")
-        distinct(self.explainers)
-        if len(self.fills) < 2 or any(fill not in PLATES for fill in self.fills):
-            raise UserError(f"Give at least two fills of {', '.join(PLATES)}.")
-        names = [stamp.name for stamp in self.stamps]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise UserError(f"Two stamps are called {twice!r}; rename a file.")
-        if self.delta is not None and not self.delta > 0:
-            raise UserError(f"delta must be above 0, got {self.delta}.")
 
 
 def build_report(
@@ -178,10 +128,13 @@ class _ReportRun:
             for stage, some, table in (("transplanting", pairs, "pairs"), ("whole pictures", whole, "whole")):
                 yield from engine.run(stage, self.pair_shards(some, table, stage))
             yield from engine.run("controls", self.control_shards(pictures))
+            galleries = find_galleries(self.out, pictures, o.seed)
+            if o.check:
+                yield from engine.run("what nobody named", self.area_shards(galleries))
             if o.stamps:
                 yield from engine.run("stamping", self.stamp_shards(pictures))
-        blind = untested(known, whole) if o.check else list(UNTESTED)
-        yield from self.finish(pictures, pairs, whole, blind, started, resumed)
+        blind = blind_spots(known, whole, o.check, self.whole_only)
+        yield from self.finish(pictures, pairs, whole, galleries, blind, started, resumed)
 
     def nothing_to_report(self) -> UserError:
         """Named masks were there, and still no row came of them, or no two classes have enough pictures to be tested as
@@ -206,6 +159,7 @@ class _ReportRun:
             **{key: getattr(o, key) for key in ("check", "seed", "delta", "recipients", "control_pictures")},
             "shard": self.shard,
             "pairs": REVISION,
+            "unnamed": UNNAMED,
             "fills": list(o.fills),
             "context": sorted(o.context),
             **({"by": list(o.by)} if o.by else {}),
@@ -261,6 +215,12 @@ class _ReportRun:
             shards.append(ControlShard(file, items, lines, first))
         return shards
 
+    def area_shards(self, galleries: Sequence[Gallery]) -> list[AreaShard]:
+        shards = []
+        for file, part in parts(tests_of(galleries, self.options.seed), self.shard):
+            shards.append(AreaShard(file, tuple(self.by_id[image] for image, *_ in part), part))
+        return shards
+
     def stamp_shards(self, pictures: pd.DataFrame) -> list[StampShard]:
         ranked = sorted(pictures["image"], key=lambda image: derived_seed(self.options.seed, image, "stamp"))
         items = [self.by_id[image] for image in ranked[:PICTURES]]
@@ -276,6 +236,7 @@ class _ReportRun:
         pictures: pd.DataFrame,
         pairs: list[Pair],
         whole: list[Pair],
+        galleries: list[Gallery],
         blind: list[str],
         started: datetime,
         resumed: bool,
@@ -289,7 +250,8 @@ class _ReportRun:
         planned, planned_whole = (Counter((p.target, p.label, p.test) for p in some) for some in (pairs, whole))
         effects = streamed([self.out / "effects", self.out / "pairs"], "target")
         judged = judge(table, effects, self.classifier.labels, delta, planned)
-        folders.write_json(self.out / "findings.json", judged.findings)
+        large = len(judged.findings) > LARGE_JSON
+        folders.write_json(self.out / "findings.json", judged.findings, large)
         effects = streamed([self.out / "whole"], "target")
         found = judge_whole(effects, pictures, self.classifier.labels, delta, planned_whole) if whole else []
         yield Progress("judging", 1, 1)
@@ -302,16 +264,22 @@ class _ReportRun:
                 (found[label],) = bound.explain(images, [target], seeds=seeds, regions=regions)
             return found
 
-        rare = rare_carriers(judged.findings, self.classifier.labels)
+        rare = rare_carriers(judged.findings)
         chosen = choose_examples(pictures[pictures["segments"] > 0], rare)
         total, index = sum(map(len, chosen.values())), {"pictures": {}, "removals": [], "pastes": []}
         with packing(self.out / PACK) as pack:
             written = write_examples(pack, measured_in(self.out, chosen), chosen, pairs, self.scene, explain, o.seed)
             for done, index in enumerate(written, 1):  # noqa: B007 - the last one is kept
                 yield Progress("examples", min(done, total), total)
-        folders.write_json(self.out / "examples.json", index)
+            kept = dict(write_galleries(pack, galleries, self.scene))
+        folders.write_json(self.out / "examples.json", index, large)
         told: dict[str, Any] = {"pooled": pooled(self.out, pictures, delta, planned, columns_of(self.data, o.by))}
         told |= {"whole": found, "blind_spots": blind}
+        folders.write_table(self.out / MEMBERS, members(galleries))
+        merge_shards(self.out)
+        removed = folders.read_shards(self.out / "unnamed")
+        unnamed = judge_unnamed(galleries, removed, self.classifier.labels, delta, o.seed, o.check)
+        told["unnamed"] = [{**entry, "areas": kept[entry["number"]]} for entry in unnamed]
         labelled = {choice.label: choice for choice in o.explainers}
         rows, removals = (streamed([self.out / kind], "target") for kind in ("rows", "effects"))
         stamped = folders.read_shards(self.out / "stamps").to_dict("records")
@@ -362,7 +330,18 @@ class _ReportRun:
                 {name for text in pictures["coverage"] for name in json.loads(text)},
             ),
             "notes": disagreements(table, self.classifier.labels),
-            "warnings": [warning for warning in (label_warning(self.data, self.classifier),) if warning],
+            "warnings": [
+                *filter(None, [label_warning(self.data, self.classifier)]),
+                *circumstances(
+                    pictures,
+                    table,
+                    self.classifier.labels,
+                    delta,
+                    o.delta is not None,
+                    o.stamps,
+                    self.classifier.input_size,
+                ),
+            ],
             "made_from": self.made_from(),
             "created": started.isoformat(timespec="seconds"),
             "versions": software(),

@@ -3,9 +3,12 @@
 settings.json           what was asked for; a run with the same settings goes on where it was killed
 pictures/ rows/ effects/ pairs/ whole/ stamps/ noticed/   one Parquet file a shard
 controls/               rows under randomised weights and of the control explainers
+pictures.parquet rows.parquet effects.parquet pairs.parquet   the shards of each together, where they are very many
 table.parquet           the Segment Attribution Table
 findings.json           verdicts with their numbers
 examples.json, examples.zip   pictures behind the cells, all in one file
+areas/ unnamed/         where maps are strong and nothing is named, and what removing it does
+unnamed.parquet         such areas by the gallery they are in
 manifest.json           last: a folder without it is half written
 """
 
@@ -38,12 +41,16 @@ from core.runtime.schema import (
     truth,
     whole,
 )  # fmt: skip
-from core.runtime.streams import selected
+from core.runtime.streams import merged, selected
+from core.sat.effects import SWAP
 from core.sat.verdicts import VERDICTS
 from core.storage.pack import Pack
 
 FORMAT = 4
 PACK = "examples.zip"
+MEMBERS = "unnamed.parquet"
+MERGED = {"pictures": (), **dict.fromkeys(("rows", "effects", "pairs"), ("target", "segment"))}
+MANY = 64  # shards of a kind
 KINDS = ("context", "object", "unset")
 AGAIN = "make it again with `satchel report`, in another folder"
 
@@ -94,6 +101,14 @@ MANIFEST = manifest_of(
                  )}
             )
         ),
+        "unnamed": listed(
+            record(
+                {"number": whole(1), "target": text(), "pictures": whole(), "of": whole(), "share": number(0),
+                 "verdict": text(*VERDICTS), "necessity": named(_TRIO), "p": maybe(number(0, 1)),
+                 "q": maybe(number(0, 1)), "lacking": listed(text()), "sentence": text(),
+                 "areas": listed(record({"file": file_name, "image": text(), "share": number(0)}))}
+            )
+        ),
         "without_masks": whole(), "warnings": listed(text()), "noticed": listed(text()),
         "made_from": record({"model": text(), "data": text()},
                             {"labels": maybe(text()), "output": maybe(text()), "segments": maybe(text()),
@@ -113,7 +128,7 @@ FINDING = bounded(
             "cases": named(listed(whole(), 2, 2)), "flagged": truth,
             **{name: maybe(number()) for trio in _TRIOS for name in trio},
         },
-        {"carriers": named(listed(text()))},
+        {"carriers": named(listed(text())), "target_index": whole()},
     ),
     *_TRIOS,
 )  # fmt: skip
@@ -143,6 +158,9 @@ TABLE = {
 PICTURES = {
     "image": "text", "group": "text", "label": "text?", "target": "whole", "prediction": "whole",
     "probability": "number", "correct": "truth?", "segments": "whole", "coverage": "text",
+}  # fmt: skip
+AREAS = {
+    "gallery": "whole", "image": "text", "target": "whole", "share": "number", "mask": "text", "geometry": "text",
 }  # fmt: skip
 ROWS = {"image": "text", "target": "whole", "segment": "text", "explainer": "text"}
 EFFECTS = {
@@ -175,12 +193,51 @@ class Report:
         return {**usual, "segments": None, "preprocessing": {}, "groups": None, **self.manifest.get("made_from", {})}
 
     @cached_property
+    def by_cell(self) -> dict[tuple[int, str], list[dict[str, Any]]]:
+        """Findings by class (its index: two may share a name) and segment, in their order, an entry an explainer.
+
+        Raises:
+            UserError: the table, which older findings need for it, is damaged.
+        """
+        found: dict[tuple[int, str], list[dict[str, Any]]] = {}
+        lines = None
+        for entry in self.findings:
+            index = entry.get("target_index")
+            if index is None:
+                lines = self._lines() if lines is None else lines
+                same = lines[entry["target"], entry["segment"], entry["explainer"]]
+                own = (entry["pictures"], entry["share"])
+                alike = (n for n, line in enumerate(same) if (line["pictures"], line["share"]) == own)
+                index = int(same.pop(next(alike, 0))["target"])
+            found.setdefault((index, entry["segment"]), []).append(entry)
+        return found
+
+    def _lines(self) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
+        """Of the table, by the class's name, segment and explainer."""
+        labels, lines = self.manifest["labels"], {}
+        for line in self.table.to_dict("records"):
+            lines.setdefault((labels[line["target"]], line["segment"], line["explainer"]), []).append(line)
+        return lines
+
+    @cached_property
     def table(self) -> pd.DataFrame:
         return read_table(self.path / "table.parquet", columns=TABLE)
 
     @cached_property
     def pictures(self) -> pd.DataFrame:
+        """A line each; of very many, only what a report needs to be looked at (the rest stays in the shards)."""
+        merged_ones = self.path / "pictures.parquet"
+        if merged_ones.is_file():
+            return read_table(merged_ones, columns=PICTURES, only=list(PICTURES))
         return read_shards(self.path / "pictures", PICTURES)
+
+    def areas(self, gallery: int) -> pd.DataFrame:
+        """Areas that nobody named, of one gallery (by its number in the manifest): image, target, share, mask,
+        geometry, as of `core.sat.areas`; none where the report has no such gallery."""
+        if not self.manifest.get("unnamed"):
+            return pd.DataFrame()
+        found = read_table(self.path / MEMBERS, columns=AREAS)
+        return found[found["gallery"] == gallery]
 
     def example(self, name: str) -> bytes:
         """A picture or map behind the cells, encoded, by its name in `examples`.
@@ -203,14 +260,36 @@ class Report:
         parts = [self._select(kind, target, segment) for kind in ("effects", "pairs")]
         return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
 
+    def _held(self, kind: str) -> bool:
+        """Whether its findings rest on such records."""
+        if kind == "pairs":
+            return any(entry["pairs"] for entry in self.findings)
+        if kind == "effects":
+            return any(set(entry["fills"]) - {SWAP} for entry in self.findings)
+        return bool(self.findings)
+
     def _select(self, kind: str, target: int | None, segment: str | None) -> pd.DataFrame:
-        wanted = {"target": target, "segment": segment}
+        asked = {"target": target, "segment": segment}
+        wanted = {name: [value] for name, value in asked.items() if value is not None}
+        one = self.path / f"{kind}.parquet"
+        if not one.is_file() and not any((self.path / kind).glob("*.parquet")) and self._held(kind):
+            raise UserError(f"The report in {self.path} is damaged (its folder {kind} is gone); {AGAIN}.")
         try:
-            found = selected(self.path / kind, {name: [value] for name, value in wanted.items() if value is not None})
+            found = selected(one if one.is_file() else self.path / kind, wanted)
             check_columns(found, ROWS if kind == "rows" else EFFECTS)
         except ValueError as error:
             raise UserError(f"The report in {self.path} is damaged ({str(error).splitlines()[0]}); {AGAIN}.") from error
         return found
+
+
+def merge_shards(folder: Path) -> None:
+    """Put the shards of a report together, kind by kind, where they are so many that looking into each takes long."""
+    for kind, by in MERGED.items():
+        one = folder / f"{kind}.parquet"
+        if len(list((folder / kind).glob("*.parquet"))) > MANY:
+            merged([folder / kind], one, by)
+        else:
+            one.unlink(missing_ok=True)
 
 
 def open_report(path: str | Path) -> Report:
@@ -249,5 +328,8 @@ def _agree(held: dict[str, Any], table: pd.DataFrame) -> None:
         else set()
     )
     for i, entry in enumerate(held["findings.json"]):
+        index = entry.get("target_index")
+        if index is not None and (index >= len(labels) or labels[index] != entry["target"]):
+            raise Wrong(f"findings.json [{i}]", "names another class than its number does")
         if (entry["target"], entry["segment"], entry["explainer"]) not in lines:
             raise Wrong(f"findings.json [{i}]", "has no line in table.parquet")

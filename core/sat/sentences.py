@@ -28,7 +28,8 @@ class Lack:
             `needed` would do, 0: none would); "adverse" (an estimate of `size` below -delta); "single" (one unit alone
             shows no spread); "flips" (the answer changes in `count` of `needed` cases); "rare" (`count` of `needed`
             units carry an effect above `size`, and so many, `units`, may; `enough` would tell, 0: none would);
-            "together" (an effect of `size` where `units` is gone, in `count` pictures).
+            "together" (an effect of `size` where `units` is gone, in `count` pictures); "unnamed" (it was not pasted,
+            having no name).
         test: "removal", "pasting" or, where it may be any, "". units: what is counted.
     """
 
@@ -108,19 +109,29 @@ def whole_sentence(entry: dict[str, Any], tests: Evidence, delta: float) -> str:
     elif relation:
         here, elsewhere = (f"{relation[where]:.0%}" for where in ("here", "elsewhere"))
         told = f" In the data {here} of its pictures show one, and {elsewhere} of the others."
-    if verdict == "confirmed":
-        start = f"That no {absent} is there speaks for" if absent else f"The model relies on the {name} of"
-        return f"{start} {target}: {evidence}.{told}"
-    if verdict == "speaks against":
-        start = f"{_upper(absent)} would speak for {target}" if absent else f"The {name} of {target} speaks against it"
-        return f"{start}: {evidence}.{told}"
-    if verdict == "cleared":
-        below = f"every effect lies below {delta:.2g} in log-odds"
-        return f"No reliance on the {name} of {target}: {below}. {_upper(evidence)}."
+    starts = {
+        "confirmed": f"The model relies on the {name} of {target}",
+        "speaks against": f"The {name} of {target} speaks against it",
+        "cleared": f"No reliance on the {name} of {target}",
+        "suspected": f"The {name} of {target} has an effect that may be chance",
+    }
+    if absent:
+        starts["confirmed"] = f"That no {absent} is there speaks for {target}"
+        starts["speaks against"] = f"{_upper(absent)} would speak for {target}"
+    open_ = f"Nothing can be said yet about the {name} of {target}"
+    return _outcome(entry, starts.get(verdict, open_), evidence, delta, told if verdict in starts else "")
+
+
+def _outcome(entry: dict[str, Any], start: str, evidence: str, delta: float, after: str = "") -> str:
+    """How sentences on anything but a class and a segment go on from their start, which tells the verdict.
+
+    Args:
+        after: what is told behind the evidence, with a space before it.
+    """
+    if entry["verdict"] == "cleared":
+        return f"{start}: every effect lies below {delta:.2g} in log-odds. {_upper(evidence)}."
     lacking = f" {_upper('; '.join(entry['lacking']))}." if entry["lacking"] else ""
-    if verdict == "suspected":
-        return f"The {name} of {target} has an effect that may be chance: {evidence}.{told}{lacking}"
-    return f"Nothing can be said yet about the {name} of {target}{': ' if evidence else ''}{evidence}.{lacking}"
+    return f"{start}{f': {evidence}' if evidence else ''}.{after}{lacking}"
 
 
 def pooled_sentence(entry: dict[str, Any], tests: Evidence, delta: float) -> str:
@@ -130,22 +141,35 @@ def pooled_sentence(entry: dict[str, Any], tests: Evidence, delta: float) -> str
     if verdict == "too few":
         return f"{where}, only {entry['groups']} independent pictures show {segment}: too few to judge."
     evidence = _evidence({"target": "the answer", "segment": segment}, tests)
-    told = f": {evidence}." if evidence else "."
-    if tests.fills_disagree(delta):
-        told += " The fills disagree."
     classes = "1 class" if entry["answers"] == 1 else f"{entry['answers']} classes"
     basis = f" ({entry['pictures']} pictures, {classes})"
-    if verdict == "confirmed":
-        return f"{where}, the model relies on {segment}{basis}{told}"
-    if verdict == "speaks against":
-        return f"{where}, {segment}{basis} speaks against the answer{told}"
-    if verdict == "cleared":
-        below = f"every effect lies below {delta:.2g}. {_upper(evidence)}."
-        return f"{where}, there is no reliance on {segment}{basis}: {below}"
-    lacking = f" {_upper('; '.join(entry['lacking']))}." if entry["lacking"] else ""
-    if verdict == "suspected":
-        return f"{where}, {segment}{basis} has an effect that may be chance{told}{lacking}"
-    return f"{where}, nothing can be said yet about {segment}{basis}{told}{lacking}"
+    starts = {
+        "confirmed": f"the model relies on {segment}{basis}",
+        "speaks against": f"{segment}{basis} speaks against the answer",
+        "cleared": f"there is no reliance on {segment}{basis}",
+        "suspected": f"{segment}{basis} has an effect that may be chance",
+    }
+    start = starts.get(verdict, f"nothing can be said yet about {segment}{basis}")
+    disagree = " The fills disagree." if tests.fills_disagree(delta) else ""
+    return _outcome(entry, f"{where}, {start}", evidence, delta, disagree)
+
+
+def unnamed_sentence(entry: dict[str, Any], tests: Evidence, delta: float) -> str:
+    """The same for an entry of `core.sat.unnamed`."""
+    target, verdict = entry["target"], entry["verdict"]
+    of = f"{entry['pictures']} of {entry['of']} pictures taken for {target}"
+    attention = f"holds {entry['share']:.0%} of what their maps count for it"
+    if verdict == "too few":
+        return f"Something nobody named {attention} in {of}, {entry['groups']} of them independent: too few to judge."
+    starts = {
+        "confirmed": f"The model relies on something nobody named for {target}",
+        "speaks against": f"Something nobody named speaks against {target}",
+        "suspected": f"Something nobody named has an effect on {target} that may be chance",
+    }
+    start = starts.get(verdict, f"Nothing can be said yet about something nobody named, for {target}")
+    disagree = " The fills disagree." if tests.fills_disagree(delta) else ""
+    evidence = _evidence({"target": target, "segment": "it"}, tests)
+    return _outcome(entry, start, evidence, delta, f"{disagree} It {attention} in {of}.")
 
 
 def difference_sentence(entry: dict[str, Any]) -> str:
@@ -195,8 +219,11 @@ def in_clause(lack: Lack) -> str:
     """ "pasting rests on 6 donors (20 are needed)"."""
     if lack.kind == "untested":
         return f"{lack.test} could not be tested"
+    if lack.kind == "unnamed":
+        return "it is pasted elsewhere once it has a name"
     if lack.kind == "few":
-        return f"{lack.test} rests on {lack.count} {lack.units} ({lack.needed} are needed)"
+        units = lack.units.removesuffix("s") if lack.count == 1 else lack.units
+        return f"{lack.test} rests on {lack.count} {units} ({lack.needed} are needed)"
     if lack.kind == "unplaced":
         return f"{lack.test} found a place in {lack.count} of {lack.needed} cases"
     if lack.kind == "single":

@@ -19,12 +19,14 @@ from core.randomised import randomised
 from core.runtime import interrupt
 from core.runtime.progress import Progress
 from core.runtime.recent import Recent
-from core.sat.batch import LoadedPicture, Scene, attribution_rows, load, picture_lines
+from core.sat.areas import area_records
+from core.sat.batch import LoadedPicture, Scene, attribution_rows, explained, load, picture_lines
 from core.sat.effects import necessity_records, pair_records
 from core.sat.noticed import noticed_in
 from core.sat.pairs import Pair
 from core.sat.properties import measures
 from core.sat.stamps import Stamp, stamp_records
+from core.sat.unnamed import Test, scene_with
 from core.work.shards import Recipe, Tables
 
 SCENES = 512  # pictures that a process keeps while it works on pairs
@@ -97,7 +99,7 @@ class PictureShard:
         return len(self.items)
 
     def compute(self, tools: Bench) -> Generator[Progress, None, Tables]:
-        found: Tables = {kind: [] for kind in ("problems", "noticed", "rows", "effects", "pictures")}
+        found: Tables = {kind: [] for kind in ("problems", "noticed", "rows", "areas", "effects", "pictures")}
         for at in range(0, self.size, tools.batch):
             batch = []
             for item in self.items[at : at + tools.batch]:
@@ -130,7 +132,11 @@ def _found_in(batch: Sequence[LoadedPicture], tools: Bench, problems: list[dict[
 
 def _told(batch: Sequence[LoadedPicture], tools: Bench) -> Tables:
     lines = picture_lines(batch, tools.classifier, tools.target)
-    rows = attribution_rows(batch, lines, tools.runs, tools.seed)
+    rows: list[dict[str, Any]] = []
+    areas: list[dict[str, Any]] = []
+    for place, (name, maps) in enumerate(explained(batch, lines, tools.runs, tools.seed)):
+        rows += attribution_rows(name, maps)
+        areas += area_records(maps, tools.classifier) if place == 0 else []
     effects: list[dict[str, Any]] = []
     if tools.check:
         for entry, line in zip(batch, lines):
@@ -138,7 +144,7 @@ def _told(batch: Sequence[LoadedPicture], tools: Bench) -> Tables:
             scene = entry.scene(tools.classifier.device)
             effects += necessity_records(scene, line["target"], tools.classifier, tools.fills, tools.seed)
             line["properties"] = json.dumps(measures(scene))
-    return {"pictures": lines, "rows": rows, "effects": effects, "noticed": noticed_in(batch)}
+    return {"pictures": lines, "rows": rows, "effects": effects, "areas": areas, "noticed": noticed_in(batch)}
 
 
 @dataclass(frozen=True)
@@ -196,7 +202,8 @@ class ControlShard:
 
     def compute(self, tools: Bench) -> Generator[Progress, None, Tables]:
         batch = [load(item, tools.classifier) for item in self.items]
-        rows = attribution_rows(batch, self.lines, tools.controls(self.first), tools.seed)
+        maps = explained(batch, self.lines, tools.controls(self.first), tools.seed)
+        rows = [row for name, some in maps for row in attribution_rows(name, some)]
         yield Progress("controls", self.size, self.size)
         return {"controls": rows}
 
@@ -221,3 +228,29 @@ class StampShard:
             records += stamp_records([(item.id, item.group, scene.image)], self.stamps, tools.classifier, tools.seed)
             yield Progress("stamping", done, self.size)
         return {"stamps": records}
+
+
+@dataclass(frozen=True)
+class AreaShard:
+    """Areas that nobody named, to be removed.
+
+    Attributes:
+        areas: one an item, as of `core.sat.unnamed.tests_of`.
+    """
+
+    file: str
+    items: tuple[Item, ...]
+    areas: tuple[Test, ...]
+    last: ClassVar[str] = "unnamed"
+
+    @property
+    def size(self) -> int:
+        return len(self.items)
+
+    def compute(self, tools: Bench) -> Generator[Progress, None, Tables]:
+        records: list[dict[str, Any]] = []
+        for done, (item, (_, name, target, areas)) in enumerate(zip(self.items, self.areas), 1):
+            scene = scene_with(tools.scene(item), name, areas)
+            records += necessity_records(scene, target, tools.classifier, tools.fills, tools.seed, only=name)
+            yield Progress("what nobody named", done, self.size)
+        return {"unnamed": records}

@@ -188,6 +188,7 @@ def judge(
                 tests[pair] = gather(part, about[pair]["coverage"], delta, about[pair]["pictures"], pairs)
     p: dict[tuple, float] = {(pair, side): combined_p(test, side) for pair, test in tests.items() for side in SIDES}
     p = {key: value for key, value in p.items() if about[key[0]]["groups"] >= LEAST_PICTURES}
+    tried = any(test.all for test in tests.values())
     standing_in = stand_ins(tests, about, delta)
     p |= {key: one.together.p for key, one in standing_in.items()}
     q = dict(zip(p, benjamini_hochberg(list(p.values()))))
@@ -202,7 +203,7 @@ def judge(
             delta=delta,
         )  # fmt: skip
         against = verdict == "speaks against"
-        open_still = verdict in ("suspected", "inconclusive") and test.all
+        open_still = verdict in ("suspected", "inconclusive") and tried
         judged[pair] = {
             **_numbers(test),
             "p": p.get((pair, "below" if against else "above"), math.nan),
@@ -231,7 +232,8 @@ def _attribution(line: dict[str, Any], labels: Sequence[str]) -> dict[str, Any]:
     """What one explainer's line of the table says."""
     kept = ("segment", "kind", "explainer", "pictures", "groups", "presence", "share", "coverage")
     shown = (*kept, "density", "density_low", "density_high")
-    return {"target": labels[line["target"]], **{key: line[key] for key in shown}, "flagged": bool(line["flagged"])}
+    target = {"target": labels[line["target"]], "target_index": int(line["target"])}
+    return {**target, **{key: line[key] for key in shown}, "flagged": bool(line["flagged"])}
 
 
 def _numbers(tests: Evidence) -> dict[str, Any]:

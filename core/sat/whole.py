@@ -10,16 +10,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.sat.evidence import Evidence, combined_p, gather
+from core.sat.evidence import Evidence, gather
 from core.sat.interventions import LARGE
+from core.sat.judging import judged, strongest_first
 from core.sat.pairs import ABSENCE, Pair, in_order, some_from, strangers_to, swap_pairs
 from core.sat.properties import MIRROR, PROPERTIES
-from core.sat.sentences import bounds, in_clause, whole_sentence
-from core.sat.statistics import LEAST_UNITS, benjamini_hochberg
-from core.sat.verdicts import LEAST_PICTURES, SIDES, VERDICTS, lacking, verdict_of, without_nan
+from core.sat.sentences import Lack, bounds, whole_sentence
+from core.sat.statistics import LEAST_UNITS
+from core.sat.verdicts import LEAST_PICTURES, lacking
 
 SAME = 0.01  # relative spread of the proportions, below which all pictures have the same
 SELDOM = 0.5  # part of a class's pictures that show a segment, above which its absence is no property of the class
+UNTESTED = (
+    "a colour cast over the whole picture, its brightness or sharpness",
+    "where in the picture something stands, and how large",
+    "the proportions, orientation or border of the picture",
+    "the absence of something",
+    "anything no segment covers",
+)  # where nothing is tested
+UNSEEN = "what no segment covers and the first explainer's maps do not show"
 DONE = {"removal": "replacing it", "pasting": "giving it"}
 
 
@@ -57,12 +66,18 @@ def differing_properties(pictures: Sequence[dict[str, Any]]) -> tuple[list[str],
     return [*names, MIRROR], why
 
 
-def untested(pictures: Sequence[dict[str, Any]], pairs: Sequence[Pair]) -> list[str]:
-    """What a report with these pairs cannot see, a clause each."""
+def blind_spots(pictures: Sequence[dict[str, Any]], pairs: Sequence[Pair], tested: bool, whole_only: bool) -> list[str]:
+    """What a report with these pairs cannot see, a clause each.
+
+    Args:
+        tested: whether anything is. whole_only: there are no segments, and so no maps.
+    """
+    if not tested:
+        return list(UNTESTED)
     names, why = differing_properties(pictures)
     tried = {pair.segment for pair in pairs if pair.how == "property"}
     alone = [f"the {name} (no two classes of {LEAST_PICTURES} pictures have it)" for name in names if name not in tried]
-    return [*why, *alone, "anything no segment covers"]
+    return [*why, *alone, UNTESTED[-1] if whole_only else UNSEEN]
 
 
 def choose_whole_pairs(
@@ -121,39 +136,28 @@ def judge_whole(
             key = (target, str(name))
             pairs = {test: n for test in ("necessity", "sufficiency") if (n := planned.get((*key, test)))}
             tests[key] = gather(part, 1.0, delta, len(part), pairs)
-    p = {(key, side): combined_p(test, side) for key, test in tests.items() for side in SIDES}
-    q = dict(zip(p, benjamini_hochberg(list(p.values()))))
+
+    def lacks_of(key: tuple[int, str], test: Evidence) -> list[Lack]:
+        lacks = [replace(lack, test=DONE.get(lack.test, lack.test)) for lack in lacking(test, delta)]
+        if key[1].startswith(ABSENCE):  # which cannot be given to a picture
+            lacks = [lack for lack in lacks if lack.kind != "untested"]
+        return lacks
+
+    verdicts = judged(tests, dict.fromkeys(tests, LEAST_PICTURES), delta, lacks_of)
     relation = _Relation(pictures)
     entries = []
-    for key, test in tests.items():
-        target, name = key
-        above, below = (q[key, side] for side in SIDES)
-        lacks = [replace(lack, test=DONE.get(lack.test, lack.test)) for lack in lacking(test, delta)]
-        if name.startswith(ABSENCE):  # which cannot be given to a picture
-            lacks = [lack for lack in lacks if lack.kind != "untested"]
-        verdict = verdict_of(
-            groups=LEAST_PICTURES, above=above, below=below, tests=test, flagged=False, lacks=lacks, delta=delta
-        )
-        against = verdict == "speaks against"
+    for (target, name), test in tests.items():
         sizes = {"necessity": test.weakest, "sufficiency": test.sufficiency}
         entry = {
             "target": labels[target],
             "property": name,
-            "verdict": verdict,
+            **verdicts[target, name],
             **{what: bounds(effect) if effect else None for what, effect in sizes.items()},
             "changed": {what: [effect.changed, effect.placed] for what, effect in sizes.items() if effect},
-            "p": p[key, "below" if against else "above"],
-            "q": below if against else above,
             "relation": relation.of(target, name),
-            "lacking": [in_clause(lack) for lack in lacks] if verdict in ("suspected", "inconclusive") else [],
         }
-        entries.append(without_nan({**entry, "sentence": whole_sentence(entry, test, delta)}))
-    place = {verdict: i for i, verdict in enumerate(VERDICTS)}
-    return sorted(entries, key=lambda e: (place[e["verdict"]], -_strength(e)))
-
-
-def _strength(entry: dict[str, Any]) -> float:
-    return max(abs(value[0]) for value in (entry["necessity"], entry["sufficiency"]) if value)
+        entries.append({**entry, "sentence": whole_sentence(entry, test, delta)})
+    return strongest_first(entries, lambda e: (e["necessity"], e["sufficiency"]))
 
 
 class _Relation:

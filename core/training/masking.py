@@ -15,14 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.classifier import Classifier
+from core.classifier import Classifier, named
 from core.data import Dataset, Item
 from core.errors import UserError
 from core.explainers.layers import maps_of
 from core.explainers.learned.masker import Masker, masker_shape
 from core.explainers.learned.masking import BACKBONE, MASKER, MaskingModel, load_masking_model
 from core.explainers.learned.network import trainable
-from core.explainers.masking_objective import MaskingObjective, cross_entropy, masked, named
+from core.explainers.masking_objective import MaskingObjective, cross_entropy, masked
 from core.fills import fill_plate
 from core.learning import MaskingTraining
 from core.runtime.randomness import derived_seed

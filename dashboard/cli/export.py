@@ -1,4 +1,4 @@
-"""`satchel export`: segments for other tools, or a report as one file."""
+"""`satchel export`: segments for other tools, or a report as one file or one picture."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def export(
         Path,
         typer.Argument(
             metavar="SOURCE",
-            help="A folder of `satchel segment`, or masks of any form that is read; with --html a finished report.",
+            help="A folder of `satchel segment`, or masks of any form that is read; with --html or --png a report.",
         ),
     ],
     form: Annotated[
@@ -48,31 +48,43 @@ def export(
         Path | None,
         typer.Option(metavar="FILE", help="Write a report as one file that needs no server and no network."),
     ] = None,
+    png: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a report's answer, tests and pictures as one picture for slides."),
+    ] = None,
 ) -> None:
     """Write segments in a form that other tools read, with their names, scores and where both came from; or a report as
-    one HTML file."""
-    if html is not None:
+    one HTML file or one picture."""
+    if html is not None or png is not None:
         with mistakes_told("Run the same command again."):
-            _write_document(source, html)
+            _write_report(source, html, png)
         return
     _write_masks(source, form, out, data, background)
 
 
-def _write_document(report: Path, html: Path) -> None:
+def _write_report(report: Path, html: Path | None, png: Path | None) -> None:
     from core.beforehand import finished_folder
     from core.paths import kind_at, user_path
 
-    folder, out = user_path(report), user_path(html)
+    folder = user_path(report)
     finished_folder(folder, "report", "satchel report")
-    if kind_at(out, "place to write to") == "folder":
-        raise UserError(f"{out} is a folder; name a file to write the report to.")
+    for out in map(user_path, filter(None, (html, png))):
+        if kind_at(out, "place to write to") == "folder":
+            raise UserError(f"{out} is a folder; name a file to write the report to.")
     from core.runtime.whole_files import whole_file
     from dashboard.report.document import document
     from dashboard.report.finished import open_finished
+    from dashboard.report.slide import slide
 
-    with whole_file(out) as part:
-        part.write_text(document(open_finished(folder)), encoding="utf-8")
-    typer.echo(f"The report is in {out}; it opens in any browser.")
+    opened = open_finished(folder)
+    if html is not None:
+        with whole_file(user_path(html)) as part:
+            part.write_text(document(opened), encoding="utf-8")
+        typer.echo(f"The report is in {user_path(html)}; it opens in any browser.")
+    if png is not None:
+        with whole_file(user_path(png)) as part:
+            part.write_bytes(slide(opened))
+        typer.echo(f"The report's answer is in {user_path(png)}.")
 
 
 def _write_masks(segments: Path, form: ExportForm, out: Path | None, data: str | None, background: bool) -> None:

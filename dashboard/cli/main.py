@@ -30,6 +30,7 @@ from dashboard.cli.evaluate import evaluate
 from dashboard.cli.explain import explain
 from dashboard.cli.export import export
 from dashboard.cli.name import name
+from dashboard.cli.name_unnamed import name_unnamed
 from dashboard.cli.repair import repair
 from dashboard.cli.report import report
 from dashboard.cli.segment import segment
@@ -178,6 +179,7 @@ app.command()(report)
 app.command()(evaluate)
 app.command()(compare)
 app.command()(repair)
+app.command()(name_unnamed)
 app.add_typer(train)
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from core.errors import UserError
 from dashboard.cli.common import (
     DeviceOption,
     EngineOption,
@@ -74,6 +73,7 @@ def repair(
         from core.data import open_dataset
         from core.repair.repair import open_repair
         from core.repair.repair import repair as repaired
+        from core.sat.fed_back import data_of
         from core.work.engines import engine_named
 
         made = opened.made_from
@@ -81,15 +81,7 @@ def repair(
             model or made["model"], labels or made["labels"], device, precision, made["output"], made["preprocessing"],
             made["groups"],
         )  # fmt: skip
-        try:
-            pictures = open_dataset(data or made["data"], segments=segments or made["segments"], results=[out])
-        except UserError as error:
-            if data is not None:
-                raise
-            raise UserError(
-                f"The report's pictures cannot be opened where they lay when it was made ({str(error).rstrip('.')}); "
-                "say where they are with --data, and their masks with --segments."
-            ) from error
+        pictures = data_of(opened, data, segments, [out])
         lessons = None if learn is None else open_dataset(learn, results=[out])
         work = repaired(
             opened, fault, pictures, classifier, out,

@@ -169,6 +169,9 @@ def _summarise(report: Report, told: Container[str]) -> None:
     for sentence in manifest.get("noticed", ()):
         if sentence not in told:
             tell(sentence)
+    for sentence in manifest.get("warnings", ()):
+        if sentence not in told:
+            typer.echo(sentence)
     for verdict, count in manifest["verdicts"].items():
         typer.echo(f"{verdict:<15}{count:>5}")
     if {verdict for verdict, count in manifest["verdicts"].items() if count} == {"too few"}:
@@ -184,6 +187,9 @@ def _summarise(report: Report, told: Container[str]) -> None:
     whole = [entry for entry in manifest["whole"] if entry["verdict"] in ("confirmed", "speaks against")]
     for entry in (*manifest["redundant"], *whole[:TOLD]):
         typer.echo(entry["sentence"])
+    for entry in manifest.get("unnamed", ()):
+        if entry["verdict"] in ("confirmed", "speaks against"):
+            typer.echo(f"{entry['sentence']} Name it: satchel name-unnamed {report.path} --gallery {entry['number']}")
     for entry in manifest.get("stamps", ()):
         typer.echo(entry["sentence"])
     if len(whole) > TOLD:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from html import escape
@@ -25,7 +25,9 @@ from dashboard.report.grid import MEASURES, grid_html, heat_map
 from dashboard.report.make_panel import choices_of
 from dashboard.report.pictures import exhibits_html, pasted_html, pictures_html
 from dashboard.report.plots import density_figure, effects_figure, values_figure
+from dashboard.report.slide import slide
 from dashboard.report.table import ANY, Filters, Sort, filter_choices, listed, table_html
+from dashboard.report.unnamed import name_one, naming_shows, unnamed_html
 from dashboard.report.views import answer_html, cell_html, facts_html, notes_html, state_html
 from dashboard.report.words import strongest_shortcut
 from dashboard.subject import is_about, stranger_html
@@ -162,16 +164,26 @@ class Actions:
 
     def document(self, *values: Any) -> Iterator[Updates]:
         """The report as one file was asked for."""
+        yield from self._made(values, self.w.document, "report.html", lambda finished: document(finished).encode())
+
+    def slide(self, *values: Any) -> Iterator[Updates]:
+        """The report as one picture was asked for."""
+        yield from self._made(values, self.w.slide, "report.png", slide)
+
+    def _made(
+        self, values: tuple[Any, ...], button: gr.DownloadButton, name: str, make: Callable[[Finished], bytes]
+    ) -> Iterator[Updates]:
+        """A file of the report in view, put behind a button."""
         finished = self._finished(self._settings(values))
         if finished is None:
             raise gr.Error("The report in view is gone; open it again.", duration=None, print_exception=False)
-        yield {self.w.message: '<span class="busy">Making report.html</span>'}
+        yield {self.w.message: f'<span class="busy">Making {name}</span>'}
         try:
-            file = offered("report.html", document(finished).encode())
+            file = offered(name, make(finished))
         except UserError as error:
             yield {self.w.message: HINT}
             raise gr.Error(escape(str(error)), duration=None, print_exception=False) from error
-        yield {self.w.document: gr.update(value=str(file)), self.w.message: HINT}
+        yield {button: gr.update(value=str(file)), self.w.message: HINT}
 
     def compare(self, wanted: str | None, *values: Any) -> Iterator[Updates]:
         """Another report was chosen, or typed, to compare the one in view with."""
@@ -187,6 +199,15 @@ class Actions:
             yield {self.w.difference: problem(error)}
             return
         yield {self.w.difference: told}
+
+    def name_unnamed(self, number: Any, name: str | None, *values: Any) -> Iterator[Updates]:
+        """A gallery of what nobody named was given a name."""
+        finished = self._finished(self._settings(values))
+        if finished is None:
+            yield {self.w.named: HINT}
+            return
+        for said in name_one(finished.report, number, name, self.page.allowed):
+            yield {self.w.named: said}
 
     def choose(self, event: gr.EventData, *values: Any) -> Updates:
         """A cell was chosen, in the heat map, the table or the headline."""
@@ -315,6 +336,7 @@ class Actions:
         return {
             w.message: HINT, w.place: place, w.subject: self._subject(finished, settings),
             w.answer: answer_html(finished), w.facts: facts_html(finished), w.beyond: beyond_html(finished),
+            w.unnamed: unnamed_html(finished), **naming_shows(w, finished),
             w.other: gr.update(value=None), w.difference: "",
             w.shown: shown, w.shown_area: gr.update(visible=bool(shown)),
             w.rest: gr.update(visible=True), w.downloads: gr.update(visible=True),

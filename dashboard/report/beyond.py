@@ -13,6 +13,7 @@ from dashboard.report.words import verdict_mark
 from dashboard.words import signed
 
 IN_SIGHT = 6  # sentences of a kind; the others are folded away
+FOLDED, ALIKE = 200, 100  # lines there, and sentences of one, at most; what is beyond stands in manifest.json
 
 
 def beyond_html(finished: Finished) -> str:
@@ -63,7 +64,9 @@ def whole_html(finished: Finished) -> str:
 def _folded(lines: Sequence[str], told: int, counts: str) -> str:
     """The first few of those that tell something in sight, all others folded away."""
     sight = min(IN_SIGHT, told)
-    more = "".join(lines[sight:])
+    more = "".join(lines[sight : sight + FOLDED])
+    if left := max(0, len(lines) - sight - FOLDED):
+        more += f"<li><div>{left:,} more stand in manifest.json.</div></li>"
     rest = (
         f"<details class='fold'><summary>All the rest ({counts} in all)</summary><ul class='told'>{more}</ul></details>"
     )
@@ -84,7 +87,10 @@ def _alike(entries: list[dict]) -> list[list[dict]]:
 
 
 def _line(first: dict, *others: dict) -> str:
-    sentences = "".join(f"<li>{escape(signed(entry['sentence']))}</li>" for entry in others)
-    names = ", ".join(entry["target"] for entry in others)
+    sentences = "".join(f"<li>{escape(signed(entry['sentence']))}</li>" for entry in others[:ALIKE])
+    names = ", ".join(entry["target"] for entry in others[:ALIKE])
+    if left := max(0, len(others) - ALIKE):
+        names += f" and {left:,} more"
+        sentences += f"<li>{left:,} more stand in manifest.json.</li>"
     more = f"<details><summary>The same for {escape(names)}</summary><ul>{sentences}</ul></details>" if others else ""
     return f"<li>{verdict_mark(first['verdict'])}<div>{escape(signed(first['sentence']))}{more}</div></li>"

@@ -9,6 +9,7 @@ from dashboard.report.finished import Cell, Finished
 from dashboard.report.grid import MEASURES, grid_html, heat_map
 from dashboard.report.pictures import exhibits_html, pasted_html, pictures_html
 from dashboard.report.table import Sort, table_html
+from dashboard.report.unnamed import unnamed_html
 from dashboard.report.views import TELLING, answer_html, cell_html, facts_html, notes_html
 from dashboard.report.words import headline
 from dashboard.theme import style_sheet
@@ -50,13 +51,14 @@ def document(finished: Finished) -> str:
         answer_html(finished) + exhibits_html(finished),
         facts_html(finished),
         beyond_html(finished),
+        unnamed_html(finished),
         f"<h2>Classes and segments</h2>{grid}",
         f"<h2>Findings, strongest first</h2>{table_html(finished, cells, Sort(), lead, None, False)}",
         *(_finding(finished, cell, lead) for cell in told[:MOST]),
         more + notes_html(finished),
     ]
     title, _ = headline(finished)
-    body = "".join(f'<section class="sheet"><div class="area">{part}</div></section>' for part in parts)
+    body = "".join(f'<section class="sheet"><div class="area">{part}</div></section>' for part in parts if part)
     # everything comes from inside: whatever a name holds, nothing is fetched and nothing runs
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     return (

@@ -14,6 +14,7 @@ import pandas as pd
 
 from core.errors import UserError
 from core.paths import assets_dir, existing_folder, user_path
+from core.runtime.collecting import collector_paused
 from core.runtime.recent import Recent
 from core.sat.effects import CONTEXT
 from core.sat.interventions import LARGE
@@ -170,6 +171,11 @@ def open_finished(folder: Path) -> Finished:
     Raises:
         UserError: it does not open, or what it holds is not what a report holds.
     """
+    with collector_paused():  # a report of a thousand classes holds millions of numbers
+        return _opened(folder)
+
+
+def _opened(folder: Path) -> Finished:
     report = open_report(folder)
     known = set(zip(report.pictures["image"], report.pictures["target"])) if len(report.pictures) else set()
     for image, entry in report.examples["pictures"].items():
@@ -182,16 +188,7 @@ def open_finished(folder: Path) -> Finished:
 
 def _cells(report: Report) -> Iterable[Cell]:
     labels: list[str] = report.manifest["labels"]
-    lines: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for line in report.table.to_dict("records"):
-        lines.setdefault((labels[line["target"]], line["segment"], line["explainer"]), []).append(line)
-    grouped: dict[Key, list[dict[str, Any]]] = {}
-    for entry in report.findings:
-        # findings name the class; two classes may share a name, and then the numbers tell them apart
-        same = lines[entry["target"], entry["segment"], entry["explainer"]]
-        line = next((x for x in same if (x["pictures"], x["share"]) == (entry["pictures"], entry["share"])), same[0])
-        grouped.setdefault((int(line["target"]), entry["segment"]), []).append(entry)
-    for rank, ((target, segment), entries) in enumerate(grouped.items()):
+    for rank, ((target, segment), entries) in enumerate(report.by_cell.items()):
         first = entries[0]
         yield Cell(
             target=target,

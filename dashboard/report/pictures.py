@@ -63,12 +63,16 @@ def behind(finished: Finished, cell: Cell) -> Behind:
 def exhibits(finished: Finished) -> tuple[Cell, Record | None, Record | None] | None:
     """The strongest shortcut with its clearest removal and its clearest paste; None where nothing is confirmed."""
     cell = strongest_shortcut(finished)
-    if cell is None:
-        return None
+    return None if cell is None else (cell, *clearest(finished, cell))
+
+
+def clearest(finished: Finished, cell: Cell) -> tuple[Record | None, Record | None]:
+    """Of a cell, the removal that takes most of the class's probability, and the paste that gives most; None where the
+    report keeps none."""
     found = behind(finished, cell)
     removal = max((r for r in found.removals.values() if r["image"] in found.images), key=_drop, default=None)
     paste = max((r for r in found.pastes if r["test"] == "sufficiency"), key=lambda r: -_drop(r), default=None)
-    return cell, removal, paste
+    return removal, paste
 
 
 def _drop(record: Record) -> float:
@@ -112,8 +116,8 @@ def _pair(finished: Finished, title: str, first: str, record: Record, label: str
     before = f"<p>as it is</p>{_meter(label, record['before_probability'])}{_wrong(finished, record['image'])}"
     after = f"<p>{word}</p>{_meter(label, record['after_probability'])}{_wrong_after(finished, record)}"
     return (
-        f'<div class="pair"><h3>{title}</h3><div>{_figure(_img(finished, first, "as it is"), before)}'
-        f"{_figure(_img(finished, record['file'], word), after)}</div></div>"
+        f'<div class="pair"><h3>{title}</h3><div>{figure(img(finished, first, "as it is"), before)}'
+        f"{figure(img(finished, record['file'], word), after)}</div></div>"
     )
 
 
@@ -135,12 +139,12 @@ def pasted_html(finished: Finished, cell: Cell) -> str:
             continue
         pairs = "".join(
             '<div class="pair"><div>'
-            + _figure(
-                _img(finished, r["picture"], "before"),
+            + figure(
+                img(finished, r["picture"], "before"),
                 f"<p>before</p>{_meter(label, r['before_probability'])}{_wrong(finished, r['image'])}",
             )
-            + _figure(
-                _img(finished, r["file"], "after"),
+            + figure(
+                img(finished, r["file"], "after"),
                 f"<p>{_effect(r)}</p>{_meter(label, r['after_probability'])}{_wrong_after(finished, r)}",
             )
             + "</div></div>"
@@ -182,7 +186,7 @@ def pictures_html(finished: Finished, cell: Cell, explainer: str) -> str:
                 figures.append('<span class="missing">not tested: no place for a placebo</span>')
                 continue
             note = f"<p>{_effect(record)}</p>{_meter(label, record['after_probability'])}"
-            figures.append(_figure(_img(finished, record["file"], f"without {segment}"), note))
+            figures.append(figure(img(finished, record["file"], f"without {segment}"), note))
         lines.append(_line(f"without it<small>filled: {escape(fill)}</small>", figures))
     note = '<p class="note">What it takes or adds beyond its placebo, where the same shape is filled elsewhere.</p>'
     if cell.swapped:
@@ -204,9 +208,9 @@ def _line(name: str, figures: Sequence[str]) -> str:
 def _as_it_is(finished: Finished, cell: Cell, image: str) -> str:
     known = finished.report.pictures
     probability = known[(known["image"] == image) & (known["target"] == cell.target)].iloc[0]["probability"]
-    shown = _img(finished, finished.report.examples["pictures"][image]["file"], image)
+    shown = img(finished, finished.report.examples["pictures"][image]["file"], image)
     said = _wrong(finished, image) or "<p>as it is</p>"
-    return _figure(shown, f'<div title="{escape(image)}">{said}</div>{_meter(escape(cell.label), probability)}')
+    return figure(shown, f'<div title="{escape(image)}">{said}</div>{_meter(escape(cell.label), probability)}')
 
 
 def _wrong(finished: Finished, image: str) -> str:
@@ -224,7 +228,7 @@ def _wrong_after(finished: Finished, record: Record) -> str:
 
 def _maps(finished: Finished, images: Sequence[str], explainer: str) -> str:
     entries = [finished.report.examples["pictures"][image] for image in images]
-    maps = [_attribution(finished, entry, explainer) for entry in entries]
+    maps = [attribution_of(finished, entry, explainer) for entry in entries]
     figures, ramp = [], ""
     for entry, attribution in zip(entries, maps):
         if attribution is None:
@@ -234,12 +238,12 @@ def _maps(finished: Finished, images: Sequence[str], explainer: str) -> str:
         else:
             own = scale_of(attribution, linked=True)
             ramp = legend(attribution.signed, own)
-            figures.append(_figure(_overlay(finished, entry["file"], attribution, own), ""))
+            figures.append(figure(_overlay(finished, entry["file"], attribution, own), ""))
     title = escape(finished.explainers.get(explainer, explainer))
     return _line(f"map<small>{title}</small>{ramp}", figures)
 
 
-def _attribution(finished: Finished, entry: Record, explainer: str) -> Attribution | None:
+def attribution_of(finished: Finished, entry: Record, explainer: str) -> Attribution | None:
     """The stored map; None where the report does not hold it."""
     stored = entry["maps"].get(explainer)
     if stored is None:
@@ -254,35 +258,43 @@ def _attribution(finished: Finished, entry: Record, explainer: str) -> Attributi
     )  # fmt: skip
 
 
-def _array(finished: Finished, file: str) -> np.ndarray | None:
+def array(finished: Finished, file: str) -> np.ndarray | None:
+    """uint8 [H, W, 3]: a picture that the report keeps; None where it is missing."""
     try:
         return read_picture(finished.report.example(file)).array()
     except UserError:
         return None
 
 
-def _img(finished: Finished, file: str, alt: str) -> str:
+def img(finished: Finished, file: str, alt: str) -> str:
     """<img>, or a box that says that the file is missing."""
     key = (str(finished.report.path), str(finished.manifest.get("created")), file)
 
     def draw() -> str:
-        array = _array(finished, file)
-        return "" if array is None else jpeg(array)
+        shown = array(finished, file)
+        return "" if shown is None else jpeg(shown)
 
     found = _DRAWN.get_or_make(key, draw)
     return f'<img alt="{escape(alt)}" src="{found}">' if found else '<span class="missing">picture missing</span>'
 
 
 def _overlay(finished: Finished, file: str, attribution: Attribution, scale: Scale | None) -> str:
-    array = _array(finished, file)
-    if array is None or array.shape[:2] != attribution.values.shape:
+    shown = overlaid(finished, file, attribution, scale)
+    if shown is None:
         return '<span class="missing">picture missing</span>'
-    size = (array.shape[0], array.shape[1])
-    shown = overlay(array, attribution, Geometry(size, size, 1.0, 1.0, 0.0, 0.0), scale)
     return f'<img alt="map" src="{jpeg(shown)}">'
 
 
-def _figure(image: str, caption: str) -> str:
+def overlaid(finished: Finished, file: str, attribution: Attribution, scale: Scale | None) -> np.ndarray | None:
+    """uint8 [H, W, 3]: a picture under its map; None where the picture is missing, or of another size."""
+    shown = array(finished, file)
+    if shown is None or shown.shape[:2] != attribution.values.shape:
+        return None
+    size = (shown.shape[0], shown.shape[1])
+    return overlay(shown, attribution, Geometry(size, size, 1.0, 1.0, 0.0, 0.0), scale)
+
+
+def figure(image: str, caption: str) -> str:
     caption = f"<figcaption>{caption}</figcaption>" if caption else ""
     return f'<figure class="map shot"><div class="canvas">{image}</div>{caption}</figure>'
 

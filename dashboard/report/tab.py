@@ -12,6 +12,7 @@ from dashboard.page import Page
 from dashboard.report import make_panel
 from dashboard.report.actions import HINT, Actions, Place
 from dashboard.report.grid import MEASURES
+from dashboard.report.unnamed import naming_row
 from dashboard.report.views import state_html
 
 # Marks the chosen cell wherever it stands, so that nothing is drawn again; brings its pictures into view if they are
@@ -62,7 +63,7 @@ watch('value', () => {
 """
 
 # The file is made when it is asked for; the button that has it is pressed then.
-FETCH = "() => setTimeout(() => document.querySelector('#report-html').click(), 100)"
+FETCH = "() => setTimeout(() => document.querySelector('#{}').click(), 100)"
 
 
 @dataclass
@@ -83,7 +84,15 @@ class Widgets:
     facts: gr.HTML
     make_document: gr.Button
     document: gr.DownloadButton
+    make_slide: gr.Button
+    slide: gr.DownloadButton
     beyond: gr.HTML
+    unnamed: gr.HTML
+    naming: gr.Row
+    gallery: gr.Dropdown
+    new_name: gr.Textbox
+    name_it: gr.Button
+    named: gr.HTML
     other: gr.Dropdown
     difference: gr.HTML
     measure: gr.Radio
@@ -134,6 +143,8 @@ def _layout() -> Widgets:
             table_file = gr.DownloadButton("table.csv", size="sm", elem_id="table-csv", min_width=100, scale=0)
             make_document = gr.Button("report.html", size="sm", elem_id="make-html", min_width=100, scale=0)
             document = gr.DownloadButton("report.html", elem_id="report-html", elem_classes="unseen")
+            make_slide = gr.Button("PNG", size="sm", elem_id="make-png", min_width=60, scale=0)
+            slide = gr.DownloadButton("PNG", elem_id="report-png", elem_classes="unseen")
     with gr.Row(elem_classes="sheet"):
         with gr.Column(scale=5, min_width=300, elem_classes="area"):
             subject = gr.HTML(elem_id="report-subject")
@@ -178,6 +189,8 @@ def _layout() -> Widgets:
                 pictures = gr.HTML(elem_id="pictures-behind")
         with gr.Row(elem_classes="sheet"), gr.Column(elem_classes="area"):
             beyond = gr.HTML(elem_id="report-beyond")
+            unnamed = gr.HTML(elem_id="report-unnamed")
+            naming = naming_row()
         with gr.Row(elem_classes="sheet"), gr.Column(elem_classes="area"):
             with gr.Row(elem_classes="reports"):
                 other, _ = folder_chooser("Compare with", "compare", "Another model, or before and after a repair.")
@@ -186,8 +199,8 @@ def _layout() -> Widgets:
             notes = gr.HTML(elem_id="report-notes")
     return Widgets(
         place, subject, chooser, message, downloads, findings_file, table_file, answer, shown_area, shown, rest, facts,
-        make_document, document, beyond, other, difference, measure, explainer, grid, verdict, kind, target, text,
-        table, cell, effects, density, values, pasted, maps_of, pictures, notes,
+        make_document, document, make_slide, slide, beyond, unnamed, *naming, other, difference, measure, explainer,
+        grid, verdict, kind, target, text, table, cell, effects, density, values, pasted, maps_of, pictures, notes,
     )  # fmt: skip
 
 
@@ -213,9 +226,13 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
     for source in (w.answer, w.grid, w.table):
         source.choose(act.choose, settings, behind, **latest)
         source.sort(act.sort, settings, [w.place, w.table, w.message], **latest)
-    w.make_document.click(act.document, settings, [w.document, w.message], **shared).success(
-        None, None, None, js=FETCH, **shared
-    )
+    for asked, make, file in (
+        (w.make_document, act.document, w.document),
+        (w.make_slide, act.slide, w.slide),
+    ):
+        fetch = FETCH.format(file.elem_id)
+        asked.click(make, settings, [file, w.message], **shared).success(None, None, None, js=fetch, **shared)
+    w.name_it.click(act.name_unnamed, [w.gallery, w.new_name, *settings], [w.named], **shared)
     w.other.input(act.compare, [w.other, *settings], [w.difference], **latest)
     w.measure.input(act.draw_again, settings, overview, **latest)
     w.explainer.input(act.draw_again, settings, overview, **latest)

@@ -21,6 +21,7 @@ CARRIED = {
     "necessity": "Strong effects when it is removed, strongest first",
     "sufficiency": "Strong effects when it is pasted from, strongest first",
 }
+FOLDED = 200  # lines of a fold
 TELLING = ("confirmed", "speaks against", "suspected")
 
 
@@ -153,7 +154,9 @@ def notes_html(finished: Finished) -> str:
 
 
 def _fold(tip: str, lines: list[str], summary: str) -> str:
-    items = "".join(f"<li>{escape(str(line))}</li>" for line in lines)
+    items = "".join(f"<li>{escape(str(line))}</li>" for line in lines[:FOLDED])
+    if left := max(0, len(lines) - FOLDED):
+        items += f"<li>{left:,} more stand in manifest.json.</li>"
     return f'<details class="fold" title="{tip}"><summary>{summary}</summary><ul>{items}</ul></details>'
 
 

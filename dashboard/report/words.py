@@ -81,7 +81,7 @@ def headline(finished: Finished) -> tuple[str, str]:
         return _without_segments(finished)
     if count["too few"] == total:
         return _over_all_answers(finished)
-    others = "rely on the object itself" if _all_object(finished) else "confirmed outside context"
+    others = _others(finished)
     words = {
         "cleared": "cleared by tests", "confirmed": others, "speaks against": "that speak against the class",
         "suspected": "suspected",
@@ -119,8 +119,14 @@ def _without_segments(finished: Finished) -> tuple[str, str]:
     return f"{model} leans on the {first['property']} of pictures to say {first['target']}.", told
 
 
-def _all_object(finished: Finished) -> bool:
-    return all(c.kind == "object" for c in finished.cells.values() if c.verdict == "confirmed")
+def _others(finished: Finished) -> str:
+    """What is confirmed and no shortcut."""
+    kinds = {c.kind for c in finished.cells.values() if c.verdict == "confirmed"}
+    if kinds <= {"object"}:
+        return "rely on the object itself"
+    return (
+        "confirmed on what nobody has called object or context" if kinds == {"unset"} else "confirmed outside context"
+    )
 
 
 def _evidence(cell: Cell) -> str:

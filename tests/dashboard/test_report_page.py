@@ -109,6 +109,9 @@ def test_another_report_is_compared_and_the_report_is_taken_along(tab: Any) -> N
     with tab.expect_download() as download:
         tab.locator("#make-html").click()
     assert download.value.suggested_filename == "report.html"
+    with tab.expect_download() as download:
+        tab.locator("#make-png").click()
+    assert download.value.suggested_filename == "report.png"
     box = tab.locator("#compare-folder input")
     box.click()
     tab.get_by_role("option", name="toy").or_(tab.get_by_role("option").first).first.click()

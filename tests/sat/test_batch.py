@@ -11,7 +11,7 @@ from core.choice import Choice
 from core.data import Item
 from core.errors import UserError
 from core.images import Picture
-from core.sat.batch import LoadedPicture, asked_regions, attribution_rows, load, picture_lines
+from core.sat.batch import LoadedPicture, asked_regions, attribution_rows, explained, load, picture_lines
 from core.segments import Segments
 
 
@@ -41,7 +41,8 @@ def test_rows_of_an_explainer_that_removes_the_segments_of_each_picture():
     classifier = toy_classifier()
     batch = [parted("two", 4, 8), parted("none"), parted("one", 16)]
     bound = Choice.parse("occlusion:regions=segments,fill=black").bind(classifier)
-    rows = attribution_rows(batch, picture_lines(batch, classifier), {"occlusion": bound}, seed=0)
+    maps = explained(batch, picture_lines(batch, classifier), {"occlusion": bound}, seed=0)
+    rows = [row for name, some in maps for row in attribution_rows(name, some)]
     assert [(row["image"], row["segment"], row["unit"]) for row in rows] == [
         ("two", "strip 0", "density"), ("two", "strip 1", "density"), ("one", "strip 0", "density"),
     ]  # fmt: skip

@@ -86,3 +86,24 @@ def test_what_only_one_has_is_told(toy_report):
     assert corner
     assert all(entry["verdicts"][1] is None and entry["differences"] == {} for entry in corner)
     assert all("then not in it" in entry["sentence"] for entry in corner)
+
+
+def test_two_classes_of_one_name_are_two_classes(toy_report):
+    def renamed(report: Report) -> Report:
+        findings = [{**entry, "target": "toy"} for entry in report.findings]
+        return replace(report, manifest={**report.manifest, "labels": ["toy", "toy"]}, findings=findings)
+
+    apart, named = compare(toy_report, toy_report), compare(renamed(toy_report), renamed(toy_report))
+    assert len(named.entries) == len(apart.entries)
+    told = {(entry["target"], entry["segment"]): entry["verdicts"] for entry in named.entries}
+    assert told["toy (2)", "mark"] == ["confirmed", "confirmed"]
+    for entry in apart.entries:
+        name = "toy (2)" if entry["target"] == "stamped" else "toy"
+        assert told[name, entry["segment"]] == entry["verdicts"]
+    older = replace(
+        renamed(toy_report),
+        findings=[{k: v for k, v in e.items() if k != "target_index"} for e in renamed(toy_report).findings],
+    )
+    assert set(older.by_cell) == set(toy_report.by_cell)
+    same = {key: [e["sentence"] for e in several] for key, several in older.by_cell.items()}
+    assert same == {key: [e["sentence"] for e in several] for key, several in toy_report.by_cell.items()}

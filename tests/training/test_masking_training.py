@@ -12,11 +12,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from core.choice import Choice
+from core.classifier import named
 from core.data import Dataset, Item, open_dataset
 from core.errors import UserError
 from core.explainers.learned.files import about_trained
 from core.explainers.learned.masking import load_masking_model
-from core.explainers.masking_objective import MaskingObjective, entropy, masked, named, total_variation
+from core.explainers.masking_objective import MaskingObjective, entropy, masked, total_variation
 from core.fills import fill_plate
 from core.learning import MaskingTraining
 from core.training.loop import Training, checkpoint_of
