@@ -142,6 +142,7 @@ def measure(folder: Path) -> dict[str, Any]:
     """In a process of its own: seconds, the median of a few, and the most that it held."""
     from dashboard import app
     from dashboard.report import actions, document, unnamed
+    from dashboard.report.table import Filters, Sort
 
     del app
     at_start = _resident()
@@ -152,7 +153,7 @@ def measure(folder: Path) -> dict[str, Any]:
     finished = reports.get(folder)
     cells = list(finished.cells.values())
     some = [cells[n] for n in np.linspace(0, len(cells) - 1, REPEATS).astype(int)]
-    filters, sort = actions.Filters(text="segment 03"), actions.Sort("pictures", True)
+    filters, sort = Filters(text="segment 03"), Sort("pictures", True)
     lead = next(iter(finished.explainers))
     views: dict[str, Callable[[Any], object]] = {
         "overview": lambda cell: _overview(actions, finished, lead, cell),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,9 +24,10 @@ from dashboard.report.finished import Cell, Finished, Reports, shipped_reports
 from dashboard.report.grid import MEASURES, grid_html, heat_map
 from dashboard.report.make_panel import choices_of
 from dashboard.report.pictures import exhibits_html, pasted_html, pictures_html
+from dashboard.report.place import Place, Settings
 from dashboard.report.plots import density_figure, effects_figure, values_figure
 from dashboard.report.slide import slide
-from dashboard.report.table import ANY, Filters, Sort, filter_choices, listed, table_html
+from dashboard.report.table import ANY, Filters, filter_choices, listed, table_html
 from dashboard.report.unnamed import name_one, naming_shows, unnamed_html
 from dashboard.report.views import answer_html, cell_html, facts_html, notes_html, state_html
 from dashboard.report.words import strongest_shortcut
@@ -40,29 +41,6 @@ FIRST = "demo-biased"
 NO_REPORT = "There is no report yet. Make one above, or type the folder of one."
 HINT = "Choose one, or type the folder of a report on this machine."
 Updates = dict[Any, Any]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a visitor is: which report, which cell, how the table is sorted, and which reports were opened."""
-
-    path: str = ""
-    cell: str | None = None
-    sort: Sort = field(default_factory=Sort)
-    opened: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the controls say."""
-
-    key: str
-    dark: bool
-    place: Place
-    measure: Any
-    explainer: str
-    maps_of: str
-    filters: Filters
 
 
 def _shipped() -> dict[str, Path]:
@@ -206,7 +184,7 @@ class Actions:
         if finished is None:
             yield {self.w.named: HINT}
             return
-        for said in name_one(finished.report, number, name, self.page.allowed):
+        for said in name_one(finished.report, number, name, self.page.data_sets):
             yield {self.w.named: said}
 
     def choose(self, event: gr.EventData, *values: Any) -> Updates:
@@ -218,10 +196,22 @@ class Actions:
             return {self.w.message: "That cell is not in this report; open the report again."}
         place = replace(settings.place, cell=cell.id)
         try:
-            shown = {**self._cell(finished, cell, settings), **self._charts(finished, cell, settings)}
+            shown = self._cell(finished, cell, settings)
         except UserError as error:  # a shard is damaged, which is read only now
             return {self.w.message: problem(error)}
         return {self.w.place: place, self.w.message: HINT, **shown}
+
+    def look(self, *values: Any) -> Updates:
+        """The cell came into view: the charts and pictures behind it."""
+        settings = self._settings(values)
+        finished = self._finished(settings)
+        cell = finished.find(settings.place.cell) if finished else None
+        if finished is None or cell is None:
+            return {self.w.message: gr.skip()}
+        try:
+            return {self.w.place: replace(settings.place, seen=True), **self._behind(finished, cell, settings)}
+        except UserError as error:  # a shard is damaged, which is read only now
+            return {self.w.message: problem(error)}
 
     def sort(self, event: gr.EventData, *values: Any) -> Updates:
         """A heading of the table was pressed."""
@@ -298,7 +288,7 @@ class Actions:
         return stranger_html("report", finished.manifest, spec, Path(own).name if own else "", remedy)
 
     def _open(self, path: str, settings: Settings) -> Iterator[Updates]:
-        """The answer and the tables first, then the charts, which take a browser longest."""
+        """The answer and the tables first, then what stands behind the cell, which takes a browser longest."""
         try:
             finished = self.reports.get(path)
             updates = self._all(path, finished, settings)
@@ -312,9 +302,9 @@ class Actions:
         yield updates
         place: Place = updates[self.w.place]
         cell = finished.find(place.cell)
-        if cell is not None:
+        if cell is not None and place.seen:
             try:
-                yield self._charts(finished, cell, settings)
+                yield self._behind(finished, cell, settings)
             except UserError as error:  # a shard is damaged, which is read only now
                 yield {self.w.message: problem(error)}
 
@@ -325,7 +315,7 @@ class Actions:
         cell = finished.find(link[1]) if link else None
         cell = cell or strongest_shortcut(finished) or next(iter(finished.cells.values()), None)
         opened = tuple(dict.fromkeys((path, *settings.place.opened)))
-        place = Place(path, cell.id if cell else None, opened=opened)
+        place = Place(path, cell.id if cell else None, opened=opened, seen=settings.place.seen)
         titles = [(title, name) for name, title in finished.explainers.items()]
         lead = titles[0][1]
         measure = MEASURES[0][1] if finished.manifest["checked"] else MEASURES[2][1]
@@ -346,7 +336,7 @@ class Actions:
             w.verdict: gr.update(choices=verdicts, value=ANY), w.kind: gr.update(choices=kinds, value=ANY),
             w.target: gr.update(choices=targets, value=ANY), w.text: "",
             w.notes: notes_html(finished), **self._overview(finished, settings),
-            **(self._cell(finished, cell, settings) if cell else self._no_cell()),
+            **({w.cell: cell_html(finished, cell)} if cell else self._no_cell()),
         }  # fmt: skip
 
     def _overview(self, finished: Finished, settings: Settings) -> Updates:
@@ -365,16 +355,16 @@ class Actions:
         return table_html(finished, cells, settings.place.sort, settings.explainer, chosen, filtered)
 
     def _cell(self, finished: Finished, cell: Cell, settings: Settings) -> Updates:
-        return {
-            self.w.cell: cell_html(finished, cell),
-            self.w.pasted: pasted_html(finished, cell),
-            self.w.pictures: pictures_html(finished, cell, settings.maps_of),
-        }
+        behind = self._behind(finished, cell, settings) if settings.place.seen else {}
+        return {self.w.cell: cell_html(finished, cell), **behind}
 
-    def _charts(self, finished: Finished, cell: Cell, settings: Settings) -> Updates:
+    def _behind(self, finished: Finished, cell: Cell, settings: Settings) -> Updates:
+        """Charts and pictures."""
         effects = effects_figure(finished, cell, settings.dark)
         density = density_figure(finished, cell, settings.dark)
         return {
+            self.w.pasted: pasted_html(finished, cell),
+            self.w.pictures: pictures_html(finished, cell, settings.maps_of),
             **self._values(finished, cell, settings),
             self.w.effects: gr.update(value=effects, visible=effects is not None),
             self.w.density: gr.update(value=density, visible=density is not None),

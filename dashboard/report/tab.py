@@ -10,8 +10,9 @@ import gradio as gr
 from dashboard.controls import folder_chooser
 from dashboard.page import Page
 from dashboard.report import make_panel
-from dashboard.report.actions import HINT, Actions, Place
+from dashboard.report.actions import HINT, Actions
 from dashboard.report.grid import MEASURES
+from dashboard.report.place import Place
 from dashboard.report.unnamed import naming_row
 from dashboard.report.views import state_html
 
@@ -64,6 +65,16 @@ watch('value', () => {
 
 # The file is made when it is asked for; the button that has it is pressed then.
 FETCH = "() => setTimeout(() => document.querySelector('#{}').click(), 100)"
+
+# Tells once that the cell has come into view.
+SEEN = """
+new IntersectionObserver((entries, observer) => {
+  if (!entries.some((entry) => entry.isIntersecting)) return;
+  observer.disconnect();
+  trigger('seen', {});
+}).observe(element);
+// events: 'seen'
+"""
 
 
 @dataclass
@@ -177,10 +188,11 @@ def _layout() -> Widgets:
                 table = gr.HTML(js_on_load=CHOOSE, elem_id="findings")
         with gr.Row(elem_classes="sheet", elem_id="cell-sheet"):
             with gr.Column(scale=4, min_width=300, elem_classes="area"):
-                cell = gr.HTML(elem_id="cell")
-                effects = gr.Plot(elem_id="effects", elem_classes="chart", **bare)
-                density = gr.Plot(elem_id="density", elem_classes="chart", **bare)
-                values = gr.Plot(elem_id="values", elem_classes="chart", **bare)
+                cell = gr.HTML(js_on_load=SEEN, elem_id="cell")
+                # hidden until there is something to draw: what draws is over a megabyte of the browser's
+                effects = gr.Plot(visible=False, elem_id="effects", elem_classes="chart", **bare)
+                density = gr.Plot(visible=False, elem_id="density", elem_classes="chart", **bare)
+                values = gr.Plot(visible=False, elem_id="values", elem_classes="chart", **bare)
             with gr.Column(scale=8, min_width=300, elem_classes="area"):
                 pasted = gr.HTML(elem_id="pictures-pasted")
                 with gr.Row(elem_classes="maps-by"):
@@ -234,6 +246,7 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
         asked.click(make, settings, [file, w.message], **shared).success(None, None, None, js=fetch, **shared)
     w.name_it.click(act.name_unnamed, [w.gallery, w.new_name, *settings], [w.named], **shared)
     w.other.input(act.compare, [w.other, *settings], [w.difference], **latest)
+    w.cell.seen(act.look, settings, behind, **latest)
     w.measure.input(act.draw_again, settings, overview, **latest)
     w.explainer.input(act.draw_again, settings, overview, **latest)
     # not `change`: it would fire when a report is opened, before the other controls have their new values

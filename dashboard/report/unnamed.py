@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from core.errors import UserError
-from core.paths import data_dir
 from core.sat.fed_back import data_of, name_gallery, next_report
 from core.sat.saved_report import Report
 from core.sat.verdicts import LEAST_PICTURES
-from core.segments.saved.store import Store, file_name
-from dashboard.allowed import Allowed
+from core.segments.saved.store import Store
 from dashboard.controls import problem
 from dashboard.plots import percent
+from dashboard.project.data_sets import DataSets
 from dashboard.report.finished import Finished
 from dashboard.report.pictures import figure, img
 from dashboard.report.words import verdict_mark
@@ -31,7 +29,6 @@ NOTE = (
     "Where the first explainer's maps are strong and no segment lies, put together by what the model makes of it. "
     "Removed like a segment; pasted elsewhere once it has a name."
 )
-DEMO = "demo:"
 
 
 def unnamed_html(finished: Finished) -> str:
@@ -86,16 +83,17 @@ def naming_shows(w: Widgets, finished: Finished) -> dict[Any, Any]:
     }  # fmt: skip
 
 
-def name_one(report: Report, number: Any, name: str | None, allowed: Allowed) -> Iterator[str]:
-    """The button was pressed: what there is to say, in the end with the command for a new report."""
+def name_one(report: Report, number: Any, name: str | None, sets: DataSets) -> Iterator[str]:
+    """The button was pressed: what there is to say. The name stands where the page keeps segments of these pictures, so
+    that the Segments tab has it, and the next report made here tests it."""
     try:
         made = report.made_from
-        for place in (made["data"], made["segments"]):
-            if place and not str(place).startswith(DEMO):
-                allowed.check(place)
+        source = sets.asked(made["data"])
+        if made["segments"]:
+            sets.allowed.check(made["segments"])
         yield '<span class="busy">Opening the pictures</span>'
         data = data_of(report)
-        store = Store(store_of(report), "the Report tab", data.source)
+        store = Store(sets.segments_folder(source), "the Report tab", data.source)
         with suppress(TypeError, ValueError):
             number = int(number)
         for step in name_gallery(report, number, name or "", data, store):
@@ -105,9 +103,7 @@ def name_one(report: Report, number: Any, name: str | None, allowed: Allowed) ->
         yield problem(error)
         return
     command = f"<code>{escape(next_report(report, store.folder))}</code>"
-    yield f'<p class="figures">{escape(str(name))} is named in {count}. To test it: {command}</p>'
-
-
-def store_of(report: Report) -> Path:
-    """Where segments named on the page are kept, with all that were in the report's data."""
-    return data_dir() / "segments" / file_name(f"{report.path.absolute()} {report.manifest.get('created', '')}")
+    yield (
+        f'<p class="figures">{escape(str(name))} is named in {count}. Make a report again, above, to test it like any '
+        f"other segment; or {command}</p>"
+    )

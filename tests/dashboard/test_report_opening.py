@@ -99,7 +99,22 @@ def test_the_page_opens_on_the_report_it_is_given_else_on_the_demo(toy_report, m
         assert shown["place"].path == str(toy_report.path)
         assert "leans on the mark" in shown["answer"]
         assert shown["place"].cell == "1/mark"
-        assert shown["effects"]["visible"] is True
+        assert "pictures" not in shown  # sent once the cell is in view
+
+
+@pytest.mark.slow
+def test_what_stands_behind_a_cell_is_sent_once_it_is_in_view(toy_report, monkeypatch):
+    monkeypatch.setattr(report_actions, "shipped_reports", dict)
+    actions = report_actions.Actions(page_of(toy_report.path), Names())
+    place = all_of(actions.open_first(*values()))["place"]
+    chosen = actions.choose(SimpleNamespace(cell="1/mark"), *values(place))
+    assert "effects" not in chosen
+    shown = actions.look(*values(place))
+    assert shown["effects"]["visible"] is True
+    assert "<img" in shown["pictures"]
+    again = actions.choose(SimpleNamespace(cell="1/mark"), *values(shown["place"]))
+    assert again["effects"]["visible"] is True
+    assert "pictures" in all_of(actions.open(str(toy_report.path) + "/", *values(shown["place"])))
 
 
 @pytest.mark.slow

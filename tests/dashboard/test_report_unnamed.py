@@ -12,6 +12,7 @@ from toy import SEGMENTS, toy_classifier, toy_options, write_toy
 from core.data import open_dataset
 from core.sat.report import build_report
 from dashboard.allowed import Allowed
+from dashboard.project.data_sets import DataSets
 from dashboard.report.document import document
 from dashboard.report.finished import Finished, open_finished
 from dashboard.report.unnamed import name_one, naming_shows, unnamed_html
@@ -38,7 +39,7 @@ class Names:
 
 def said(finished: Finished, number: object, name: str, *places: Path) -> str:
     """What stands there in the end."""
-    *_, last = name_one(finished.report, number, name, Allowed(places))
+    *_, last = name_one(finished.report, number, name, DataSets(Allowed(places)))
     return last
 
 
