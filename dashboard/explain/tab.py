@@ -10,6 +10,7 @@ import gradio as gr
 
 from core.overlays import OPACITY
 from dashboard.controls import control, title
+from dashboard.explain import taking
 from dashboard.explain.actions import Actions
 from dashboard.explain.drawing import chooser, fold_word
 from dashboard.explain.gallery import LOOK, OFFER, ORDERS, Gallery
@@ -85,6 +86,7 @@ class Widgets:
     masks: gr.HTML
     sum_area: gr.Row  # of the trained explainer as a classifier, where there is one
     sum: gr.HTML
+    taken: taking.Widgets
     columns: dict[str, gr.Column]
     panels: dict[str, gr.HTML]
     controls: dict[tuple[str, str], Any]  # by (explainer, parameter)
@@ -164,6 +166,7 @@ def _layout() -> Widgets:
             with gr.Column(min_width=0, elem_classes="explainer lies-on"):
                 title("What the evidence lies on")
                 evidence = gr.HTML(elem_id="evidence")
+        taken = taking.layout()
     with gr.Row(elem_classes="sheet"), gr.Column(elem_classes="area"):
         title("All pictures")
         with gr.Row(elem_classes="gallery-bar"):
@@ -183,7 +186,7 @@ def _layout() -> Widgets:
     return Widgets(
         ready, upload, strip, prediction, groups, unfolded, fold, target, contrast, seed, explain, stop, status,
         opacity, linked, scale_note, finding, picture, evidence, gallery_run, order, gallery_note, gallery,
-        masks_area, kept, sum_area, summed, columns, panels,
+        masks_area, kept, sum_area, summed, taken, columns, panels,
         controls,
     )  # fmt: skip
 
@@ -229,6 +232,7 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
     opening.then(rows.show, settings, shown, **shared)
     page.model.change(rows.show, settings, shown, **shared)
     page.data.change(rows.show, settings, shown, **shared)
+    taking.wire(page, w.taken, settings, act.draw, act.read)
     w.sum.part(act.switch, settings, [w.sum_area, w.sum], **shared)
     w.sum.by(act.by, settings, [w.sum_area, w.sum], **shared)
     offered = [w.unfolded, w.fold, *w.families.values()]
