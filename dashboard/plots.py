@@ -39,7 +39,7 @@ def probability(value: float) -> str:
 
 
 def prediction_bars(predictions: Sequence[Prediction], target: int | None = None, truth: str | None = None) -> str:
-    """The likeliest classes as bars; the one explained is marked.
+    """The likeliest classes as bars; the one explained is marked, and pressing another asks why that one.
 
     Args:
         truth: what the picture shows, where the likeliest class is not that.
@@ -48,7 +48,8 @@ def prediction_bars(predictions: Sequence[Prediction], target: int | None = None
     for p in predictions:
         chosen = " chosen" if p.index == target else ""
         rows.append(
-            f'<li class="bar{chosen}"><span class="name" title="{escape(p.label)}">{escape(p.label)}</span>'
+            f'<li class="bar{chosen}"><button type="button" class="name" data-class="{p.index}" '
+            f'title="Why {escape(p.label)}?">{escape(p.label)}</button>'
             f'<span class="number">{probability(p.probability)}</span>'
             f'<span class="track"><span style="width:{max(p.probability, 0.002) * 100:.1f}%"></span></span></li>'
         )

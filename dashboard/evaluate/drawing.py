@@ -247,7 +247,7 @@ def sanity_html(standing: Standing) -> str:
 
 def warnings_html(standing: Standing) -> str:
     """Metrics that a control wins, pictures left out, and what each metric asks (folded)."""
-    said = "".join(f"<li>{escape(warning)}</li>" for warning in standing.manifest["warnings"])
+    said = "".join(f"<li>{escape(_titled(warning, standing))}</li>" for warning in standing.manifest["warnings"])
     warned = f'<ul class="said warned" data-testid="warnings">{said}</ul>' if said else (
         f'<p class="note">{standing.counted} cannot tell: nothing is said of the controls.</p>' if standing.few else
         '<p class="note">On every metric the best explainer is ahead of the controls by more than chance.</p>'
@@ -261,6 +261,12 @@ def warnings_html(standing: Standing) -> str:
         for m in standing.metrics
     )
     return f'{warned}{left_out}<details class="help"><summary>What each metric asks</summary><ul>{asked}</ul></details>'
+
+
+def _titled(warning: str, standing: Standing) -> str:
+    """With the metric's title for the name that it begins with."""
+    title = next((full_title(m) for m in standing.metrics if warning.startswith(f"{m['label']} ")), None)
+    return warning if title is None else f"{title} {warning.partition(' ')[2]}"
 
 
 def mark(name: str) -> str:

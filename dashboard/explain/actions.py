@@ -13,7 +13,7 @@ import gradio as gr
 
 from core.errors import UserError
 from dashboard.explain.costs import QUICK
-from dashboard.explain.drawing import Drawing, Settings, Updates
+from dashboard.explain.drawing import Drawing, Settings, Updates, class_value
 from dashboard.explain.sums import switched
 from dashboard.page import Page
 from dashboard.palette import ordered
@@ -153,6 +153,19 @@ class Actions:
         session.drop()
         session.due = session.due or "quick"
         yield from self._redrawn(session, settings)
+
+    def why(self, event: gr.EventData, *values: Any) -> Iterator[Updates]:
+        """A class among the predictions was pressed: why that one."""
+        session, _ = self.read(values, remember=False)
+        try:
+            wanted = class_value(self.page.view(session), int(event.index))
+        except (UserError, ValueError):
+            yield {self.w.stop: gr.skip()}
+            return
+        at = 1 + self.w.inputs().index(self.w.target)
+        given = (*values[:at], wanted, *values[at + 1 :])
+        yield {self.w.target: wanted}
+        yield from self.aim(*given)
 
     def answer(self, *values: Any) -> Iterator[Updates]:
         """Picture, class or model changed: make the maps without being asked to, where that is quick."""

@@ -54,6 +54,14 @@ element.addEventListener('mouseover', (event) => {
 // events: 'part' 'by'
 """
 
+WHY = """
+element.addEventListener('click', (event) => {
+  const name = event.target.closest('[data-class]');
+  if (name) trigger('why', {index: name.dataset.class});
+});
+// events: 'why'
+"""
+
 
 @dataclass
 class Widgets:
@@ -116,7 +124,7 @@ def _layout() -> Widgets:
             strip = gr.HTML(js_on_load=PICK, elem_id="strip")
         with gr.Column(scale=3, min_width=260, elem_classes="area"):
             title("Prediction")
-            prediction = gr.HTML(elem_id="prediction")
+            prediction = gr.HTML(js_on_load=WHY, elem_id="prediction")
         with gr.Column(scale=6, min_width=320, elem_classes="area run"):
             title("Explain it")
             # what is asked and the button come first: in five stops of the keyboard from the pictures
@@ -220,6 +228,7 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
         w.strip.pick(act.pick, settings, everything, **answer),
         w.gallery.pick(act.pick, settings, everything, **answer),
         w.strip.remove(act.remove, settings, everything, **shared),
+        w.prediction.why(act.why, settings, everything, **answer),
         w.target.input(act.aim, settings, everything, trigger_mode="always_last", **shared),
         w.contrast.input(act.aim, settings, everything, trigger_mode="always_last", **shared),
     ):

@@ -232,6 +232,16 @@ class Actions:
         finished = self._finished(settings)
         return {self.w.table: self._table(finished, settings)} if finished else {self.w.message: HINT}
 
+    def only(self, event: gr.EventData, *values: Any) -> Updates:
+        """A count of verdicts was pressed: those in the table."""
+        settings = replace(self._settings(values), filters=Filters(verdict=str(event.verdict)))
+        finished = self._finished(settings)
+        if finished is None:
+            return {self.w.message: HINT}
+        w = self.w
+        every = {w.kind: ANY, w.target: ANY, w.text: ""}
+        return {w.verdict: str(event.verdict), **every, w.table: self._table(finished, settings)}
+
     def maps_again(self, *values: Any) -> Updates:
         """The maps of another explainer."""
         settings = self._settings(values)

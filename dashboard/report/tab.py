@@ -32,6 +32,12 @@ let sorted = null;
 element.addEventListener('click', (event) => {
   const heading = event.target.closest('[data-sort]');
   if (heading) { sorted = heading.dataset.sort; trigger('sort', {column: sorted}); return; }
+  const verdict = event.target.closest('[data-verdict]');
+  if (verdict) {
+    trigger('filter', {verdict: verdict.dataset.verdict});
+    document.querySelector('#findings')?.scrollIntoView({behavior: 'smooth', block: 'nearest'});
+    return;
+  }
   const cell = event.target.closest('[data-cell]');
   if (cell) { show(cell.dataset.cell); trigger('choose', {cell: cell.dataset.cell}); }
 });
@@ -60,7 +66,7 @@ watch('value', () => {
   if (sorted) element.querySelector(`[data-sort="${sorted}"]`)?.focus();
   sorted = null;
 });
-// events: 'choose' 'sort'
+// events: 'choose' 'sort' 'filter'
 """
 
 # The file is made when it is asked for; the button that has it is pressed then.
@@ -177,7 +183,7 @@ def _layout() -> Widgets:
                     )
                 grid = gr.HTML(js_on_load=CHOOSE, elem_id="grid")
             with gr.Column(scale=7, min_width=300, elem_classes="area"):
-                gr.HTML("<h2>Findings, strongest first</h2>", elem_classes="title")
+                gr.HTML("<h2>Findings</h2>", elem_classes="title")
                 with gr.Row(elem_classes="fields"):
                     verdict = gr.Dropdown([], label="Verdict", elem_id="filter-verdict", min_width=110, **bare)
                     kind = gr.Dropdown([], label="Kind", elem_id="filter-kind", min_width=110, **bare)
@@ -247,6 +253,7 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
     w.name_it.click(act.name_unnamed, [w.gallery, w.new_name, *settings], [w.named], **shared)
     w.other.input(act.compare, [w.other, *settings], [w.difference], **latest)
     w.cell.seen(act.look, settings, behind, **latest)
+    w.answer.filter(act.only, settings, [w.verdict, w.kind, w.target, w.text, w.table, w.message], **latest)
     w.measure.input(act.draw_again, settings, overview, **latest)
     w.explainer.input(act.draw_again, settings, overview, **latest)
     # not `change`: it would fire when a report is opened, before the other controls have their new values

@@ -61,17 +61,23 @@ def noticed_html(finished: Finished) -> str:
 
 
 def counts_html(finished: Finished) -> str:
-    """ "1 shortcut confirmed, 2 suspected, 61 cleared, 8 too few", each with its shape."""
+    """ "1 shortcut confirmed, 2 suspected, 61 cleared, 8 too few", each with its shape; pressed, it is what the table
+    shows."""
     cells = list(finished.cells.values())
     shortcuts = sum(cell.shortcut for cell in cells)
     count = {verdict: sum(c.verdict == verdict for c in cells) for verdict in VERDICTS}
     others = count["confirmed"] - shortcuts
-    parts = [verdict_mark("confirmed", True, f"{plural(shortcuts, 'shortcut')} confirmed") if shortcuts else
-             '<span class="verdict">no shortcut confirmed</span>']  # fmt: skip
+    none = '<span class="verdict">no shortcut confirmed</span>'
+    parts = [_counted("confirmed", f"{plural(shortcuts, 'shortcut')} confirmed", True) if shortcuts else none]
     if others:
-        parts.append(verdict_mark("confirmed", False, f"{others:,} confirmed, not context"))
-    parts += [verdict_mark(v, False, f"{n:,} {v}") for v, n in count.items() if v != "confirmed" and n]
+        parts.append(_counted("confirmed", f"{others:,} confirmed, not context"))
+    parts += [_counted(v, f"{n:,} {v}") for v, n in count.items() if v != "confirmed" and n]
     return f'<p class="counts" data-testid="counts">{"".join(parts)}</p>'
+
+
+def _counted(verdict: str, words: str, shortcut: bool = False) -> str:
+    mark = verdict_mark(verdict, shortcut, words)
+    return f'<button type="button" class="count" data-verdict="{escape(verdict)}">{mark}</button>'
 
 
 def facts_html(finished: Finished) -> str:

@@ -48,6 +48,9 @@ class Jobs(Shows):
         if (name, WORDS) in self.w.controls and not any(words):
             yield {self.w.cutting.status: problem("Say what to look for: words, with commas between them.")}
             return
+        if whole != WHOLE[0] and (told := self._not_agreed(key, on, (name, spec, sam, words, given))):
+            yield {self.w.cutting.status: told}
+            return
         yield {self.w.cutting.status: '<span class="busy">Loading</span>'}
         bar = gr.Progress()
         try:
@@ -68,6 +71,21 @@ class Jobs(Shows):
             return "Every picture is cut; names that people gave or that came from files stayed."
 
         yield from self._run(key, on, work, self.w.cutting)
+
+    def _not_agreed(self, key: str, on: str, asked: Any) -> str:
+        """What cutting all pictures would do, the first time it is asked for; "" the second time."""
+        try:
+            bench = bench_of(self.page, key, on)
+        except UserError as error:
+            return problem(error)
+        if bench.agreed == asked:
+            bench.agreed = None
+            return ""
+        bench.agreed = asked
+        counts = bench.work.counts()
+        others = counts["bare"] + counts["cut"] + counts["proposed"]
+        kept = f" {counts['named']:,} with names stay as they are." if counts["named"] else ""
+        return f"This cuts {plural(others, 'picture')} anew.{kept} Press Cut again to begin."
 
     def propose(self, key: str, on: str) -> Iterator[Updates]:
         """Propose a name for every mask that has none."""

@@ -125,6 +125,7 @@ class Bench:
         problem: why its masks cannot be shown, or "".
         cut: the mask in the making.
         review: the queue of proposed names, once it was asked for; asked: its questions on the page.
+        agreed: what was asked for all pictures, once it was said what that does.
         turn, shown, drawn: how often the page was told anything, what it shows, by component, and which masks.
     """
 
@@ -138,6 +139,7 @@ class Bench:
         self.cut = Cut()
         self.review: Review | None = None
         self.asked: tuple[Question, ...] = ()
+        self.agreed: Any = None
         self.turn = 0
         self.shown: dict[str, str | None] = {}
         self.drawn: Segments | None = None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -167,6 +169,12 @@ def open_explain(tab: Any) -> None:
     """Wait until the Explain tab shows a prediction, whichever tab the page opens on."""
     tab.get_by_role("tab", name="Explain").click()
     tab.get_by_test_id("predictions").wait_for()
+
+
+def run_apart(work: Coroutine[Any, Any, None]) -> None:
+    """A coroutine to its end in a thread of its own: a browser that was started in this one keeps a loop running."""
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(asyncio.run, work).result()
 
 
 def save(folder: Path, name: str, image: Image.Image) -> str:

@@ -12,10 +12,10 @@ from tests.dashboard.conftest import Visits
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SERIOUS = ("serious", "critical")
 SETTLED = """() => new Promise((done) => {
-  let timer = setTimeout(done, 800);
-  const observer = new MutationObserver(() => { clearTimeout(timer); timer = setTimeout(done, 800); });
+  let timer = setTimeout(done, 400);
+  const observer = new MutationObserver(() => { clearTimeout(timer); timer = setTimeout(done, 400); });
   observer.observe(document.body, {childList: true, subtree: true, attributes: true});
-  setTimeout(done, 8000);
+  setTimeout(done, 4000);
 })"""
 
 

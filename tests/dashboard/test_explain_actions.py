@@ -53,6 +53,18 @@ def test_a_look_at_the_tab_is_no_change_and_does_not_keep_a_first_visitor_from_m
     assert session.values == {"rest": ("target",)}
 
 
+def test_a_prediction_that_is_pressed_is_what_is_explained(small_page, session, view) -> None:
+    actions = Actions.__new__(Actions)
+    actions.page = small_page
+    actions.w = SimpleNamespace(inputs=lambda: ["unfolded", "target", "contrast"], target="target", stop="stop")
+    actions.read = lambda values, remember=True: (session, values)
+    actions.aim = lambda *values: iter([{"aimed": values}])
+    seen = list(actions.why(SimpleNamespace(index="3"), "visitor", False, "before", "none"))
+    wanted = class_value(view, 3)
+    assert seen == [{"target": wanted}, {"aimed": ("visitor", False, wanted, "none")}]
+    assert list(actions.why(SimpleNamespace(index="x"), "visitor", False, "b", "c")) == [{"stop": gr.skip()}]
+
+
 @pytest.mark.parametrize("back_first", [False, True])
 def test_a_run_that_a_reload_cut_goes_on_whoever_is_told_first(back_first) -> None:
     """The page may be open again before the server is told that its old stream is gone."""

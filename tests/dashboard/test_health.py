@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
 from types import SimpleNamespace
@@ -15,6 +14,7 @@ from dashboard.health import Health, state
 from dashboard.machine import resident, usual_model_bytes
 from dashboard.network import Guard, Names
 from dashboard.page import Page
+from tests.dashboard.conftest import run_apart
 
 
 def asked(app, path: str = "/health", method: str = "GET", host: str = "127.0.0.1", root: str = ""):
@@ -31,7 +31,7 @@ def asked(app, path: str = "/health", method: str = "GET", host: str = "127.0.0.
     async def send(message):
         sent.append(message)
 
-    asyncio.run(app(scope, receive, send))
+    run_apart(app(scope, receive, send))
     body = b"".join(message.get("body", b"") for message in sent)
     return sent[0]["status"], body
 

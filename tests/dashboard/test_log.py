@@ -12,7 +12,7 @@ from core.errors import UserError
 from dashboard.log import now_serving, shortened, timed, told, written
 from dashboard.network import Guard, Names
 from dashboard.page import Page
-from tests.dashboard.conftest import photo
+from tests.dashboard.conftest import photo, run_apart
 
 KEY = "0123456789abcdef0123456789abcdef"
 
@@ -75,8 +75,6 @@ def test_what_is_timed_is_told_with_its_end(caplog):
 
 
 def test_refused_requests_are_told_of_with_a_path_of_bounded_length(caplog):
-    import asyncio
-
     async def send(message):
         pass
 
@@ -84,6 +82,6 @@ def test_refused_requests_are_told_of_with_a_path_of_bounded_length(caplog):
         "type": "http", "method": "GET", "path": "/" + "a" * 999, "headers": [(b"host", b"evil.example")],
         "query_string": b"", "http_version": "1.1",
     }  # fmt: skip
-    asyncio.run(Guard(None, Names("127.0.0.1"))(scope, None, send))
+    run_apart(Guard(None, Names("127.0.0.1"))(scope, None, send))
     (record,) = caplog.records
     assert (record.getMessage(), record.about["status"], len(record.about["path"])) == ("request refused", 403, 200)

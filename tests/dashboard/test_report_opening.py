@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -100,6 +101,18 @@ def test_the_page_opens_on_the_report_it_is_given_else_on_the_demo(toy_report, m
         assert "leans on the mark" in shown["answer"]
         assert shown["place"].cell == "1/mark"
         assert "pictures" not in shown  # sent once the cell is in view
+
+
+@pytest.mark.slow
+def test_a_count_of_verdicts_shows_those_in_the_table(toy_report, monkeypatch):
+    monkeypatch.setattr(report_actions, "shipped_reports", dict)
+    actions = report_actions.Actions(page_of(toy_report.path), Names())
+    shown = all_of(actions.open_first(*values()))
+    counted = re.findall(r'data-verdict="([^"]+)"', shown["answer"])
+    assert "confirmed" in counted
+    only = actions.only(SimpleNamespace(verdict="confirmed"), *values(shown["place"]))
+    assert only["verdict"] == "confirmed"
+    assert 1 < only["table"].count("<tr") < shown["table"].count("<tr")
 
 
 @pytest.mark.slow

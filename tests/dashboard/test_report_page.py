@@ -57,6 +57,8 @@ def test_the_answer_stands_there_without_a_click_and_cells_open(tab: Any) -> Non
     tab.get_by_test_id("exhibits").wait_for()
     assert tab.get_by_test_id("exhibits").locator("img").count() == 4
     cell_of(tab, "mark").wait_for()
+    assert not tab.evaluate("performance.getEntriesByType('resource').some((one) => /plotly/i.test(one.name))")
+    tab.locator("#cell").scroll_into_view_if_needed()  # what stands behind it is sent now, and the browser's plots
     tab.locator("#effects .js-plotly-plot").wait_for()
     tab.locator("#density .js-plotly-plot").wait_for()
     assert tab.evaluate(OVERFLOW) <= 0

@@ -163,7 +163,7 @@ def test_one_placebo_donor_confirms_nothing(tmp_path):
     found = judged(margin, items, tmp_path / "r")
     entry = found["stamped", "D"]
     assert entry["verdict"] == "inconclusive"
-    assert "pasting rests on 1 placebo donors (20 are needed)" in entry["lacking"]
+    assert "pasting rests on 1 placebo donor (20 are needed)" in entry["lacking"]
 
 
 @pytest.mark.slow
