@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 USUAL = f"{DEMO}{next(iter(DATA_SETS))}"
 SHOWN = 24  # pictures of a data set on the Explain and Evaluate tabs
 KEPT = 8
+MOST_FOLDERS = 5000  # looked at for changes
 
 
 class DataSets:
@@ -137,12 +140,14 @@ def is_demo(source: str) -> bool:
 
 
 def _state(source: str) -> str:
-    """Another one once files were put into its folder, or its manifest was changed; of the folder itself only."""
+    """Another one once files were put into its folder or a class's, or its manifest was changed; of what lies deeper
+    nothing is known."""
     found: list[int] = []
-    for path in (source, os.path.join(source, "manifest.csv")):
-        with suppress(OSError, ValueError):
-            found.append(os.stat(path).st_mtime_ns)
-    return str(found)
+    with suppress(OSError, ValueError), os.scandir(source) as listed:
+        found.append(os.stat(source).st_mtime_ns)
+        seen = (entry for entry in listed if entry.is_dir() or entry.name == "manifest.csv")
+        found += sorted(entry.stat().st_mtime_ns for entry in islice(seen, MOST_FOLDERS))
+    return hashlib.sha256(repr(found).encode()).hexdigest()
 
 
 def _read(data: Dataset, pictures: Pictures) -> Iterator[tuple[str, Source]]:

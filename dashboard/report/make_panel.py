@@ -145,7 +145,8 @@ class Actions:
         is being made."""
         session = self.page.sessions.get(key)
         try:
-            data, classifier = self.page.data_sets.get(session.data), self.page.classifiers.get(session.spec).classifier
+            data = self.page.data_sets.named(session.data)
+            classifier = self.page.classifiers.get(session.spec).classifier
         except UserError as error:
             return {self.w.about: problem(error)}
         able = [
@@ -187,7 +188,8 @@ class Actions:
             asked = self._asked(session, *values)
             classifier = self.page.classifiers.get(asked.spec).classifier
             folder = self.page.reports_folder(session)
-            title = f"{self.page.data_sets.title(asked.data)}, {self.page.classifiers.title(asked.spec)}"
+            count = plural(min(asked.limit, len(self.page.data_sets.get(asked.data))), "picture")
+            title = f"{self.page.data_sets.title(asked.data)}, {self.page.classifiers.title(asked.spec)}, {count}"
             out = place_of(folder, asked, title, classifier.fingerprint)
             remember(out, asked, title)
             live = LiveReport(asked, out, title, lambda: self._opened(asked), self.page.runner.lock)

@@ -147,6 +147,16 @@ def test_data_sets_are_offered_and_opened_only_where_they_may(tmp_path: Path) ->
             sets.get(str(place))
 
 
+def test_a_picture_that_is_put_into_a_class_is_found(tmp_path: Path) -> None:
+    (tmp_path / "set" / "ant").mkdir(parents=True)
+    photo().save(tmp_path / "set" / "ant" / "1.png")
+    sets = DataSets(Allowed([tmp_path]))
+    first = sets.get(str(tmp_path / "set"))
+    assert sets.get(str(tmp_path / "set")) is first
+    photo(seed=1).save(tmp_path / "set" / "ant" / "2.png")
+    assert len(sets.get(str(tmp_path / "set"))) == 2
+
+
 def test_what_was_named_of_a_data_set_is_what_a_report_gets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SATCHEL_DATA", str(tmp_path / "own"))
     source = str(write_toy(tmp_path / "toys", 4))
