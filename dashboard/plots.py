@@ -48,7 +48,7 @@ def prediction_bars(predictions: Sequence[Prediction], target: int | None = None
     for p in predictions:
         chosen = " chosen" if p.index == target else ""
         rows.append(
-            f'<li class="bar{chosen}"><button type="button" class="name" data-class="{p.index}" '
+            f'<li class="bar{chosen}"><button type="button" tabindex="-1" class="name" data-class="{p.index}" '
             f'title="Why {escape(p.label)}?">{escape(p.label)}</button>'
             f'<span class="number">{probability(p.probability)}</span>'
             f'<span class="track"><span style="width:{max(p.probability, 0.002) * 100:.1f}%"></span></span></li>'

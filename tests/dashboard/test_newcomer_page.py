@@ -11,7 +11,7 @@ import pytest
 
 from dashboard.app import build, launch_options, make_page
 
-PICTURES = 6
+PICTURES = 4
 LONG = 300_000  # milliseconds
 
 
