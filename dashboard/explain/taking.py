@@ -136,7 +136,7 @@ def again_html(page: Page, session: Session, view: View, keys: Sequence[ResultKe
 def command(page: Page, session: Session, view: View, keys: Sequence[ResultKey]) -> str:
     """`satchel explain ...` for the chosen maps of the picture in view."""
     said, labels = _stated(page, session.spec), page.classifiers.own
-    words = ["satchel", "explain", view.source.name, "--model", said.spec]
+    words = ["satchel", "explain", _file(page, view), "--model", said.spec]
     if said.labels and labels is not None:
         words += ["--labels", str(labels.labels_file(session.spec))]
     for name, value in said.preprocessing.items():
@@ -167,7 +167,7 @@ def python(page: Page, session: Session, view: View, keys: Sequence[ResultKey]) 
     lines = ["import satchel", "", f"classifier = satchel.load_classifier({', '.join(given)})"]
     for key in keys:
         options = dict(key.choice.options)
-        call = [repr(view.source.name), repr(key.choice.explainer), f"target={view.labels[key.target]!r}"]
+        call = [repr(_file(page, view)), repr(key.choice.explainer), f"target={view.labels[key.target]!r}"]
         if key.contrast is not None:
             call.append(f"contrast={view.labels[key.contrast]!r}")
         if options:
@@ -180,6 +180,12 @@ def python(page: Page, session: Session, view: View, keys: Sequence[ResultKey]) 
         last = lines[-1].partition(" ")[0]
         lines.append(f"{last}.overlay().save('{last}.png')")
     return "\n".join(lines)
+
+
+def _file(page: Page, view: View) -> str:
+    """What to call the picture: an upload by the name that its owner knows, another one by where it lies."""
+    source = view.source
+    return source.name if source.upload or page.shared else str(source.path)
 
 
 def _stated(page: Page, spec: str) -> Stated:

@@ -68,7 +68,6 @@ def test_the_command_and_the_python_make_the_same_maps(
     keys = keys_of(small_page, session, view)
     expected = [small_page.runner.results.get(key).values.numpy() for key in keys]
     monkeypatch.chdir(tmp_path)
-    (tmp_path / view.source.name).write_bytes(view.source.path.read_bytes())
     words = shlex.split(command(small_page, session, view, keys))
     assert words[:2] == ["satchel", "explain"]
     done = CliRunner().invoke(app, words[1:])
