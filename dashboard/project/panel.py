@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -154,41 +154,26 @@ def _wire(page: Page, w: Widgets, fold: gr.Accordion, spec: gr.Dropdown, source:
     def use_model(key: str, file: str | None, *said: Any) -> Iterator[Updates]:
         session = page.sessions.get(key)
         architecture, labels, *prepared = said
-        yield {w.model_status: '<span class="busy">Loading it in a process of its own</span>'}
-        try:
+
+        def take() -> tuple[str, Updates]:
             chosen = bring_model(page, session, Path(file) if file else None, architecture, labels or "", prepared)
             session.spec = session.wanted = chosen
-            told = first_check(page, session)
-        except UserError as error:
-            yield {w.model_status: problem(error)}
-            return
-        except Exception:  # a defect must leave a page that says so
-            log.exception("a model could not be taken")
-            yield {w.model_status: problem("That failed; the program's log says why.")}
-            return
-        yield {
-            w.model_status: escape(told) or "It is the model of every tab now.",
-            spec: gr.update(choices=page.classifiers.choices(), value=chosen), page.model: chosen, w.weights: None,
-        }  # fmt: skip
+            listed = gr.update(choices=page.classifiers.choices(), value=chosen)
+            told = first_check(page, session) or "It is the model of every tab now."
+            return told, {spec: listed, page.model: chosen, w.weights: None}
+
+        yield from _taken(w.model_status, "Loading it in a process of its own", take)
 
     def use_data(key: str, files: Sequence[str] | None, name: str | None, folder: str | None) -> Iterator[Updates]:
         session = page.sessions.get(key)
-        yield {w.data_status: '<span class="busy">Opening them</span>'}
-        try:
+
+        def take() -> tuple[str, Updates]:
             chosen = bring_pictures(page, session, [Path(file) for file in files or ()], name or "", folder or "")
-            told = first_check(page, session)
-        except UserError as error:
-            yield {w.data_status: problem(error)}
-            return
-        except Exception:  # a defect must leave a page that says so
-            log.exception("pictures could not be taken")
-            yield {w.data_status: problem("That failed; the program's log says why.")}
-            return
-        yield {
-            w.data_status: escape(told) or "They are the pictures of every tab now.",
-            source: gr.update(choices=page.data_sets.choices(mine(session)), value=chosen), page.data: chosen,
-            w.files: None,
-        }  # fmt: skip
+            listed = gr.update(choices=page.data_sets.choices(mine(session)), value=chosen)
+            told = first_check(page, session) or "They are the pictures of every tab now."
+            return told, {source: listed, page.data: chosen, w.files: None}
+
+        yield from _taken(w.data_status, "Opening them", take)
 
     fields = [w.mean, w.std, w.size, w.crop]
     fold.expand(shown, page.key, fields, **quiet)
@@ -199,3 +184,17 @@ def _wire(page: Page, w: Widgets, fold: gr.Accordion, spec: gr.Dropdown, source:
     w.use_data.click(
         use_data, [page.key, w.files, w.name, w.folder], [w.data_status, source, page.data, w.files], **quiet
     )
+
+
+def _taken(status: gr.HTML, busy: str, take: Callable[[], tuple[str, Updates]]) -> Iterator[Updates]:
+    """Take what was brought: what is told of it stands beside the button, or what is wrong with it."""
+    yield {status: f'<span class="busy">{busy}</span>'}
+    try:
+        told, updates = take()
+    except UserError as error:
+        yield {status: problem(error)}
+    except Exception:  # a defect must leave a page that says so
+        log.exception("what was brought could not be taken")
+        yield {status: problem("That failed; the program's log says why.")}
+    else:
+        yield {status: escape(told), **updates}
