@@ -31,7 +31,7 @@ from dashboard.page import Page
 from dashboard.report.finished import Reports, shipped_reports
 from dashboard.report.making import MANIFEST, remembered
 from dashboard.runs import ResultKey, Run
-from dashboard.subject import short
+from dashboard.subject import SHIPPED, short
 from dashboard.temporary import new_folder, offered
 
 log = logging.getLogger("satchel")
@@ -40,7 +40,6 @@ CALLS = 4  # in hand at a time; the others wait in the queue
 CALLS_EACH = 2  # of one client of a shared page
 SECONDS = 600.0  # that one map may take
 MOST_CLASSES = 100
-FIRST = "demo-biased"
 File = dict[str, Any]
 
 
@@ -204,7 +203,7 @@ class Calls:
         if not self.page.shared:  # on a shared page they are their makers'
             made = remembered(self.page.brought / "reports")
             named |= {path.name: str(path) for path in made if (path / MANIFEST).is_file()}
-        first = named.get(FIRST, "")
+        first = named.get(SHIPPED, "")
         if self.page.report is not None:
             first = named[self.page.report.name] = str(self.page.report)
         return named.get(report, report) if report else first

@@ -9,6 +9,8 @@ from typing import Any
 
 from core.classifier import Classifier
 
+SHIPPED = "demo-biased"  # the report and the evaluation that come along and are shown first
+
 
 def short(model: str) -> str:
     """A model's name without the folders that its checkpoint lies in."""

@@ -8,6 +8,9 @@ from contextlib import ExitStack, contextmanager
 from core.runtime.interrupt import Interrupted
 from dashboard.runs import FairLock
 
+# how such work stands, whatever it is
+READING, FINISHED, STOPPED, FAILED = "reading", "finished", "stopped", "failed"
+
 
 class Turn:
     """A turn on the device that can be passed on in the middle of a long step."""

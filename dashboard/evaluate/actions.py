@@ -26,7 +26,7 @@ from dashboard.page import Page
 from dashboard.palette import ordered
 from dashboard.report.views import state_html
 from dashboard.sessions import Session
-from dashboard.subject import is_about, stranger_html
+from dashboard.subject import SHIPPED, is_about, stranger_html
 from dashboard.temporary import download, offered
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ log = logging.getLogger("satchel")
 RUN = "run here"
 HINT = "Choose one, or type the folder of an evaluation on this machine."
 EXAMPLES, UPLOADS = "pictures of the data set", "pictures I added"
-SHIPPED = "demo-biased"
 NOTHING = (
     '<div class="answer" data-testid="state"><h2>Which explainer can be trusted on these pictures?</h2>'
     "<p>Press Evaluate: explainers are scored by metrics, beside controls that never look at the model. "

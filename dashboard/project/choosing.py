@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from core.classifier import Classifier
-from core.data import Dataset, limited
+from core.data import Dataset, limited, no_segments
 from core.errors import UserError
 from core.loading.torchvision_names import classifiers
+from core.sat.batch import label_index
 from dashboard.controls import problem
 from dashboard.log import timed
 from dashboard.page import Page
@@ -54,8 +54,6 @@ def data_note(page: Page, source: str) -> str:
 
 
 def _any_masks(data: Dataset) -> bool:
-    from core.data import no_segments
-
     return any(item.segments is not no_segments for item in data.items)
 
 
@@ -177,7 +175,7 @@ def first_check(page: Page, session: Session) -> str:
     """
     classifier, data = page.classifiers.get(session.spec).classifier, page.data_sets.get(session.data)
     labelled = [item for item in limited(data, 4 * CHECKED).items if item.label is not None][:CHECKED]
-    known = [(item, index) for item in labelled if (index := _index(classifier, str(item.label))) is not None]
+    known = [(item, index) for item in labelled if (index := label_index(classifier, item.label)) is not None]
     if not labelled:
         return ""
     if not known:
@@ -198,10 +196,3 @@ def first_check(page: Page, session: Session) -> str:
     if right < FEW_RIGHT * len(known):
         told += " Few: check the class names and their order, and how pictures are prepared."
     return told
-
-
-def _index(classifier: Classifier, label: str) -> int | None:
-    try:
-        return classifier.class_index(label)
-    except UserError:
-        return None

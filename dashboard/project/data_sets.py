@@ -48,7 +48,7 @@ class DataSets:
         """
         self.allowed, self.given, self.segments, self.roots = allowed or Allowed(), given, segments, tuple(roots)
         self._kept: Recent[tuple[str, str], Dataset] = Recent(KEPT)
-        self._shown: Recent[str, dict[str, Source]] = Recent(KEPT)
+        self._shown: Recent[tuple[str, str], dict[str, Source]] = Recent(KEPT)
 
     @property
     def start(self) -> str:
@@ -74,9 +74,12 @@ class DataSets:
             UserError: there is none, or it may not be opened from the page.
         """
         source = self.asked(source)
+        return self._opened(source, _state(source))
+
+    def _opened(self, source: str, state: str) -> Dataset:
         if self.given is not None and source == self.given.source:
             return self.given
-        return self._kept.get_or_make((source, _state(source)), lambda: open_dataset(source))
+        return self._kept.get_or_make((source, state), lambda: open_dataset(source))
 
     def named(self, source: str, limit: int | None = None) -> Dataset:
         """The same with what was cut and named of it on the Segments tab, at most `limit` pictures.
@@ -104,8 +107,10 @@ class DataSets:
         Raises:
             UserError: as of `get`.
         """
-        data = self.get(source)
-        return self._shown.get_or_make(f"{source} {_state(source)}", lambda: dict(_read(data, pictures)))
+        source = self.asked(source)
+        state = _state(source)
+        data = self._opened(source, state)
+        return self._shown.get_or_make((source, state), lambda: dict(_read(data, pictures)))
 
     def asked(self, source: str | None) -> str:
         """The source, once it is known that it may be opened; nothing is looked at.

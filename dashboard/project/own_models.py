@@ -16,7 +16,7 @@ from core.loading import load_classifier
 from core.loading.specs import check_model, taken_apart
 from core.runtime.progress import OnProgress
 from core.runtime.whole_files import whole_file, write_json, writing
-from core.segments.saved.store import file_name
+from core.segments.saved.store import plain_name
 
 OWN = "own:"
 ABOUT, LABELS = "model.json", "labels.txt"
@@ -39,6 +39,11 @@ class Stated:
     labels: tuple[str, ...] = ()
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     output: str | None = None
+
+
+def from_json(preprocessing: Mapping[str, Any]) -> dict[str, Any]:
+    """As `load_classifier` takes it, from what JSON holds of it."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in preprocessing.items()}
 
 
 class OwnModels:
@@ -75,10 +80,10 @@ class OwnModels:
         if weights is not None:
             with weights.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
-        name = f"{file_name(stated.title).rpartition('-')[0] or 'model'}-{digest.hexdigest()[:8]}"
+        name = f"{plain_name(stated.title) or 'model'}-{digest.hexdigest()[:8]}"
         place = self._folder() / name
         if weights is not None:
-            kept = place / f"{file_name(weights.stem).rpartition('-')[0] or 'weights'}{weights.suffix.lower()}"
+            kept = place / f"{plain_name(weights.stem) or 'weights'}{weights.suffix.lower()}"
             if not kept.is_file():
                 with whole_file(kept) as part:
                     shutil.copyfile(weights, part)
@@ -111,7 +116,7 @@ class OwnModels:
             return Stated(**found)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise UserError(
-                f"There is no model {spec!r} of yours here; give its file again under Your model and pictures."
+                f"There is no model {spec!r} of yours here; give its file again under Your own model and pictures."
             ) from error
 
     def load(self, spec: str, progress: OnProgress | None = None) -> Classifier:
@@ -121,12 +126,9 @@ class OwnModels:
             UserError: as of `load_classifier`.
         """
         stated = self.get(spec)
-        preprocessing = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in stated.preprocessing.items()
-        }
         classifier = load_classifier(
-            stated.spec, labels=self.labels_file(spec) if stated.labels else None, preprocessing=preprocessing,
-            output=stated.output, progress=progress,
+            stated.spec, labels=self.labels_file(spec) if stated.labels else None,
+            preprocessing=from_json(stated.preprocessing), output=stated.output, progress=progress,
         )  # fmt: skip
         classifier.name = stated.title
         return classifier

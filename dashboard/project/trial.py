@@ -80,11 +80,11 @@ def _tried(request: Mapping[str, Any]) -> dict[str, Any]:
     import torch
 
     from core.loading import load_classifier
+    from dashboard.project.own_models import from_json
 
-    preprocessing = {k: tuple(v) if isinstance(v, list) else v for k, v in request.get("preprocessing", {}).items()}
     classifier = load_classifier(
-        request["spec"], labels=request.get("labels"), preprocessing=preprocessing, output=request.get("output"),
-        device="cpu",
+        request["spec"], labels=request.get("labels"), preprocessing=from_json(request.get("preprocessing", {})),
+        output=request.get("output"), device="cpu",
     )  # fmt: skip
     with torch.no_grad():
         classifier.predict(torch.full((1, 3, *classifier.input_size), 0.5))

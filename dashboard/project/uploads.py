@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from core.errors import UserError
 from core.runtime.whole_files import writing
-from core.segments.saved.store import file_name
+from core.segments.saved.store import plain_name
 from core.walking import is_picture
 
 MOST_FILES = 200_000
@@ -49,7 +49,7 @@ def unpacked(files: Sequence[Path], folder: Path, name: str = "", share: Share |
     if len(zips) > 1 or (zips and len(files) > 1):
         raise UserError("Give one zip, or pictures; not several zips, nor both.")
     called = name.strip() or (zips[0].stem if zips else "pictures")
-    place = folder / (file_name(called).rpartition("-")[0] or "pictures")
+    place = folder / (plain_name(called) or "pictures")
     part = place.with_name(f".{place.name}.part")
     room = MOST_BYTES if share is None else _room(share, folder, place)
     shutil.rmtree(part, ignore_errors=True)

@@ -31,13 +31,12 @@ from dashboard.report.table import ANY, Filters, filter_choices, listed, table_h
 from dashboard.report.unnamed import name_one, naming_shows, unnamed_html
 from dashboard.report.views import answer_html, cell_html, facts_html, notes_html, state_html
 from dashboard.report.words import strongest_shortcut
-from dashboard.subject import is_about, stranger_html
+from dashboard.subject import SHIPPED, is_about, stranger_html
 from dashboard.temporary import download, offered
 
 if TYPE_CHECKING:
     from dashboard.report.tab import Widgets
 
-FIRST = "demo-biased"
 NO_REPORT = "There is no report yet. Make one above, or type the folder of one."
 HINT = "Choose one, or type the folder of a report on this machine."
 Updates = dict[Any, Any]
@@ -64,7 +63,7 @@ class Actions:
         settings, given = self._settings(values), self.page.report
         shipped, choices = _shipped(), self._choices(settings)
         own, link = self._about_chosen(settings), self._linked(settings)
-        first = link or given or own or shipped.get(FIRST) or next(iter(shipped.values()), None)
+        first = link or given or own or shipped.get(SHIPPED) or next(iter(shipped.values()), None)
         if first is None:
             yield {self.w.chooser: gr.update(choices=choices), **self._empty(NO_REPORT)}
             return

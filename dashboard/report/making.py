@@ -23,20 +23,13 @@ from core.sat.report import ReportOptions, build_report
 from core.sat.shards import Bench, PictureShard
 from core.sat.so_far import Estimate, so_far
 from core.sat.stamps import Stamp
-from core.segments.saved.store import file_name
+from core.segments.saved.store import plain_name
 from dashboard.runs import FairLock
-from dashboard.turns import Turn
+from dashboard.turns import FAILED, FINISHED, READING, STOPPED, Turn
 
 log = logging.getLogger("satchel")
 
-WAITING, READING, MAKING, FINISHED, STOPPED, FAILED = (
-    "waiting",
-    "reading",
-    "making",
-    "finished",
-    "stopped",
-    "failed",
-)
+WAITING, MAKING = "waiting", "making"
 ASKED, MANIFEST = "asked.json", "manifest.json"
 BATCH = 4  # pictures a step: others wait no longer than that
 SHARE = 0.05  # part of the time that may go into looking at what is there so far
@@ -81,8 +74,8 @@ class Seen:
     """How one stands, as it was at one moment.
 
     Attributes:
-        phase: one of those above. progress: the stage it is in. left: seconds that this stage still takes, None while
-            that is not known. pictures, estimates: what stands out so far, of how many pictures.
+        phase: one of those above or of `dashboard.turns`. progress: the stage it is in. left: seconds that this stage
+            still takes, None while that is not known. pictures, estimates: what stands out so far, of how many.
         problem: one sentence on what went wrong.
     """
 
@@ -273,8 +266,7 @@ def seconds_for(data: Dataset, classifier: Classifier, options: ReportOptions, t
 def place_of(folder: Path, asked: Asked, title: str, fingerprint: str) -> Path:
     """Where the report lies that is asked for: the same again goes on, or is finished there."""
     known = json.dumps([asdict(asked), fingerprint], sort_keys=True)
-    name = file_name(title).rpartition("-")[0]
-    return folder / f"{name}-{hashlib.sha256(known.encode()).hexdigest()[:8]}"
+    return folder / f"{plain_name(title)}-{hashlib.sha256(known.encode()).hexdigest()[:8]}"
 
 
 def remember(out: Path, asked: Asked, title: str) -> None:

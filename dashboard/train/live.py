@@ -18,21 +18,14 @@ from core.runtime.interrupt import Interrupted, interruptible
 from dashboard.classifiers import LoadedClassifier
 from dashboard.log import served, told
 from dashboard.runs import FairLock
-from dashboard.turns import Turn
+from dashboard.turns import FAILED, FINISHED, READING, STOPPED, Turn
 
 if TYPE_CHECKING:
     from core.training.loop import Training
 
 log = logging.getLogger("satchel")
 
-READING, TRAINING, JUDGING, FINISHED, STOPPED, FAILED = (
-    "reading",
-    "training",
-    "judging",
-    "finished",
-    "stopped",
-    "failed",
-)
+TRAINING, JUDGING = "training", "judging"
 
 
 @dataclass(frozen=True)
@@ -57,7 +50,7 @@ class Seen:
     """How a training stands, as it was at one moment.
 
     Attributes:
-        phase: one of those above. doing: what of it. done, total: of reading.
+        phase: one of those above or of `dashboard.turns`. doing: what of it. done, total: of reading.
         training: steps and curves, once there are any.
         problem: one sentence on what went wrong; `refused`: it is a checkpoint of another training.
         file: of the finished explainer.

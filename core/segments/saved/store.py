@@ -330,11 +330,17 @@ class Store:
         return Versions(self.folder / "pictures" / file_name(picture))
 
 
+def plain_name(text: str) -> str:
+    """What of a text is plain in a file's name on any system, its last 60 characters; "" if nothing is."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[-60:]
+
+
 def file_name(picture: str) -> str:
     """A name for a picture's files on any system: what of the id is plain, and a digest of all of it."""
-    plain = unicodedata.normalize("NFKD", picture).encode("ascii", "ignore").decode().lower()
-    plain = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[-60:]
-    return f"{plain}-{hashlib.blake2b(picture.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
+    return (
+        f"{plain_name(picture)}-{hashlib.blake2b(picture.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
+    )
 
 
 def _kinds_of(segments: Iterable[Segment]) -> dict[str, str]:
