@@ -23,7 +23,7 @@ from dashboard.project.data_sets import DataSets, is_demo
 from dashboard.project.own_models import OwnModels
 from dashboard.runs import Runner
 from dashboard.segmenters import Segmenters
-from dashboard.segments.work import SavedSegments
+from dashboard.segments.of_page import SavedSegments
 from dashboard.sessions import Session, Sessions
 from dashboard.temporary import process_folder
 from dashboard.train.live import Trainer

@@ -22,7 +22,7 @@ from core.overlays import display_size, shrunk
 from core.preprocessing import Geometry
 from core.regions import Regions
 from core.runtime.recent import Recent
-from core.segments import Segments, check_size, regions_of, superpixels
+from core.segments import Segments, check_size, regions, regions_of
 from core.segments.files.label_maps import read_one
 from dashboard.classifiers import LoadedClassifier
 from dashboard.log import timed
@@ -219,13 +219,13 @@ def _smaller(picture: Picture, size: tuple[int, int]) -> Picture:
 
 
 def _segments(source: Source, copy: Picture) -> Segments:
-    """Those that come with a picture, else superpixels; over a copy of at most SEGMENT_SIDE a side."""
+    """Those that come with a picture, else regions without names; over a copy of at most SEGMENT_SIDE a side."""
     size = display_size(source.size, SEGMENT_SIDE)
     found = source.segments() if source.segments is not None else None
     if found is not None:
         check_size(found, source.size, source.name)
         found = found.resized(size)
-    return found if found is not None and len(found) else superpixels(_smaller(copy, size))
+    return found if found is not None and len(found) else regions(_smaller(copy, size))
 
 
 def item_of(source: Source, name: str) -> Item:

@@ -133,8 +133,8 @@ def evidence_plot(rows: Sequence[Row], segments: Segments) -> str:
         for name, partial in names.items()
     )
     unnamed = "" if segments.named else (
-        '<p class="note">These regions were cut by colour (superpixels) and have no names: point at one here, in the '
-        "picture or in a map, and it shows in all of them. The Segments tab gives names.</p>"
+        '<p class="note">These regions were cut by colour, texture and edges and have no names: point at one here, in '
+        "the picture or in a map, and it shows in all of them. The Segments tab gives names.</p>"
     )  # fmt: skip
     axis = "".join(
         f'<span style="left:{fraction * 100:.0f}%">{percent(top * fraction)}</span>' for fraction in (0, 0.5, 1)

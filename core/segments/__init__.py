@@ -13,6 +13,7 @@ from core.segments.segments import (
     segments_from_label_map,
 )
 from core.segments.superpixels import superpixels
+from core.segments.unsure import regions
 
 __all__ = [
     "KINDS",
@@ -24,6 +25,7 @@ __all__ = [
     "covered",
     "default_kind",
     "legal_name",
+    "regions",
     "regions_of",
     "segments_from_label_map",
     "superpixels",

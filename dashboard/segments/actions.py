@@ -31,7 +31,8 @@ from dashboard.segments.drawing import (
     state_data,
     strip_html,
 )
-from dashboard.segments.work import Bench, Cut, Work, page_data
+from dashboard.segments.of_page import page_data
+from dashboard.segments.work import Bench, Cut, Work
 
 if TYPE_CHECKING:
     from dashboard.segments.tab import Widgets
@@ -186,6 +187,8 @@ class Actions(Shows):
             return (), " ".join(bench.segments.notes if bench.segments else ())
         if what == "answer":
             return self._answer(bench, given)
+        if what == "take-back":
+            return self._take_back(bench)
         if what == "look":
             bench.open(str(given["id"]))
             return [str(given["key"])], ""
@@ -194,8 +197,7 @@ class Actions(Shows):
         if what in ("undo", "redo"):
             return (), (bench.undo() if what == "undo" else bench.redo())
         if what == "kind":
-            bench.work.store.set_kind(str(given["name"]), str(given["kind"]))
-            bench.open(bench.picture or "")
+            bench.set_kind(str(given["name"]), str(given["kind"]))
             return keys, ""
         if what == "name":
             done = bench.apply(edits.rename(keys, str(given["name"])))
@@ -262,6 +264,15 @@ class Actions(Shows):
             "reject": lambda: review.reject(question),
         }
         record = answers[how]()
+        if record.picture == bench.picture:
+            bench.open(record.picture)
+        return (), f"{record.action} in {record.picture}"
+
+    @staticmethod
+    def _take_back(bench: Bench) -> tuple[Sequence[str], str]:
+        record = bench.review.take_back() if bench.review is not None else None
+        if record is None:
+            raise UserError("There is no answer to take back.")
         if record.picture == bench.picture:
             bench.open(record.picture)
         return (), f"{record.action} in {record.picture}"

@@ -228,12 +228,17 @@ def review_html(bench: Bench) -> str:
     """The next questions, each with a picture of its mask."""
     if bench.review is None:
         return ""
-    bench.asked = bench.review.questions(QUESTIONS)
+    bench.asked = bench.review.questions(QUESTIONS, bench.asked)
+    back = '<button data-do="take-back">Take the last answer back</button>' if bench.review.answered else ""
     if not bench.asked:
-        return '<p class="note" data-testid="review-done">Every mask has a name that somebody stands behind.</p>'
+        done = '<p class="note" data-testid="review-done">Every mask has a name that somebody stands behind.</p>'
+        return f'<div class="questions-head">{done}{back}</div>'
     cards = "".join(_question(bench.work, question) for question in bench.asked)
     left = f"{plural(bench.review.left, 'mask')} to answer, the least certain first. Every answer teaches at once."
-    return f'<p class="note" data-testid="review-left">{left}</p><ol class="questions">{cards}</ol>'
+    return (
+        f'<div class="questions-head"><p class="note" data-testid="review-left">{left}</p>{back}</div>'
+        f'<ol class="questions">{cards}</ol>'
+    )
 
 
 def _question(work: Work, question: Question) -> str:
@@ -248,7 +253,9 @@ def _question(work: Work, question: Question) -> str:
         f'<img alt="a mask in {escape(question.picture)}" src="{_close_up(work, question)}"></button>'
         f'<p><b title="{name}">{name}</b> {100 * question.confidence:.0f} %</p>'
         f'<p class="answers"><button class="yes" data-do="answer" data-how="accept" {about}>Yes</button>{others}'
-        f'<button data-do="answer" data-how="reject" {about} title="it is to have no name">None</button></p></li>'
+        f'<button data-do="answer" data-how="reject" {about} title="it is to have no name">None</button>'
+        f'<input {about} list="segment-names" placeholder="another name" aria-label="another name, then Enter">'
+        "</p></li>"
     )
 
 

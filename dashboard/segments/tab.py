@@ -20,6 +20,10 @@ element.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-do]');
   if (button) trigger('act', {...button.dataset});
 });
+element.addEventListener('keydown', (event) => {
+  const name = event.target.matches('input[data-key]') && event.key === 'Enter' ? event.target.value.trim() : '';
+  if (name) trigger('act', {...event.target.dataset, do: 'answer', how: 'correct', name});
+});
 // events: 'act'
 """
 DESK = """

@@ -22,8 +22,7 @@ from core.segments.naming.spread import current
 from core.segments.sam.model import Answer, Sam
 from core.segments.saved.records import Record, mask_key
 from core.segments.saved.store import StaleError, Store
-from core.segments.segments import Segments, check_size
-from dashboard.pictures import Source, item_of
+from core.segments.segments import Segments, check_size, default_kind
 from dashboard.temporary import new_folder
 
 TRIES = 50  # somebody else may save each time in between
@@ -143,6 +142,7 @@ class Bench:
         self.turn = 0
         self.shown: dict[str, str | None] = {}
         self.drawn: Segments | None = None
+        self._kinds: list[tuple[str | None, int, str, str]] = []
         self._stopped = threading.Event()
         self._archive: TemporaryDirectory[str] | None = None
         if work.items:
@@ -265,6 +265,19 @@ class Bench:
             self.cut = Cut()
             return done
 
+    def set_kind(self, name: str, kind: str) -> None:
+        """Give a name its kind in the whole data set; undone as changes of the picture in view are.
+
+        Raises:
+            UserError: as of `Store.set_kind`.
+        """
+        with self.lock:
+            before = self.work.store.kinds.get(name, default_kind(name))
+            self.work.store.set_kind(name, kind)
+            self._kinds.append((self.picture, self._place, name, before))
+            if self.picture is not None:
+                self.open(self.picture)
+
     def undo(self) -> str:
         """Take the last change of this picture back; what was done, in words.
 
@@ -272,6 +285,11 @@ class Bench:
             UserError: there is none, or somebody else has changed the picture since it was looked at.
         """
         with self.lock:
+            if self._kinds and self._kinds[-1][:2] == (self.picture, self._place):
+                *_, name, kind = self._kinds.pop()
+                self.work.store.set_kind(name, kind)
+                self.open(self.picture or "")
+                return f"{name} is of kind {kind} again"
             by = "" if self.record is None else self.record.by
             done = self._turn(self.work.store.undo, "There is nothing to undo in this picture.")
             return done if by == self.work.store.by else f"{done} (by {by})"
@@ -288,7 +306,7 @@ class Bench:
             line = self.work.store.journal.line(self.picture)
             if self.record is None and self.problem:
                 return None  # what is saved cannot be read
-            if line is None or line["version"] <= (self.record.version if self.record else 0):
+            if line is None or line["version"] <= self._version:
                 return None
             self.drawn = self._seen  # until the page is told
             self.open(self.picture)
@@ -312,6 +330,15 @@ class Bench:
         if self.review is not None and self.picture is not None:
             with suppress(UserError):  # it cannot be read any more; the page says so
                 self.review.look_again(self.picture)
+
+    @property
+    def _place(self) -> int:
+        """Where in the picture's history we are: the version that undoing would go back to."""
+        return self.record.before or 0 if self.record else 0
+
+    @property
+    def _version(self) -> int:
+        return self.record.version if self.record else 0
 
     @property
     def _seen(self) -> Segments | None:
@@ -352,43 +379,3 @@ def _check_as_seen(keys: Iterable[str], seen: Segments | None, now: Segments) ->
             raise UserError(
                 f"A mask that you chose {what} by now, so nothing was done; do it again if you still mean it."
             )
-
-
-def page_data(sources: Iterable[Source]) -> Dataset:
-    """The pictures of a page as a data set; a picture has the same id whoever adds it."""
-    items = tuple(item_of(source, picture_id(source)) for source in sources)
-    return Dataset("pictures on this page", "page", items)
-
-
-def picture_id(source: Source) -> str:
-    """Its name and enough of its pixels' digest to tell it from all others of that name."""
-    return f"{source.name} {source.id[:8]}"
-
-
-class SavedSegments:
-    """What was named of the pictures of a page, for whoever shows them elsewhere. Safe between threads."""
-
-    def __init__(self, folder: Callable[[], Path]) -> None:
-        self._folder = folder
-        self._lock = threading.Lock()
-        self._store: Store | None = None
-
-    def version(self, source: Source) -> int:
-        """Counts up with every change; 0 as long as there was none."""
-        store = self._opened()
-        return store.journal.version(picture_id(source)) if store else 0
-
-    def named(self, source: Source, size: tuple[int, int]) -> Segments | None:
-        """The named segments over a copy of that size, if there are any."""
-        store = self._opened()
-        record = store.load(picture_id(source)) if store else None
-        seen = None if record is None else record.segments.only_named().resized(size)
-        return seen if seen is not None and len(seen) else None
-
-    def _opened(self) -> Store | None:
-        with self._lock:
-            folder = self._folder()
-            if self._store is None and folder.is_dir():
-                with suppress(UserError):  # something else lies there; the Segments tab says so
-                    self._store = Store(folder)
-            return self._store

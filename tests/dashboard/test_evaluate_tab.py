@@ -16,7 +16,7 @@ from dashboard.evaluate.live import LiveEvaluation, dataset_of
 from dashboard.evaluate.standing import Standing, caveat, headline
 from dashboard.pictures import Pictures
 from dashboard.runs import FairLock
-from dashboard.segments.work import SavedSegments
+from dashboard.segments.of_page import SavedSegments
 from tests.dashboard.conftest import photo, save, tiny_classifier
 
 MEANS = {"suppression": 0.5, "grad-cam": 0.4, "edges": 0.1}

@@ -99,7 +99,7 @@ def test_upload_a_photo_and_compare_two_explainers(visit: Visit, tmp_path: Path)
     assert (width, height) == (200, 80)
     assert tab.locator(".segments .seen").count() == 1
     evidence = tab.get_by_test_id("evidence")
-    assert "superpixels" in evidence.inner_text()
+    assert "colour, texture and edges" in evidence.inner_text()
     assert evidence.locator(".legend span").count() == 3
 
 
@@ -205,7 +205,7 @@ def test_named_segments_of_an_example(visit: Visit) -> None:
     tab.get_by_test_id("finding").get_by_text("The model says").wait_for()
     assert "beak" in text
     assert "body" in text
-    assert "superpixels" not in text
+    assert "colour, texture and edges" not in text
 
 
 def test_stop_stops(visit: Visit, served: Served) -> None:

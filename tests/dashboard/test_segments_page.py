@@ -201,6 +201,16 @@ def test_superpixels_names_that_spread_and_answers(visit: Visit) -> None:
     says(tab, "accepted")
     tab.locator(".questions button", has_text="None").first.click()
     says(tab, "left a mask without a name")
+    tab.get_by_text("Take the last answer back").click()
+    says(tab, "took an answer back")
+    keys = "all => all.map(one => one.dataset.key)"
+    asked = tab.locator(".questions input").evaluate_all(keys)
+    tab.locator(".questions input").nth(1).fill("quite new")
+    tab.locator(".questions input").nth(1).press("Enter")
+    says(tab, "quite new")
+    after = tab.locator(".questions input").evaluate_all(keys)
+    assert [asked[0], *asked[2:]] == [after[0], *after[2:]]  # what was not answered stays where it is
+    assert asked[1] not in after
 
 
 def test_everything_can_be_taken_along(visit: Visit, tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ from dashboard.segments.drawing import (
     strip_html,
 )
 from dashboard.segments.layers import layers
-from dashboard.segments.work import Bench, SavedSegments, Work, page_data, picture_id
+from dashboard.segments.of_page import SavedSegments, page_data, picture_id
+from dashboard.segments.work import Bench, Work
 from tests.dashboard.conftest import photo
 
 SIZE = (60, 90)
@@ -229,6 +230,28 @@ def test_names_given_here_are_what_the_explain_tab_lies_evidence_on(tmp_path: Pa
     assert found.names == ("wing",)
     assert found.size == (30, 45)
     assert saved.version(source) == 3
+
+
+def test_a_kind_is_taken_back_as_a_name_is(tmp_path: Path) -> None:
+    place = bench(tmp_path)
+    place.apply(edits.add(LEFT, "drawn", None))
+    key = mask_key(LEFT)
+
+    def it() -> tuple[str, str]:
+        assert place.segments is not None
+        return place.segments.items[0].name, place.segments.items[0].kind
+
+    place.apply(edits.rename([key], "ring"))
+    place.set_kind("ring", "object")
+    assert it() == ("ring", "object")
+    assert place.undo() == "ring is of kind unset again"
+    assert it() == ("ring", "unset")
+    place.set_kind("ring", "context")
+    place.apply(edits.rename([key], "hoop"))
+    place.undo()  # the name, which was changed last
+    assert it() == ("ring", "context")
+    place.undo()
+    assert it() == ("ring", "unset")
 
 
 def test_a_kind_chosen_for_a_name_of_the_data_set_holds_before_anything_is_saved(tmp_path: Path) -> None:

@@ -163,6 +163,18 @@ def test_the_same_examples_give_the_same_names():
     assert np.allclose(np.concatenate(apart), one.beliefs(rows, [str(i // 4) for i in range(20)]).each, atol=1e-12)
 
 
+def test_whoever_names_one_mask_of_many_is_asked_about_few_others():
+    """Of ten masks of the example picture one has a name: of masks half way to it, fewer are proposed."""
+    example = described([0], "1")
+    rows = (0.3 * rows_of([0, 1, 2, 3] * 5, 1) + 0.7 * CENTRES[0]).astype(np.float32)
+    alone = Namer(example, described([0, 1, 2, 3], "4444")).beliefs(rows, "5" * 20)
+    among = Namer(example, described([0, 1, 2, 3, 1, 2, 3, 1, 2, 3], "1" * 10)).beliefs(rows, "5" * 20)
+    own = np.arange(20) % 4 == 0
+    assert min(alone.confidence) > UNSURE
+    assert among.confidence[own].min() > 0.9  # what is quite like it is proposed all the same
+    assert among.confidence[~own].max() < UNSURE
+
+
 def test_a_name_that_occurred_once_rarely_occurs_twice():
     """A mask between a and b, beside a clear a, is a b; beside a clear b it is an a; alone it may be either."""
     namer = Namer(EXAMPLES)

@@ -29,6 +29,7 @@ TINY = Shape(64, (8, 8, 16, 16), (1, 1, 1, 1), (8, 8, 8, 8), embedding=32, decod
 CONCEPTS = ("beak", "a/<b>", "the sky \N{BIRD}")
 QUICK = {
     "sam": {"points": 3, "quality": 0.0, "stability": 0.0},
+    "regions": {"count": 6},
     "superpixels": {"count": 6},
     "semantic": {"confidence": 0.0},
     "clipseg": {"threshold": 0.3, "confidence": 0.0},

@@ -66,7 +66,9 @@ def test_an_answer_is_the_predictors_own(tmp_path):
 def test_one_click_has_candidates_and_they_differ(tmp_path):
     for name in ("compact", "vit_b"):
         answer = tiny(tmp_path, name).predict(picture(), [(30, 20)], [1])
-        assert 1 <= len(answer.masks) <= (4 if name == "compact" else 3)
+        assert (
+            1 <= len(answer.masks) <= (8 if name == "compact" else 3)
+        )  # the compact's own four, and regions like them
         assert answer.masks.shape[1:] == (40, 60)
         assert answer.masks.dtype == bool
         assert len(answer.scores) == len(answer.masks) == len(answer.logits)

@@ -12,7 +12,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,8 +23,9 @@ from core.segments.naming.describing import HAND
 UNSURE = 0.5
 # how a name's masks differ in one number before anything is seen, and how many masks that is worth
 PRIOR_VARIANCE, PRIOR_WEIGHT = 0.25, 30.0
-# how likely a mask is to have one of the names, before it is looked at
-KNOWN = 0.8
+# how likely a mask is to have one of the names before it is looked at, at most; and how many masks that is worth beside
+# those of the example pictures, with a name and without
+KNOWN, KNOWN_WEIGHT = 0.8, 2.0
 # encoder features are reduced to so many directions, those in which about so many of the masks at hand differ most
 DIRECTIONS, REDUCED_FROM = 32, 1000
 # in logarithms: how much less likely a name is a second time if it never occurred twice in an example picture, and how
@@ -114,7 +115,7 @@ class Namer:
         rows = self._reduction(examples.rows)
         weights = np.eye(len(self.names))[labels]
         self._habits = _Habits.of(labels, pictures, len(self.names))
-        self._scale = _calibrate(rows[known], weights, pictures)
+        self._scale = replace(_calibrate(rows[known], weights, pictures), known=_share_named(pictures, pool))
         self._near = self._space = _Space(rows[known], weights)
         self._nameless = rows[~known]
         digest = hashlib.blake2b(repr((examples.names, examples.pictures)).encode(), digest_size=16)
@@ -177,16 +178,33 @@ class _Scale:
     Attributes:
         temperature: of the softmax over names.
         centre, slope: of the logistic curve over log distance; what lies at the centre speaks neither for nor against.
+        known: how likely a mask is to have one of the names, before it is looked at.
     """
 
     temperature: float
     centre: float
     slope: float
+    known: float = KNOWN
 
     def familiar(self, nearest: np.ndarray) -> np.ndarray:
         """[N] in [0, 1]: that a mask at this distance from the nearest name has one of the names."""
-        against = self.slope * (np.log(nearest + 1e-9) - self.centre) - math.log(KNOWN / (1 - KNOWN))
+        against = self.slope * (np.log(nearest + 1e-9) - self.centre) - math.log(self.known / (1 - self.known))
         return 1 / (1 + np.exp(np.clip(against, -50, 50)))
+
+
+def _share_named(named: np.ndarray, pool: Described | None) -> float:
+    """Of the masks of the example picture that is named most completely: whoever names one of twenty does not expect
+    nineteen more of it elsewhere. Single answers in a review, in pictures without names, say nothing of that.
+
+    Args:
+        named: the picture of each mask with a name.
+    """
+    shares = [KNOWN] if pool is None else []
+    there = Counter(pool.pictures if pool is not None else ())
+    for picture, count in Counter(named.tolist()).items():
+        if picture in there:
+            shares.append((count + KNOWN * KNOWN_WEIGHT) / (there[picture] + KNOWN_WEIGHT))
+    return min(KNOWN, max(shares, default=KNOWN))
 
 
 class _Reduction:

@@ -5,7 +5,7 @@ Accepting and correcting name one mask; rejecting leaves it without a name on pu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -120,12 +120,22 @@ class Review:
         """Masks that nobody has answered, and that did not come with a name."""
         return sum(answer is None for seen in self._seen.values() for answer in seen.answers)
 
-    def questions(self, count: int = 10) -> tuple[Question, ...]:
-        """The next ones: uncertain, and unlike each other, so that one mistake is not shown ten times."""
+    def questions(self, count: int = 10, before: Sequence[Question] = ()) -> tuple[Question, ...]:
+        """The next ones: uncertain, and unlike each other, so that one mistake is not shown ten times.
+
+        Args:
+            before: those that were asked last; what is open of them stays in its place, with what is believed by now.
+        """
+        known = {(question.picture, question.key): question for question, _, _ in self._open}
+        asked = [known.get((question.picture, question.key)) for question in before[:count]]
+        there = {(question.picture, question.key) for question in asked if question}
+        rest = [(q, doubt, place) for q, doubt, place in self._open if (q.picture, q.key) not in there]
         chosen = diverse(
-            np.array([doubt for _, doubt, _ in self._open]), np.array([place for _, _, place in self._open]), count
+            np.array([doubt for _, doubt, _ in rest]), np.array([place for _, _, place in rest]), count - len(there)
         )
-        return tuple(self._open[index][0] for index in chosen)
+        new = iter([rest[index][0] for index in chosen])
+        filled = [question or next(new, None) for question in asked]
+        return tuple(question for question in (*filled, *new) if question)
 
     def accept(self, question: Question) -> Record:
         """The proposed name is right.
@@ -147,13 +157,18 @@ class Review:
         """It is to stay without a name. Raises as `accept`."""
         return self._answer(question, "", "", None)
 
+    @property
+    def answered(self) -> bool:
+        """Whether there is an answer to take back."""
+        return bool(self._answers)
+
     def take_back(self) -> Record | None:
         """Open the mask that was answered last again; None if nothing was answered here.
 
         Raises:
             StaleError: somebody else has changed it since.
         """
-        if not self._answers:
+        if not self.answered:
             return None
         last = self._answers[-1]
 

@@ -25,6 +25,7 @@ from core.segments.mask import Mask
 from core.segments.sam.checkpoints import COMPACT, load_sam
 from core.segments.sam.embeddings import EmbeddingCache
 from core.segments.segments import Segment, Segments
+from core.segments.unsure import SURE, nearest_regions
 
 if TYPE_CHECKING:
     from segment_anything.modeling import Sam as Module
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 LONGEST = 1024
 REMEMBERED = 8  # pictures whose embeddings stay in memory
 ALIKE = 0.95  # IoU above which a further candidate says nothing new
+CERTAIN = 10.0  # the logit of a pixel that is surely inside
 
 Value = TypeVar("Value")
 
@@ -136,7 +138,8 @@ class Sam:
         """Masks for one prompt.
 
         One click may mean a part, a thing or a group: there are several candidates then. Boxes and further clicks say
-        more, and there is one.
+        more, and there is one. Where the compact SAM is unsure of its mask for a click, the picture's own regions that
+        are most like its masks come first (`core.segments.unsure`).
 
         Args:
             points: (x, y) in pixels of the upright picture; labels: one each, 1 inside and 0 outside.
@@ -170,9 +173,14 @@ class Sam:
             return masks, scores, logits
 
         masks, scores, logits = _in_memory(ask, self.name)
+        masks = np.stack([_enlarged(mask, picture.size) for mask in masks])
+        if ambiguous and self.click_means_part and scores[0] < SURE:
+            own = np.stack(nearest_regions(picture, points[0], masks))
+            masks, scores = np.concatenate([own, masks]), np.concatenate([scores, scores])
+            logits = np.concatenate([_as_logits(own, logits.shape[-1]), logits])
         kept = _different(masks)
         return Answer(
-            masks=np.stack([_enlarged(masks[i], picture.size) for i in kept]),
+            masks=masks[kept],
             scores=tuple(min(1.0, max(0.0, float(scores[i]))) for i in kept),
             logits=logits[kept].astype(np.float32),
         )
@@ -309,6 +317,18 @@ def _different(masks: np.ndarray) -> list[int]:
         if all((mask & other).sum() <= ALIKE * max(1, (mask | other).sum()) for other in seen):
             kept.append(i)
     return kept
+
+
+def _as_logits(masks: np.ndarray, side: int) -> np.ndarray:
+    """Masks [K, h, w] as a SAM would have said them, [K, side, side]: the picture at the upper left of a square."""
+    height, width = masks.shape[1:]
+    scale = side / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    logits = np.full((len(masks), side, side), -CERTAIN, np.float32)
+    for into, mask in zip(logits, masks):
+        small = np.asarray(Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BILINEAR))
+        into[: size[1], : size[0]] = CERTAIN * (small / 127.5 - 1)
+    return logits
 
 
 def _enlarged(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Segmenters whose segments have no names: Segment Anything and superpixels."""
+"""Segmenters whose segments have no names: Segment Anything, regions and superpixels."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.errors import UserError
@@ -15,6 +15,7 @@ from core.segments.sam.checkpoints import COMPACT, NAMES, compact_file, load_sam
 from core.segments.sam.model import EverythingParameters, Sam, open_sam, usual_parameters
 from core.segments.segments import Segments
 from core.segments.superpixels import superpixels
+from core.segments.unsure import NOTE, regions, sure_of
 
 
 @register
@@ -60,7 +61,32 @@ class SamSegmenter(Segmenter):
         return {"weights": weights_mark([user_path(file) if file else compact_file()])}
 
     def cut(self, picture: Picture, parameters: EverythingParameters) -> Segments:
-        return self.sam.everything(picture, parameters)
+        """What the SAM finds; regions instead, and a note, where the compact one is unsure of the picture."""
+        found = self.sam.everything(picture, parameters)
+        if not self.sam.click_means_part or sure_of(found):
+            return found
+        return replace(regions(picture), notes=(*found.notes, NOTE))
+
+
+@dataclass(frozen=True)
+class RegionParameters(Parameters):
+    """Of regions."""
+
+    count: int = parameter(0, "how many regions; 0: as many as the picture asks for, 4 to 24", low=0, high=200, step=1)
+
+
+@register
+class RegionSegmenter(Segmenter):
+    """A tree of regions, cut where joining on would cost much."""
+
+    name = "regions"
+    title = "Regions"
+    summary = "a handful of regions that fill the picture, told apart by colour, texture and edges, without names"
+    family = "unnamed"
+    parameters = RegionParameters
+
+    def cut(self, picture: Picture, parameters: RegionParameters) -> Segments:
+        return regions(picture, parameters.count)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,73 @@
+"""What is offered where the compact SAM, which was trained on rendered pictures only, is unsure: the picture's own
+regions, by colour, texture and edges (core/segments/region_tree.py).
+
+On photos that people cut, its first mask for a click agrees with a person's less than the region that is most like that
+mask does; where it is sure, as on rendered birds, it is the other way round (docs/sam.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from core.images import Picture
+from core.runtime.recent import Recent
+from core.segments.region_tree import RegionTree, region_tree
+from core.segments.segments import Segments, segments_from_label_map
+
+SURE = 0.6  # the IoU that the SAM expects of its first mask for a click; nine in ten on birds are above 0.8
+SURE_OF_ALL = 0.8  # and of masks in everything-mode,
+COVERED = (
+    0.93  # which cover so much of a picture that it is sure of (birds: 0.94 to 1; photos: 0 to 0.97, 0.44 on average)
+)
+NOTE = (
+    "The compact SAM was made for rendered pictures and is unsure of this one, which was cut into regions by colour, "
+    "texture and edges instead; vit_b or your own SAM can do more."
+)
+
+_trees: Recent[int, tuple[Image.Image, RegionTree]] = Recent(8)
+
+
+def tree_of(picture: Picture) -> RegionTree:
+    """A picture's tree, made once for all clicks on it."""
+    known = _trees.get(id(picture.image))
+    if known is not None and known[0] is picture.image:
+        return known[1]
+    return _trees.put(id(picture.image), (picture.image, region_tree(np.asarray(picture.image))))[1]
+
+
+def regions(picture: Picture, count: int = 0) -> Segments:
+    """A handful of regions without names, from top to bottom; `count` 0: as many as the picture asks for."""
+    labels = enlarged(tree_of(picture).labels(count).astype(np.uint16), picture.size)
+    return segments_from_label_map(labels, dict.fromkeys(np.unique(labels).tolist(), ("", "unset")), "regions")
+
+
+def sure_of(found: Segments) -> bool:
+    """Whether masks that everything-mode is sure of cover nearly all of a picture."""
+    covered = np.zeros(found.size, bool)
+    for item in found:
+        if item.score is not None and item.score >= SURE_OF_ALL:
+            covered |= item.mask.decode()
+    return bool(covered.mean() >= COVERED)
+
+
+def nearest_regions(picture: Picture, point: tuple[float, float], masks: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """For each mask, bool [h, w], the region around a point (x, y in pixels) that it agrees with most."""
+    height, width = picture.size
+    tree = tree_of(picture)
+    nested = tree.around(point[0] / width, point[1] / height)
+    found = []
+    for mask in masks:
+        small = np.asarray(Image.fromarray(mask).resize(tree.base.shape[::-1], Image.Resampling.NEAREST))
+        agree = [(small & region).sum() / max(1, (small | region).sum()) for region in nested]
+        found.append(enlarged(nested[int(np.argmax(agree))], picture.size))
+    return found
+
+
+def enlarged(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Numbers or bools [h, w] at another size (height, width)."""
+    if values.shape == size:
+        return values
+    return np.asarray(Image.fromarray(values).resize((size[1], size[0]), Image.Resampling.NEAREST))
