@@ -170,7 +170,7 @@ class Calls:
                 "model": short(str(manifest["model"])),
                 "fingerprint": manifest["fingerprint"],
                 "pictures": manifest["pictures"],
-                "findings": finished.report.findings,
+                "findings": list(finished.report.findings),
             }
 
     # -- what is asked for

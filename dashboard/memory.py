@@ -9,6 +9,7 @@ import threading
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow
 from gradio import state_holder
 
 from dashboard.machine import resident
@@ -56,6 +57,9 @@ def keep_level() -> None:
     set_option = getattr(_libc(), "mallopt", None)
     if set_option is not None:
         set_option(M_ARENA_MAX, ARENAS)
+    pyarrow.set_memory_pool(
+        pyarrow.system_memory_pool()
+    )  # whose free pages are given back too; its own pool keeps them
     gc.collect()
     gc.freeze()  # modules stay anyway; looking through them at every collection would hold requests up
     atexit.register(gc.unfreeze)  # else extensions take what is left at the end for leaks, and say so

@@ -85,10 +85,32 @@ def offered(name: str, content: bytes) -> Path:
     Raises:
         UserError: it cannot be written.
     """
-    path = _downloads() / hashlib.sha256(content).hexdigest()[:24] / name
+    return _offered(name, content, lambda part: part.write_bytes(content))
+
+
+def offered_copy(name: str, file: Path) -> Path:
+    """The same of a file that lies elsewhere, without reading it where it was copied already.
+
+    Raises:
+        UserError: it cannot be read, or the copy cannot be written.
+    """
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror}).") from error
+    known = repr((str(file.absolute()), found.st_size, found.st_mtime_ns)).encode()
+    return _offered(name, known, lambda part: shutil.copyfile(file, part))
+
+
+def _offered(name: str, known: bytes, write: Callable[[Path], object]) -> Path:
+    """
+    Args:
+        known: what tells the content from others.
+    """
+    path = _downloads() / hashlib.sha256(known).hexdigest()[:24] / name
     if not path.is_file():
         with whole_file(path) as part:
-            part.write_bytes(content)
+            write(part)
     with _LOCK:
         if path in _OFFERED:
             _OFFERED.remove(path)

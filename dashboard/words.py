@@ -39,4 +39,4 @@ def wrong_mark(label: str) -> str:
 
 def signed(sentence: str) -> str:
     """With real minus signs, as `number` writes them."""
-    return re.sub(r"(?<=[\s\[])-(?=\d)", "−", sentence)
+    return re.sub(r"(?<=[\s\[])-(?=\d)", "−", sentence) if "-" in sentence else sentence

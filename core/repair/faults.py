@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from core.errors import UserError
 from core.sat.pairs import ABSENCE
-from core.sat.saved_report import Report
+from core.sat.saved_report import Place, Report
 
 Kind = Literal["segment", "property"]
 
@@ -35,16 +35,34 @@ class Fault:
 def faults(report: Report) -> list[Fault]:
     """What is confirmed of anything but objects, in the report's order; an absence cannot be given to a picture."""
     found: dict[tuple[str, str], Fault] = {}
-    for entry in report.findings:
-        if entry["verdict"] == "confirmed" and entry["kind"] != "object":
-            fault = Fault("segment", entry["segment"], entry["target"], entry["sentence"])
-            found.setdefault(fault.key, fault)
-    whole = [
-        Fault("property", entry["property"], entry["target"], entry["sentence"])
+    for number, place in enumerate(report.places):
+        if _is_fault(place) and (place.target, place.segment) not in found:
+            sentence = report.findings[number]["sentence"]
+            found[place.target, place.segment] = Fault("segment", place.segment, place.target, sentence)
+    whole = [Fault("property", entry["property"], entry["target"], entry["sentence"]) for entry in _properties(report)]
+    return [*found.values(), *whole]
+
+
+def fault_numbers(report: Report) -> dict[tuple[str, str], int]:
+    """By (class, name), the number by which `chosen_fault` calls each; of two alike, the first."""
+    segments = dict.fromkeys((place.target, place.segment) for place in report.places if _is_fault(place))
+    keys = [*segments, *((entry["target"], entry["property"]) for entry in _properties(report))]
+    numbers: dict[tuple[str, str], int] = {}
+    for number, key in enumerate(keys, 1):
+        numbers.setdefault(key, number)
+    return numbers
+
+
+def _is_fault(place: Place) -> bool:
+    return place.verdict == "confirmed" and place.kind != "object"
+
+
+def _properties(report: Report) -> list[dict[str, Any]]:
+    return [
+        entry
         for entry in report.manifest["whole"]
         if entry["verdict"] == "confirmed" and not entry["property"].startswith(ABSENCE)
     ]
-    return [*found.values(), *whole]
 
 
 def chosen_fault(report: Report, number: int) -> Fault:

@@ -13,7 +13,8 @@ import pandas as pd
 from core.beforehand import finished_folder
 from core.errors import UserError
 from core.paths import existing_folder, kind_at
-from core.runtime.schema import Shape, check_columns, fit
+from core.runtime.json_files import read_json, regular
+from core.runtime.schema import Shape, Wrong, check_columns, fit
 from core.runtime.software import satchel_version
 from core.runtime.whole_files import whole_file, write_json, writing
 
@@ -48,9 +49,13 @@ def read_table(
     Raises:
         UserError: it is damaged.
     """
+    import pyarrow.parquet
+
     try:
-        _regular(path)
-        frame = pd.read_parquet(path, columns=None if only is None else list(only))
+        regular(path)
+        # not as `pandas.read_parquet` does, which brings what reads whole folders, from anywhere
+        with pyarrow.parquet.ParquetFile(path) as file:
+            frame = file.read(None if only is None else list(only)).to_pandas()
         check_columns(frame, columns or {})
     except Exception as error:  # Arrow's errors are of every kind, and a file may claim to be anything
         raise UserError(f"{path} is damaged ({error}); {cure}, and run the same command again.") from error
@@ -142,6 +147,7 @@ def open_finished(
     shapes: Mapping[str, Shape],
     agree: Callable[[dict[str, Any]], None] = lambda contents: None,
     oldest: int = 1,
+    read: Callable[[Path], Any] = read_json,
 ) -> dict[str, Any]:
     """The JSON files of a finished report or evaluation (`what`, made by `command`), seen to be what they should be.
 
@@ -150,6 +156,7 @@ def open_finished(
         shapes: by file name, what must be there and what it must hold; manifest.json is one of them.
         agree: raises `Wrong` where the files, each as it should be, do not fit together.
         oldest: the oldest format that is understood.
+        read: a file; it may raise `Wrong` as well.
 
     Returns:
         Contents by file name.
@@ -166,7 +173,7 @@ def open_finished(
     try:
         for name in ("manifest.json", *(name for name in shapes if name != "manifest.json")):
             doing = "cannot be read"
-            contents[name] = _json(folder / name)
+            contents[name] = read(folder / name)
             doing = "does not hold what it should"
             if name == "manifest.json" and contents[name]["format"] > version:
                 raise UserError(f"The {what} in {folder} was made by a newer Satchel; update Satchel to open it.")
@@ -181,23 +188,9 @@ def open_finished(
     except UserError:
         raise
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        if isinstance(error, Wrong) and doing == "cannot be read":
+            doing = "does not hold what it should"
         told = f"it lacks {error}" if isinstance(error, KeyError) else error
         reason = "is missing" if isinstance(error, FileNotFoundError) else f"{doing}: {told}"
         raise UserError(f"The {what} in {folder} is damaged ({name} {reason}); {again}.") from error
     return contents
-
-
-def _json(path: Path) -> Any:
-    """What a JSON file holds. Characters that are no Unicode, as in names of files, become question marks."""
-    _regular(path)
-    text = path.read_text(encoding="utf-8")
-    value = json.loads(text)
-    if "\\ud" in text or "\\uD" in text:
-        value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
-    return value
-
-
-def _regular(path: Path) -> None:
-    """Reading a pipe or a device might never end."""
-    if path.exists() and not path.is_file():
-        raise OSError("it is no regular file")

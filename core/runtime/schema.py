@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow
 
 Shape = Callable[[Any, str | None], None]
 MOST = 1e100
@@ -26,6 +27,10 @@ class Wrong(ValueError):
 
     def __init__(self, at: str | None, what: str) -> None:
         super().__init__(f"{at} {what}" if at else f"it {what}")
+
+
+class Looked:
+    """A list whose entries have all been looked at as it was read."""
 
 
 def fit(shape: Shape, value: Any) -> None:
@@ -53,6 +58,10 @@ def text(*choices: str) -> Shape:
     return check
 
 
+_any_text = text()
+_LEADS_OUT = re.compile(r"[/\\:\x00]")
+
+
 def number(low: float = -MOST, high: float = MOST) -> Shape:
     """A finite number from `low` to `high`."""
 
@@ -67,11 +76,29 @@ def number(low: float = -MOST, high: float = MOST) -> Shape:
     return check
 
 
+def numbers(count: int, missing: bool = False) -> Shape:
+    """A list of so many finite numbers, of which some may be null where they may be `missing`."""
+    fits = listed(maybe(number()) if missing else number(), count, count)
+
+    def check(value: Any, at: str | None) -> None:
+        if type(value) is list and len(value) == count:
+            for entry in value:
+                if type(entry) is not float or not -MOST <= entry <= MOST:
+                    break
+            else:
+                return  # nearly all
+        fits(value, at)
+
+    return check
+
+
 def whole(low: int = 0, high: int = MOST_WHOLE) -> Shape:
     """A whole number from `low` to `high`."""
     fits = number(low, high)
 
     def check(value: Any, at: str | None) -> None:
+        if type(value) is int and low <= value <= high:
+            return  # nearly all
         if not isinstance(value, int):
             raise Wrong(at, "is no whole number")
         fits(value, at)
@@ -87,8 +114,8 @@ def truth(value: Any, at: str | None) -> None:
 
 def file_name(value: Any, at: str | None) -> None:
     """The bare name of a file, with nothing in it that leads out of its folder."""
-    text()(value, at)
-    if value in ("", ".", "..") or re.search(r"[/\\:\x00]", value):
+    _any_text(value, at)
+    if value in ("", ".", "..") or _LEADS_OUT.search(value):
         raise Wrong(at, f"is {value[:40]!r}, no name of a file in the folder")
 
 
@@ -110,6 +137,8 @@ def listed(shape: Shape, least: int = 0, most: float = math.inf) -> Shape:
     """A list of such values."""
 
     def check(value: Any, at: str | None) -> None:
+        if isinstance(value, Looked):
+            return
         if not isinstance(value, list):
             raise Wrong(at, "is no list")
         if not least <= len(value) <= most:
@@ -134,14 +163,16 @@ def named(shape: Shape) -> Shape:
 def record(fields: Mapping[str, Shape], optional: Mapping[str, Shape] | None = None) -> Shape:
     """Values by names that are known."""
 
+    needed, others = tuple(fields.items()), tuple((optional or {}).items())
+
     def check(value: Any, at: str | None) -> None:
         _object(value, at)
         dot = f"{at}." if at else ""
-        for name, shape in fields.items():
+        for name, shape in needed:
             if name not in value:
                 raise Wrong(at, f"lacks {name}")
             shape(value[name], None if at is None else f"{dot}{name}")
-        for name, shape in (optional or {}).items():
+        for name, shape in others:
             if name in value:
                 shape(value[name], None if at is None else f"{dot}{name}")
 
@@ -210,6 +241,9 @@ def check_columns(frame: pd.DataFrame, kinds: Mapping[str, str]) -> None:
 
 
 def _is(values: pd.Series, kind: str) -> bool:
+    if isinstance(values.dtype, pd.StringDtype) and values.dtype.storage == "pyarrow":
+        pyarrow.array(values.array).validate(full=True)  # that it is Unicode
+        return kind == "text"  # what is all text need not become objects to be looked at
     found = pd.api.types.infer_dtype(values, skipna=False)
     if kind in ("text", "truth"):
         return found == {"text": "string", "truth": "boolean"}[kind]

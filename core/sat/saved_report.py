@@ -15,16 +15,18 @@ manifest.json           last: a folder without it is half written
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from core.errors import UserError
 from core.paths import user_path
 from core.runtime.folders import open_finished, read_shards, read_table
+from core.runtime.json_files import Entries, Left, read_json, read_leaving
 from core.runtime.schema import (
     Wrong,
     anything,
@@ -36,6 +38,7 @@ from core.runtime.schema import (
     maybe,
     named,
     number,
+    numbers,
     record,
     text,
     truth,
@@ -54,7 +57,7 @@ MANY = 64  # shards of a kind
 KINDS = ("context", "object", "unset")
 AGAIN = "make it again with `satchel report`, in another folder"
 
-_TRIO = listed(maybe(number()), 3, 3)  # estimate, low, high
+_TRIO = numbers(3, missing=True)  # estimate, low, high
 MANIFEST = manifest_of(
     {
         "labels": listed(text(), least=1), "accuracy": maybe(number(0, 1)),
@@ -78,7 +81,7 @@ MANIFEST = manifest_of(
         "redundant": listed(
             record(
                 {"target": text(), "members": listed(text(), 2), "kinds": listed(text(*KINDS), 2),
-                 "effect": listed(number(), 3, 3), "alone": listed(number(), 3, 3), "fill": text(),
+                 "effect": numbers(3), "alone": numbers(3), "fill": text(),
                  "pictures": whole(), "stays": whole(), "changed": whole(), "q": number(0, 1), "sentence": text()}
             )
         ),
@@ -124,7 +127,7 @@ FINDING = bounded(
             "p": maybe(number(0, 1)), "q": maybe(number(0, 1)), "verdict": text(*VERDICTS), "sentence": text(),
             "fills": named(_TRIO), "joint": maybe(_TRIO),
             "together": named(_TRIO), "changed": named(listed(whole(), 2, 2)),
-            "placebos": maybe(listed(number(), 2, 2)), "lacking": listed(text()),
+            "placebos": maybe(numbers(2)), "lacking": listed(text()),
             "cases": named(listed(whole(), 2, 2)), "flagged": truth,
             **{name: maybe(number()) for trio in _TRIOS for name in trio},
         },
@@ -137,6 +140,7 @@ _TRIED = {
     "test": text("necessity", "sufficiency"),
     **{f"{when}_probability": number(0, 1) for when in ("before", "after", "placebo")},
 }  # fmt: skip
+TRIED = {"removals": record(_TRIED), "pastes": record({"picture": file_name, **_TRIED})}
 EXAMPLES = record(
     {
         "pictures": named(
@@ -146,8 +150,7 @@ EXAMPLES = record(
                                       {"unit": text("density", "intensity", "mask")}))}
             )
         ),
-        "removals": listed(record(_TRIED)),
-        "pastes": listed(record({"picture": file_name, **_TRIED})),
+        **{name: listed(shape) for name, shape in TRIED.items()},
     }
 )  # fmt: skip
 SHAPES = {"manifest.json": MANIFEST, "findings.json": listed(FINDING), "examples.json": EXAMPLES}
@@ -159,6 +162,7 @@ PICTURES = {
     "image": "text", "group": "text", "label": "text?", "target": "whole", "prediction": "whole",
     "probability": "number", "correct": "truth?", "segments": "whole", "coverage": "text",
 }  # fmt: skip
+ANSWERS = {name: PICTURES[name] for name in ("image", "label", "target", "probability", "correct")}
 AREAS = {
     "gallery": "whole", "image": "text", "target": "whole", "share": "number", "mask": "text", "geometry": "text",
 }  # fmt: skip
@@ -168,17 +172,39 @@ EFFECTS = {
 }  # fmt: skip
 
 
+Look = Callable[[dict[str, Any], dict[str, Any]], None]
+
+
+class Place(NamedTuple):
+    """What a finding is found by; `index`: of the class, None in older reports."""
+
+    index: int | None
+    target: str
+    segment: str
+    explainer: str
+    verdict: str
+    kind: str
+
+
+def _place(entry: dict[str, Any]) -> Place:
+    return Place(entry.get("target_index"), *(entry[name] for name in Place._fields[1:]))
+
+
+def _cell(entry: dict[str, Any]) -> tuple[int, str]:
+    return entry["target"], entry["segment"]
+
+
 @dataclass(frozen=True)
 class Report:
-    """A finished report; tables are read when asked for.
+    """A finished report; tables are read when asked for, and so are findings and examples that were left on the disk.
 
     Raises:
-        UserError: (from a table) it is damaged.
+        UserError: (from what is read) it is damaged.
     """
 
     path: Path
     manifest: dict[str, Any]
-    findings: list[dict[str, Any]]
+    findings: Sequence[dict[str, Any]]
     examples: dict[str, Any] = field(default_factory=lambda: {"pictures": {}, "removals": [], "pastes": []})
 
     @property
@@ -192,7 +218,7 @@ class Report:
         usual = {"model": self.manifest["model"], "data": data, "labels": None, "output": None}
         return {**usual, "segments": None, "preprocessing": {}, "groups": None, **self.manifest.get("made_from", {})}
 
-    @cached_property
+    @property
     def by_cell(self) -> dict[tuple[int, str], list[dict[str, Any]]]:
         """Findings by class (its index: two may share a name) and segment, in their order, an entry an explainer.
 
@@ -212,6 +238,18 @@ class Report:
             found.setdefault((index, entry["segment"]), []).append(entry)
         return found
 
+    @property
+    def places(self) -> list[Place]:
+        """Of its findings, in their order."""
+        return list(_keys(self.findings, _place))
+
+    def tried(self, what: str, target: int, segment: str) -> list[dict[str, Any]]:
+        """Examples of a class and segment: "removals" or "pastes"."""
+        entries = self.examples[what]
+        if isinstance(entries, Entries):
+            return entries.having((target, segment))
+        return [entry for entry in entries if _cell(entry) == (target, segment)]
+
     def _lines(self) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
         """Of the table, by the class's name, segment and explainer."""
         labels, lines = self.manifest["labels"], {}
@@ -225,11 +263,20 @@ class Report:
 
     @cached_property
     def pictures(self) -> pd.DataFrame:
-        """A line each; of very many, only what a report needs to be looked at (the rest stays in the shards)."""
+        """A line each; of very many, only what a report needs to be worked with (the rest stays in the shards)."""
+        return self._pictures(PICTURES)
+
+    @cached_property
+    def answers(self) -> pd.DataFrame:
+        """The same with no more than it takes to look at a report: image, label, target, probability, correct."""
+        found = self._pictures(ANSWERS)
+        return found[list(ANSWERS)] if len(found) else found
+
+    def _pictures(self, columns: dict[str, str]) -> pd.DataFrame:
         merged_ones = self.path / "pictures.parquet"
         if merged_ones.is_file():
-            return read_table(merged_ones, columns=PICTURES, only=list(PICTURES))
-        return read_shards(self.path / "pictures", PICTURES)
+            return read_table(merged_ones, columns=columns, only=list(columns))
+        return read_shards(self.path / "pictures", columns)
 
     def areas(self, gallery: int) -> pd.DataFrame:
         """Areas that nobody named, of one gallery (by its number in the manifest): image, target, share, mask,
@@ -292,8 +339,12 @@ def merge_shards(folder: Path) -> None:
             one.unlink(missing_ok=True)
 
 
-def open_report(path: str | Path) -> Report:
+def open_report(path: str | Path, look: Look | None = None) -> Report:
     """Open a finished report.
+
+    Args:
+        look: is shown the manifest and every finding once, as it is read. Findings and examples are then left on the
+            disk, for those who keep reports open: of many classes they take hundreds of megabytes.
 
     Raises:
         UserError: there is none, it is half written, damaged, or of another format.
@@ -307,19 +358,35 @@ def open_report(path: str | Path) -> Report:
             raise Wrong("table.parquet", "is missing or damaged") from error
         _agree(held, table)
 
-    held = open_finished(folder, "report", "satchel report", FORMAT, SHAPES, agree, oldest=FORMAT)
+    manifest: dict[str, Any] = {}
+
+    def read(file: Path) -> Any:
+        nonlocal manifest
+        if look is not None and file.name == "findings.json":
+            return read_leaving(file, {"": Left(FINDING, _place, lambda entry: look(manifest, entry))})
+        if look is not None and file.name == "examples.json":
+            return read_leaving(file, {name: Left(shape, _cell) for name, shape in TRIED.items()})
+        found = read_json(file)
+        if file.name == "manifest.json":  # which comes first
+            manifest = found
+        return found
+
+    held = open_finished(folder, "report", "satchel report", FORMAT, SHAPES, agree, oldest=FORMAT, read=read)
     return Report(folder, held["manifest.json"], held["findings.json"], held["examples.json"])
+
+
+def _keys(entries: Sequence[dict[str, Any]], key: Callable[[dict[str, Any]], Any]) -> Iterable[Any]:
+    return entries.keys if isinstance(entries, Entries) else map(key, entries)
 
 
 def _agree(held: dict[str, Any], table: pd.DataFrame) -> None:
     """Classes are among the labels, and every finding has its line in the table."""
     labels = held["manifest.json"]["labels"]
     examples = held["examples.json"]
-    indices = [
-        entry["target"] for entry in (*examples["pictures"].values(), *examples["removals"], *examples["pastes"])
-    ]
+    indices = {entry["target"] for entry in examples["pictures"].values()}
+    indices |= {target for what in TRIED for target, _ in _keys(examples[what], _cell)}
     if len(table):
-        indices += [int(table["target"].min()), int(table["target"].max())]
+        indices |= {int(table["target"].min()), int(table["target"].max())}
     if any(not 0 <= index < len(labels) for index in indices):
         raise Wrong("", "speaks of a class that has no label")
     lines = (
@@ -327,9 +394,8 @@ def _agree(held: dict[str, Any], table: pd.DataFrame) -> None:
         if len(table)
         else set()
     )
-    for i, entry in enumerate(held["findings.json"]):
-        index = entry.get("target_index")
-        if index is not None and (index >= len(labels) or labels[index] != entry["target"]):
+    for i, place in enumerate(_keys(held["findings.json"], _place)):
+        if place.index is not None and (place.index >= len(labels) or labels[place.index] != place.target):
             raise Wrong(f"findings.json [{i}]", "names another class than its number does")
-        if (entry["target"], entry["segment"], entry["explainer"]) not in lines:
+        if (place.target, place.segment, place.explainer) not in lines:
             raise Wrong(f"findings.json [{i}]", "has no line in table.parquet")

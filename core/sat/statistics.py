@@ -20,7 +20,7 @@ LEAST_SPREAD = 0.25  # of a resample, in parts of the values' own
 MOST = 1000  # values, above which a mean is normal enough
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Interval:
     """An estimate with its 95 % interval from `count` independent units; NaN where it cannot be known."""
 

@@ -16,7 +16,7 @@ from core.errors import UserError
 from core.paths import data_dir
 from core.runtime.recent import Recent
 from core.segments.files import holds_store
-from core.segments.saved.store import file_name
+from core.segments.saved.store import file_name, state_of
 from dashboard.allowed import Allowed
 from dashboard.pictures import Pictures, Source
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 USUAL = f"{DEMO}{next(iter(DATA_SETS))}"
 SHOWN = 24  # pictures of a data set on the Explain and Evaluate tabs
 KEPT = 8
+KEPT_NAMED = 2
+ABOUT = (".csv", ".json", ".xml")  # files that say something of the pictures beside them
 MOST_FOLDERS = 5000  # looked at for changes
 
 
@@ -48,6 +50,7 @@ class DataSets:
         """
         self.allowed, self.given, self.segments, self.roots = allowed or Allowed(), given, segments, tuple(roots)
         self._kept: Recent[tuple[str, str], Dataset] = Recent(KEPT)
+        self._named: Recent[tuple[str, str, str], Dataset] = Recent(KEPT_NAMED)
         self._shown: Recent[tuple[str, str], dict[str, Source]] = Recent(KEPT)
 
     @property
@@ -82,15 +85,18 @@ class DataSets:
         return self._kept.get_or_make((source, state), lambda: open_dataset(source))
 
     def named(self, source: str, limit: int | None = None) -> Dataset:
-        """The same with what was cut and named of it on the Segments tab, at most `limit` pictures.
+        """The same with what was cut and named of it on the Segments tab, at most `limit` pictures; opened again once
+        something was saved there.
 
         Raises:
             UserError: as of `get`.
         """
         data, folder = self.get(source), self.segments_folder(source)
         if folder.is_dir() and holds_store(folder):
+            source = self.asked(source)
+            key = (source, _state(source), state_of(folder))
             with suppress(UserError):  # nothing was named there yet
-                data = open_dataset(self.asked(source), segments=folder)
+                data = self._named.get_or_make(key, lambda: open_dataset(source, segments=folder))
         return data if limit is None else limited(data, limit)
 
     def segments_folder(self, source: str) -> Path:
@@ -145,12 +151,12 @@ def is_demo(source: str) -> bool:
 
 
 def _state(source: str) -> str:
-    """Another one once files were put into its folder or a class's, or its manifest was changed; of what lies deeper
-    nothing is known."""
+    """Another one once files were put into its folder or a class's, or its manifest or masks in one file were changed;
+    of what lies deeper nothing is known."""
     found: list[int] = []
     with suppress(OSError, ValueError), os.scandir(source) as listed:
         found.append(os.stat(source).st_mtime_ns)
-        seen = (entry for entry in listed if entry.is_dir() or entry.name == "manifest.csv")
+        seen = (entry for entry in listed if entry.is_dir() or entry.name.endswith(ABOUT))
         found += sorted(entry.stat().st_mtime_ns for entry in islice(seen, MOST_FOLDERS))
     return hashlib.sha256(repr(found).encode()).hexdigest()
 

@@ -13,7 +13,6 @@ import gradio as gr
 
 from core.classifier import Classifier
 from core.errors import UserError
-from core.sat.saved_report import open_report
 from dashboard.address import written
 from dashboard.controls import problem
 from dashboard.page import Page
@@ -274,7 +273,8 @@ class Actions:
         classifier = self._chosen(settings)
         for path in (*settings.place.opened, *(path for _, path in self._choices(settings))):
             with suppress(UserError):
-                if classifier is not None and is_about(open_report(path).manifest, classifier):
+                if classifier is not None and self.reports.fingerprint(path) == classifier.fingerprint:
+                    self.reports.get(path)  # if it opens
                     return path
         return None
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ import pandas as pd
 
 from core.errors import UserError
 from core.paths import assets_dir, existing_folder, user_path
+from core.repair.faults import fault_numbers
 from core.runtime.collecting import collector_paused
+from core.runtime.json_files import read_json
 from core.runtime.recent import Recent
 from core.sat.effects import CONTEXT
 from core.sat.interventions import LARGE
@@ -22,14 +24,18 @@ from core.sat.saved_report import AGAIN, Report, open_report
 from core.sat.statistics import Interval
 from core.sat.verdicts import is_shortcut
 from dashboard.allowed import Allowed
-from dashboard.temporary import offered
+from dashboard.temporary import offered, offered_copy
 from dashboard.words import signed
 
 KEPT_REPORTS = 4
+KEPT_CELLS = 16
+CARRYING = ("suspected", "inconclusive", "cleared")  # verdicts beside which single pictures are named
+LISTED = 64  # reports of which is remembered what they are about
+FILES = ("manifest.json", "findings.json", "examples.json")
 Key = tuple[int, str]  # target's index, segment
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cell:
     """All that is known of one target and one segment.
 
@@ -41,7 +47,7 @@ class Cell:
         density: by explainer, with its interval; 1 means no more attribution than its size.
         share: by explainer, median part of the absolute attribution.
         swapped: too large to be removed, so contexts were swapped between pictures instead.
-        carriers: pictures (or donors) with a strong effect, by test.
+        carriers: pictures (or donors) with a strong effect, by test; of a verdict that leaves it open, or is "cleared".
         rank: place in the report's own order, strongest first.
     """
 
@@ -99,17 +105,27 @@ class Finished:
         """Titles by label, in the report's order: the first one leads."""
         return {entry["label"]: entry["title"] for entry in self.manifest["explainers"]}
 
-    @cached_property
-    def truths(self) -> dict[str, str]:
-        """What pictures show, by id; those without a label are left out."""
-        known = zip(self.report.pictures["image"], self.report.pictures["label"])
-        return {image: label for image, label in known if isinstance(label, str) and label}
+    def truth(self, image: str) -> str | None:
+        """What a picture shows, by its id; None where it has no label."""
+        answers = self.report.answers
+        labels = answers["label"][answers["image"] == image] if len(answers) else ()
+        return next((label for label in labels if isinstance(label, str) and label), None)
 
     @cached_property
     def mistaken(self) -> frozenset[str]:
         """Ids of the pictures on which the model's answer is wrong."""
-        pictures = self.report.pictures
-        return frozenset(pictures["image"][pictures["correct"].notna() & (pictures["correct"] == False)])  # noqa: E712
+        answers = self.report.answers
+        return frozenset(answers["image"][answers["correct"].notna() & (answers["correct"] == False)])  # noqa: E712
+
+    @cached_property
+    def repairs(self) -> dict[tuple[str, str], int]:
+        """By class and segment, the number by which `satchel repair` calls what it can repair."""
+        return fault_numbers(self.report)
+
+    @cached_property
+    def looked_into(self) -> Recent[Key, Any]:
+        """What was read of the cells that were looked at last."""
+        return Recent(KEPT_CELLS)
 
     def find(self, cell_id: str | None) -> Cell | None:
         """A cell by what the page calls it."""
@@ -122,8 +138,7 @@ class Finished:
         Raises:
             UserError: it cannot be written.
         """
-        text = json.dumps(self.report.findings, indent=1, ensure_ascii=False)
-        return offered("findings.json", text.encode())
+        return offered_copy("findings.json", self.report.path / "findings.json")
 
     def table_file(self) -> Path:
         """The same of the table, as CSV."""
@@ -141,7 +156,8 @@ class Reports:
             allowed: where reports may lie; without it only those that come with Satchel can be opened.
         """
         self.allowed = allowed or Allowed()
-        self._kept: Recent[tuple[str, int], Finished] = Recent(KEPT_REPORTS)
+        self._kept: Recent[tuple[str, tuple[int, ...]], Finished] = Recent(KEPT_REPORTS)
+        self._about: Recent[tuple[str, tuple[int, ...]], Any] = Recent(LISTED)
 
     def get(self, path: str | Path) -> Finished:
         """Open a report, or find it; one that was made again since is read again.
@@ -154,9 +170,25 @@ class Reports:
             raise UserError("No folder was named; type the folder that `satchel report` wrote.")
         self.allowed.check(text)
         folder = existing_folder(user_path(text), "report folder", "make one with `satchel report`")
-        manifest = folder / "manifest.json"
-        key = (str(folder), manifest.stat().st_mtime_ns if manifest.is_file() else 0)
-        return self._kept.get_or_make(key, lambda: open_finished(folder))
+        return self._kept.get_or_make((str(folder), _state(folder)), lambda: open_finished(folder))
+
+    def fingerprint(self, path: str | Path) -> Any:
+        """Of the model that a report is about, as its manifest says; None where none can be read. The report itself is
+        not opened."""
+        folder = user_path(path)
+
+        def read() -> Any:
+            try:
+                return read_json(folder / FILES[0])["fingerprint"]
+            except (OSError, ValueError, KeyError, TypeError, RecursionError):
+                return None
+
+        return self._about.get_or_make((str(folder), _state(folder)), read)
+
+
+def _state(folder: Path) -> tuple[int, ...]:
+    """Another one once the report was made again."""
+    return tuple((folder / name).stat().st_mtime_ns if (folder / name).is_file() else 0 for name in FILES)
 
 
 def shipped_reports() -> dict[str, Path]:
@@ -176,55 +208,105 @@ def open_finished(folder: Path) -> Finished:
 
 
 def _opened(folder: Path) -> Finished:
-    report = open_report(folder)
-    known = set(zip(report.pictures["image"], report.pictures["target"])) if len(report.pictures) else set()
-    for image, entry in report.examples["pictures"].items():
-        if (image, entry["target"]) not in known:
+    joined = _Joined()
+    report = open_report(folder, joined.add)
+    if joined.unplaced:
+        joined = _Joined()
+        for (target, _), entries in report.by_cell.items():
+            for entry in entries:
+                joined.add(report.manifest, {**entry, "target_index": target})
+    kept = report.examples["pictures"]
+    known = report.answers
+    if len(known):
+        known = known[known["image"].isin(list(kept))]
+    shown = set(zip(known["image"], known["target"])) if len(known) else set()
+    for image, entry in kept.items():
+        if (image, entry["target"]) not in shown:
             raise UserError(
                 f"The report in {folder} is damaged (its example {image} is none of its pictures); {AGAIN}."
             )
-    return Finished(report, {cell.key: cell for cell in _cells(report)})
+    return Finished(report, joined.cells)
 
 
-def _cells(report: Report) -> Iterable[Cell]:
-    labels: list[str] = report.manifest["labels"]
-    for rank, ((target, segment), entries) in enumerate(report.by_cell.items()):
-        first = entries[0]
-        yield Cell(
-            target=target,
-            label=labels[target],
-            segment=segment,
-            kind=first["kind"],
-            verdict=first["verdict"],
-            shortcut=is_shortcut(first),
-            sentence=signed(first["sentence"]),
-            pictures=max(e["pictures"] for e in entries),
-            presence=first["presence"],
-            coverage=first["coverage"],
-            pairs=first["pairs"],
-            p=first["p"],
-            q=first["q"],
-            necessity=_interval(first, "necessity"),
-            sufficiency=_interval(first, "sufficiency"),
-            fills={name: interval_of(bounds) for name, bounds in first["fills"].items()},
-            joint=interval_of(first["joint"]) if first["joint"] else None,
-            together=_telling(first, report.manifest["delta"]),
-            density={e["explainer"]: i for e in entries if (i := _interval(e, "density")) is not None},
-            share={e["explainer"]: e["share"] for e in entries},
-            swapped=first["coverage"] > LARGE,
-            carriers=first.get("carriers", {}),
-            rank=rank,
-        )
+class _Joined:
+    """Findings joined to cells as they are read: the first of a cell tells all that other explainers share.
+
+    Attributes:
+        cells: in their order.
+        unplaced: whether there are older findings, which do not say the index of their class.
+    """
+
+    def __init__(self) -> None:
+        self.cells: dict[Key, Cell] = {}
+        self.unplaced = False
+        self._by_explainer: dict[Key, tuple[dict[str, Interval], dict[str, float | None]]] = {}
+
+    def add(self, manifest: dict[str, Any], entry: dict[str, Any]) -> None:
+        if "target_index" not in entry:
+            self.unplaced = True
+            return
+        key = entry["target_index"], sys.intern(entry["segment"])  # a word is held once
+        density, share = self._by_explainer.setdefault(key, ({}, {}))
+        known = self.cells.get(key)
+        if known is None:
+            self.cells[key] = _cell(entry, manifest["delta"], key, len(self.cells), density, share)
+        elif entry["pictures"] > known.pictures:
+            self.cells[key] = replace(known, pictures=entry["pictures"])
+        explainer = sys.intern(entry["explainer"])
+        share[explainer] = entry["share"]
+        if (found := _interval(entry, "density")) is not None:
+            density[explainer] = found
+
+
+def _cell(
+    entry: dict[str, Any],
+    delta: float,
+    key: Key,
+    rank: int,
+    density: dict[str, Interval],
+    share: dict[str, float | None],
+) -> Cell:
+    return Cell(
+        target=key[0],
+        label=sys.intern(entry["target"]),
+        segment=key[1],
+        kind=sys.intern(entry["kind"]),
+        verdict=sys.intern(entry["verdict"]),
+        shortcut=is_shortcut(entry),
+        sentence=signed(entry["sentence"]),
+        pictures=entry["pictures"],
+        presence=entry["presence"],
+        coverage=entry["coverage"],
+        pairs=entry["pairs"],
+        p=entry["p"],
+        q=entry["q"],
+        necessity=_interval(entry, "necessity"),
+        sufficiency=_interval(entry, "sufficiency"),
+        fills={sys.intern(name): interval_of(bounds) for name, bounds in entry["fills"].items()},
+        joint=interval_of(entry["joint"]) if entry["joint"] else None,
+        together=_telling(entry, delta),
+        density=density,
+        share=share,
+        swapped=entry["coverage"] > LARGE,
+        carriers=_carriers(entry) if entry["verdict"] in CARRYING else {},
+        rank=rank,
+    )
+
+
+def _carriers(entry: dict[str, Any]) -> dict[str, list[str]]:
+    return {test: list(map(sys.intern, images)) for test, images in entry.get("carriers", {}).items() if images}
 
 
 def _telling(entry: dict[str, Any], delta: float) -> dict[str, Interval]:
+    least = delta + max(0.0, entry["necessity"] or 0.0)
     found = {name: interval_of(bounds) for name, bounds in entry["together"].items() if name != CONTEXT}
-    return {name: size for name, size in found.items() if size.low > delta + max(0.0, entry["necessity"] or 0.0)}
+    return {name: size for name, size in found.items() if size.low > least}
 
 
 def interval_of(bounds: Sequence[float | None], count: int = 0) -> Interval:
     """From estimate, low and high as a report keeps them."""
-    return Interval(*map(_number, bounds), count)
+    estimate, low, high = bounds
+    return Interval(_number(estimate), _number(low), _number(high), count)
 
 
 def _number(value: float | None) -> float:
@@ -234,7 +316,7 @@ def _number(value: float | None) -> float:
 def _interval(entry: dict[str, Any], name: str) -> Interval | None:
     if entry[name] is None:
         return None
-    return Interval(*(_number(entry[f"{name}{suffix}"]) for suffix in ("", "_low", "_high")), entry["pictures"])
+    return interval_of((entry[name], entry[f"{name}_low"], entry[f"{name}_high"]), entry["pictures"])
 
 
 def counted_effects(finished: Finished, cell: Cell) -> pd.DataFrame:
@@ -247,7 +329,7 @@ def counted_effects(finished: Finished, cell: Cell) -> pd.DataFrame:
 
 def accuracy_interval(finished: Finished) -> tuple[float, float, float] | None:
     """Part of the labelled pictures that the model gets right, with Wilson's 95 % interval; None without labels."""
-    known = finished.report.pictures["correct"].dropna().astype(float)
+    known = finished.report.answers["correct"].dropna().astype(float)
     n = len(known)
     if n == 0:
         return None

@@ -51,12 +51,16 @@ class Behind:
 
 def behind(finished: Finished, cell: Cell) -> Behind:
     """Choose the pictures of a cell."""
-    examples = finished.report.examples
-    removals = [r for r in examples["removals"] if (r["target"], r["segment"]) == cell.key]
-    pastes = [r for r in examples["pastes"] if (r["target"], r["segment"]) == cell.key]
+    return finished.looked_into.get_or_make(cell.key, lambda: _behind(finished, cell))
+
+
+def _behind(finished: Finished, cell: Cell) -> Behind:
+    report = finished.report
+    removals, pastes = (report.tried(what, *cell.key) for what in ("removals", "pastes"))
     pastes.sort(key=lambda r: (r["test"] != "sufficiency", -r["effect"]))
-    shows = set(finished.report.rows(cell.target, cell.segment)["image"])
-    images = [i for i, entry in examples["pictures"].items() if entry["target"] == cell.target and i in shows]
+    shows = set(report.rows(cell.target, cell.segment)["image"])
+    pictures = report.examples["pictures"]
+    images = [i for i, entry in pictures.items() if entry["target"] == cell.target and i in shows]
     return Behind(images, {(r["image"], r["fill"]): r for r in removals}, pastes)
 
 
@@ -206,7 +210,7 @@ def _line(name: str, figures: Sequence[str]) -> str:
 
 
 def _as_it_is(finished: Finished, cell: Cell, image: str) -> str:
-    known = finished.report.pictures
+    known = finished.report.answers
     probability = known[(known["image"] == image) & (known["target"] == cell.target)].iloc[0]["probability"]
     shown = img(finished, finished.report.examples["pictures"][image]["file"], image)
     said = _wrong(finished, image) or "<p>as it is</p>"
@@ -215,15 +219,15 @@ def _as_it_is(finished: Finished, cell: Cell, image: str) -> str:
 
 def _wrong(finished: Finished, image: str) -> str:
     """That the model's answer on a picture is wrong; "" where it is right, or nobody knows."""
-    return f"<p>{wrong_mark(finished.truths[image])}</p>" if image in finished.mistaken else ""
+    return f"<p>{wrong_mark(finished.truth(image) or '')}</p>" if image in finished.mistaken else ""
 
 
 def _wrong_after(finished: Finished, record: Record) -> str:
     """The same of a changed picture, where its answer is sure to be the class of the record."""
-    truth = finished.truths.get(record["image"])
     label = finished.labels[record["target"]]
     sure = finished.manifest.get("output") == "softmax" and record["after_probability"] > 0.5
-    return f"<p>{wrong_mark(truth)}</p>" if truth and sure and truth.lower() != label.lower() else ""
+    truth = finished.truth(record["image"]) if sure else None
+    return f"<p>{wrong_mark(truth)}</p>" if truth and truth.lower() != label.lower() else ""
 
 
 def _maps(finished: Finished, images: Sequence[str], explainer: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from html import escape
 
-from core.repair.faults import faults
 from core.sat.redundancy import is_redundant_shortcut
 from core.sat.verdicts import VERDICTS
 from dashboard.plots import percent
@@ -65,7 +65,8 @@ def counts_html(finished: Finished) -> str:
     shows."""
     cells = list(finished.cells.values())
     shortcuts = sum(cell.shortcut for cell in cells)
-    count = {verdict: sum(c.verdict == verdict for c in cells) for verdict in VERDICTS}
+    found = Counter(cell.verdict for cell in cells)
+    count = {verdict: found[verdict] for verdict in VERDICTS}
     others = count["confirmed"] - shortcuts
     none = '<span class="verdict">no shortcut confirmed</span>'
     parts = [_counted("confirmed", f"{plural(shortcuts, 'shortcut')} confirmed", True) if shortcuts else none]
@@ -127,11 +128,8 @@ def cell_html(finished: Finished, cell: Cell) -> str:
     carried = "".join(
         f'<p class="figures" data-testid="carriers">{CARRIED[test]}: {escape(", ".join(images))}</p>'
         for test, images in cell.carriers.items()
-        if images and cell.verdict in ("suspected", "inconclusive", "cleared")
     )
-    number = next(
-        (n for n, fault in enumerate(faults(finished.report), 1) if fault.key == (cell.label, cell.segment)), 0
-    )
+    number = finished.repairs.get((cell.label, cell.segment), 0)
     repair = f"satchel repair {finished.report.path.name} --finding {number}"
     cure = f'<p class="figures" data-testid="repair">To repair it: <code>{escape(repair)}</code></p>' if number else ""
     return (

@@ -168,6 +168,15 @@ def test_what_was_named_of_a_data_set_is_what_a_report_gets(tmp_path: Path, monk
     store.save("images/000.png", replace(segments, items=segments.items[:1]), None, "cut")
     named = sets.named(source, 2)
     assert [len(item.segments()) for item in named.items] == [1, 4]
+    assert sets.named(source) is sets.named(source)
+    store.save("images/001.png", replace(segments, items=segments.items[:2]), None, "cut")
+    counts = [len(item.segments()) for item in before.items[2:]]  # of these nothing was saved
+    assert [len(item.segments()) for item in sets.named(source).items] == [1, 2, *counts]
+    seen = sets.named(source)
+    (tmp_path / "toys" / "segments.json").write_text((tmp_path / "toys" / "segments.json").read_text() + " ")
+    again = sets.named(source)  # what lies beside the pictures may say something else now
+    assert again is not seen
+    assert again is sets.named(source)
 
 
 def test_some_pictures_of_a_data_set_stand_on_the_page_with_label_and_segments(

@@ -13,6 +13,8 @@ import pandas as pd
 import pytest
 
 from core.errors import UserError
+from core.repair.faults import fault_numbers, faults
+from core.runtime.json_files import Entries
 from dashboard.allowed import Allowed
 from dashboard.app import make_page
 from dashboard.report import actions as report_actions
@@ -51,6 +53,55 @@ def test_a_report_made_again_is_read_again(copied):
     assert reports.get(f" {copied} ") is first
     os.utime(copied / "manifest.json", (1, 1))
     assert reports.get(copied) is not first
+
+
+def test_findings_and_examples_stay_on_the_disk_and_are_what_they_are(toy_report, copied):
+    finished = open_finished(copied)
+    assert isinstance(finished.report.findings, Entries)
+    assert list(finished.report.findings) == toy_report.findings
+    for what in ("removals", "pastes"):
+        assert list(finished.report.examples[what]) == toy_report.examples[what]
+        for target, segment in finished.cells:
+            assert finished.report.tried(what, target, segment) == toy_report.tried(what, target, segment)
+    assert finished.report.by_cell == toy_report.by_cell
+    assert list(finished.cells) == list(toy_report.by_cell)
+    assert finished.report.places == toy_report.places
+    assert len(finished.report.answers) == len(toy_report.pictures)
+
+
+def test_faults_have_the_numbers_that_repair_takes(toy_report):
+    finished = open_finished(toy_report.path)
+    known = faults(toy_report)
+    assert known == faults(finished.report)
+    assert finished.repairs == fault_numbers(toy_report)
+    assert [known[number - 1].key for number in finished.repairs.values()] == list(finished.repairs)
+
+
+def test_a_report_whose_findings_do_not_number_their_classes_opens_all_the_same(copied):
+    now = open_finished(copied)
+    entries = json.loads((copied / "findings.json").read_text())
+    bare = [{name: value for name, value in entry.items() if name != "target_index"} for entry in entries]
+    (copied / "findings.json").write_text(json.dumps(bare))
+    assert open_finished(copied).cells == now.cells
+
+
+def test_findings_that_were_changed_are_read_again(copied):
+    reports = Reports(Allowed([copied]))
+    first = reports.get(copied)
+    entries = json.loads((copied / "findings.json").read_text())
+    (copied / "findings.json").write_text(json.dumps([{**entry, "sentence": "Another."} for entry in entries]))
+    with pytest.raises(UserError, match="open it again"):
+        list(first.report.findings)
+    assert {cell.sentence for cell in reports.get(copied).cells.values()} == {"Another."}
+
+
+def test_what_a_report_is_about_is_known_without_opening_it(toy_report, copied):
+    reports = Reports(Allowed([copied]))
+    (copied / "findings.json").write_text("no JSON")
+    assert reports.fingerprint(copied) == toy_report.manifest["fingerprint"]
+    (copied / "manifest.json").write_text("[1, 2]")
+    assert reports.fingerprint(copied) is None
+    assert reports.fingerprint(copied / "nowhere") is None
 
 
 class Names:
@@ -179,7 +230,7 @@ def test_without_a_report_the_page_says_how_to_make_one_and_a_bad_one_what_is_wr
 def test_downloads_hold_the_findings_and_the_table(finished):
     found, table = finished.findings_file(), finished.table_file()
     assert finished.table_file() == table  # the same content is the same file
-    assert json.loads(found.read_text()) == finished.report.findings
+    assert json.loads(found.read_text()) == list(finished.report.findings)
     read = pd.read_csv(table)
     assert len(read) == len(finished.report.table)
     assert set(read["target"]) == {"plain", "stamped"}

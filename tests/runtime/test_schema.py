@@ -18,6 +18,7 @@ from core.runtime.schema import (
     maybe,
     named,
     number,
+    numbers,
     record,
     text,
     truth,
@@ -116,3 +117,28 @@ def test_problems_are_counted_as_they_are_listed(listed_ones, count):
     fits({**manifest, "problems": [problem], "problem_count": 200}, "")
     with pytest.raises(Wrong, match="problems"):
         fits({**manifest, "problems": [problem] * listed_ones, "problem_count": count}, "")
+
+
+@pytest.mark.parametrize("value", [[1.0, 2.0], [1, 2.5], [-(10**15), 0]])
+def test_so_many_numbers_are_let_through(value):
+    numbers(2)(value, "at")
+
+
+@pytest.mark.parametrize("value", [[1.0], [1.0, None], [1.0, math.nan], [1.0, math.inf], [True, 1.0], "12", (1.0, 2.0)])
+def test_what_is_not_so_many_numbers_is_not(value):
+    with pytest.raises(Wrong):
+        numbers(2)(value, "at")
+
+
+def test_of_numbers_some_may_be_missing():
+    numbers(3, missing=True)([1.0, None, 2.0], "at")
+
+
+def test_text_that_is_no_unicode_is_none():
+    import pyarrow
+
+    broken = pyarrow.Array.from_buffers(
+        pyarrow.string(), 1, [None, pyarrow.py_buffer(b"\0\0\0\0\2\0\0\0"), pyarrow.py_buffer(b"\xff\xfe")]
+    )
+    with pytest.raises(ValueError, match="UTF8"):
+        check_columns(pyarrow.table({"name": broken}).to_pandas(), {"name": "text"})

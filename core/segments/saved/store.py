@@ -336,6 +336,16 @@ def plain_name(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[-60:]
 
 
+def state_of(folder: Path) -> str:
+    """Of a folder of segments, without opening it: another one once a picture or a name was saved there."""
+    found: list[tuple[int, int]] = []
+    for part in (STORE_NAMES, "pictures", "journal.jsonl"):
+        with suppress(OSError):
+            about = os.stat(folder / part)
+            found.append((about.st_mtime_ns, about.st_size))
+    return repr(found)
+
+
 def file_name(picture: str) -> str:
     """A name for a picture's files on any system: what of the id is plain, and a digest of all of it."""
     return (
