@@ -143,12 +143,13 @@ def measure(folder: Path) -> dict[str, Any]:
     from dashboard import app
     from dashboard.memory import give_back, keep_level
     from dashboard.report import actions, document, unnamed
+    from dashboard.report.finished import Reports
     from dashboard.report.table import Filters, Sort, listed
 
     del app
     keep_level()  # as a page that is launched does
     at_start = _resident()
-    reports = actions.Reports(_everything())
+    reports = Reports(_everything())
     first = _timed(lambda: _screen(actions, unnamed, reports.get(folder)))
     holding = _resident()
     finished = reports.get(folder)
@@ -182,7 +183,7 @@ def measure(folder: Path) -> dict[str, Any]:
     give_back()  # as a page does in the background, seconds after it has grown
     held["given back"] = _resident()
     one_file = _timed(lambda: views["one file"](some[0]))
-    again = _timed(lambda: _screen(actions, unnamed, actions.Reports(_everything()).get(folder)))
+    again = _timed(lambda: _screen(actions, unnamed, Reports(_everything()).get(folder)))
     return {
         "open_parquet": opening, "first_screen": _median([first]), "opened once more": _median([again]), "views": told,
         "one file": _median([one_file]), "resident_mb": {**held, "at most, twice": _resident("VmHWM")},

@@ -28,7 +28,7 @@ from core.images import Picture, read_picture
 from core.preprocessing import Prepared
 from dashboard.log import now_serving, shortened, timed
 from dashboard.page import Page
-from dashboard.report.finished import Reports, shipped_reports
+from dashboard.report.finished import shipped_reports
 from dashboard.report.making import MANIFEST, remembered
 from dashboard.runs import ResultKey, Run
 from dashboard.subject import SHIPPED, short
@@ -86,7 +86,7 @@ class Calls:
     """The endpoints of one page."""
 
     def __init__(self, page: Page) -> None:
-        self.page, self.reports = page, Reports(page.allowed)
+        self.page, self.reports = page, page.reports
         self.turnstile = Turnstile(CALLS_EACH if page.shared else None)
 
     def predict(

@@ -23,7 +23,10 @@ ENTER = """() => {
     key = [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, '0')).join('');
     sessionStorage.setItem('satchel', key);
   }
-  return [key, document.body.classList.contains('dark') ? 'dark' : 'light', location.search];
+  const back = sessionStorage.getItem('satchel-back');
+  sessionStorage.removeItem('satchel-back');
+  const again = !back && performance.getEntriesByType('navigation')[0]?.type === 'reload';
+  return [key, document.body.classList.contains('dark') ? 'dark' : 'light', location.search, again ? 'again' : ''];
 }"""
 
 
@@ -31,12 +34,13 @@ def build(page: Page, blocks: gr.Blocks) -> None:
     """Lay the header out and keep `page.key`, `page.dark`, `page.model`, `page.data` and `page.opened` up to date."""
     page.key, page.dark = gr.State(""), gr.State(False)
     page.model, page.data, page.opened = gr.State(""), gr.State(""), gr.State(0)
-    given = [gr.Textbox(visible=False) for _ in range(3)]  # key, mode, address
+    given = [gr.Textbox(visible=False) for _ in range(4)]  # key, mode, address, whether it is the same page again
     chooser: dict[str, Any] = {
         "allow_custom_value": True, "show_label": False, "container": False, "interactive": True,
     }  # fmt: skip
     with gr.Row(elem_classes="top"):
         page.address = gr.HTML(elem_id="address", elem_classes="unseen")
+        page.explained = gr.HTML(elem_id="address-explain", elem_classes="unseen")
         gr.HTML("<h1>Satchel</h1><p>what an image classifier looks at, by name</p>", elem_classes="brand")
         with gr.Row(elem_classes="subjects", scale=0):
             with gr.Column(elem_classes="subject", min_width=220, elem_id="model-box"):
@@ -50,11 +54,12 @@ def build(page: Page, blocks: gr.Blocks) -> None:
                 )
                 told = gr.HTML(elem_id="data-note")
 
-    def enter(key: str, mode: str, search: str) -> tuple[Any, ...]:
+    def enter(key: str, mode: str, search: str, again: str) -> tuple[Any, ...]:
         session = page.sessions.get(key)
         page.visits += 1
-        for sentence in follow(page, session, search):
-            gr.Warning(escape(sentence), title="The link cannot be followed")
+        for sentence in follow(page, session, search, bool(again)):
+            gr.Warning(escape(sentence), title="Part of the link cannot be followed")
+        session.entered = True
         choices = page.data_sets.choices(mine(session))
         return (
             key, mode == "dark", page.visits, gr.update(value=session.spec, choices=page.classifiers.choices()),

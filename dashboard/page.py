@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +19,11 @@ from dashboard.allowed import Allowed, places_in
 from dashboard.classifiers import Classifiers
 from dashboard.log import told
 from dashboard.pictures import Pictures, Source, example_files
-from dashboard.project.data_sets import DataSets, is_demo
+from dashboard.project.data_sets import DataSets, is_demo, segments_of_page
 from dashboard.project.own_models import OwnModels
+from dashboard.report.finished import Reports
 from dashboard.runs import Runner
+from dashboard.segment_colours import SegmentColours
 from dashboard.segmenters import Segmenters
 from dashboard.segments.of_page import SavedSegments
 from dashboard.sessions import Session, Sessions
@@ -43,9 +45,11 @@ class Page:
         allow: what the text boxes may name besides all that is given here.
         shared: others than who started it may use it: it takes no weights from them, and shows nobody what others
             brought.
-        data_sets, maker, trainer: what can be chosen; the server's one report and one training in the making.
+        data_sets, reports, maker, trainer: what can be chosen; reports that were opened; the server's one report and
+            one training in the making.
         key: state, the visitor's key. dark: state, True on a dark page. model: state, the loaded model's spec.
-        data: state, the chosen data set's source. address: hidden; what is in view, as `dashboard.address` writes it.
+        data: state, the chosen data set's source. address, explained: hidden; what is in view, as `dashboard.address`
+            writes it, and what of it the Explain tab knows.
         strip: the pictures of the Explain tab; it changes with the one in view.
         tabs: the tabs by title; `select` fires when one is opened.
         ending: it was told to end, and takes nothing new.
@@ -69,6 +73,7 @@ class Page:
     model: Any = None
     data: Any = None
     address: Any = None
+    explained: Any = None
     strip: Any = None
     opened: Any = None
     visits: int = 0
@@ -82,6 +87,8 @@ class Page:
         self.allowed = self.classifiers.allowed = Allowed(places)
         self.classifiers.own = OwnModels(lambda: self.brought / "models")
         self.data_sets = DataSets(self.allowed, self.given, self.segments, self.roots)
+        self.segment_colours = SegmentColours()
+        self.reports = Reports(self.allowed, self.colours)
         self.sessions.data = self.data_sets.start
         self.sessions.on_forgotten = self.forget
         self.maker = Waiting(self.runner.lock, REPORTS_EACH if self.shared else None)
@@ -158,7 +165,18 @@ class Page:
         """Where segments are kept: of a data set, or (None) of the pictures on the page."""
         if source is not None:
             return self.data_sets.segments_folder(source)
-        return self.segments if self.segments and self.given is None else data_dir() / "segments" / "page"
+        return self.segments if self.segments and self.given is None else segments_of_page()
+
+    def colours(self, source: str | None, names: Iterable[str]) -> Mapping[str, int]:
+        """Name -> number of its colour, for names of segments of a data set, or (None) of the pictures on the page, to
+        which those of the demo belong."""
+        place: Path | str
+        try:
+            own = source is None or is_demo(source)
+            place = self.segments_folder(None if own else self.data_sets.asked(source))
+        except UserError:  # a report's data may lie where nobody on this page may look
+            place = str(source)
+        return self.segment_colours.of(place, names)
 
     def examples_of(self, session: Session) -> dict[str, Source]:
         """The pictures that stand beside a visitor's own: some of the chosen data set, or those that come along."""

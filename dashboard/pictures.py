@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from time import perf_counter
@@ -94,6 +94,10 @@ class View:
         """The segments as what can be taken away, one at a time."""
         return regions_of([(self.segments, self.masks)])
 
+    def told(self, source: Source, classifier: Classifier) -> View:
+        """The same of the picture as this visitor has it: another one may call it something else."""
+        return self if source == self.source else replace(self, source=source, truth=truth_of(source, classifier))
+
     @property
     def instead(self) -> str | None:
         """What the picture shows, where that is known and the likeliest class is another one."""
@@ -166,7 +170,7 @@ class Pictures:
         key = (source.id, self._saved.version(source), classifier.fingerprint)
         found = self._views.get(key)
         if found is not None:
-            return found
+            return found.told(source, classifier)
         picture = self._reread(source)
         prepared = classifier.prepare(picture)
         copy, segments = self._copy(source, picture, key[1])
@@ -180,7 +184,7 @@ class Pictures:
         coverage = tuple(masks.mean((1, 2)).tolist())
         view = View(
             source, copy.array(), prepared.tensor, geometry, segments, cut, masks, coverage, predictions,
-            classifier.labels, classifier.fingerprint, _truth(source, classifier), seconds,
+            classifier.labels, classifier.fingerprint, truth_of(source, classifier), seconds,
         )  # fmt: skip
         return self._views.put(key, view)
 
@@ -197,7 +201,8 @@ class Pictures:
         return self._copies.get_or_make((source.id, version), make)
 
 
-def _truth(source: Source, classifier: Classifier) -> int | None:
+def truth_of(source: Source, classifier: Classifier) -> int | None:
+    """The class that a picture shows; None where that is not known, or no class of this classifier."""
     with suppress(UserError):  # the classifier has no such class
         return None if source.label is None else classifier.class_index(source.label)
     return None

@@ -16,6 +16,7 @@ from core.sat.rows import MIN_MODEL_PIXELS, shares_from_masks
 from core.segments import Segments
 from dashboard.palette import marker
 from dashboard.pictures import View
+from dashboard.segment_colours import chip
 from dashboard.words import wrong_mark
 
 ROWS_SHOWN = 8
@@ -116,15 +117,20 @@ def share_error(attribution: Attribution, share: float) -> float | None:
     return None if relative is None else 2 * relative * share * (1 - share)
 
 
-def evidence_plot(rows: Sequence[Row], segments: Segments) -> str:
-    """One row a segment, one mark an explainer, a tick at what its size alone would give."""
+def evidence_plot(rows: Sequence[Row], segments: Segments, colours: Mapping[str, int] | None = None) -> str:
+    """One row a segment, one mark an explainer, a tick at what its size alone would give.
+
+    Args:
+        colours: of the segments' names.
+    """
     if not rows:
         return ""
     top = _round_up(max([mark.share for row in rows for mark in row.marks] + [row.coverage for row in rows]))
     shown, rest = rows[:ROWS_SHOWN], rows[ROWS_SHOWN:]
-    body = "".join(_evidence_row(row, top) for row in shown)
+    chips = {row.index: chip(colours, segments.items[row.index].name) for row in rows} if colours else {}
+    body = "".join(_evidence_row(row, top, chips.get(row.index, "")) for row in shown)
     if rest:
-        more = "".join(_evidence_row(row, top) for row in rest)
+        more = "".join(_evidence_row(row, top, chips.get(row.index, "")) for row in rest)
         body += f"<details><summary>{len(rest)} more</summary>{more}</details>"
     names = {mark.explainer: mark.partial for row in rows for mark in row.marks}
     legend = "".join(
@@ -149,7 +155,7 @@ def evidence_plot(rows: Sequence[Row], segments: Segments) -> str:
     )
 
 
-def _evidence_row(row: Row, top: float) -> str:
+def _evidence_row(row: Row, top: float, colour: str) -> str:
     marks = []
     for lane, mark in enumerate(row.marks):
         look = f"{marker(mark.explainer)}{_hatched(mark.partial)}"
@@ -168,7 +174,7 @@ def _evidence_row(row: Row, top: float) -> str:
     tick = f'<i class="tick" style="left:{row.coverage / top * 100:.2f}%" title="covers {percent(row.coverage)}"></i>'
     kind = ' <em title="not part of the object">context</em>' if row.kind == "context" else ""
     return (
-        f'<div class="erow" data-segment="{row.index}"><span class="name">{escape(row.name)}{kind}</span>'
+        f'<div class="erow" data-segment="{row.index}"><span class="name">{colour}{escape(row.name)}{kind}</span>'
         f'<span class="track">{tick}{"".join(marks)}</span>'
         f'<span class="number">{percent(row.median)}</span><span class="number">{row.density:.1f}x</span></div>'
     )

@@ -14,6 +14,7 @@ from cachetools import LRUCache
 from core.errors import UserError
 from dashboard.evaluate.live import LiveEvaluation
 from dashboard.evaluate.standing import Standing
+from dashboard.explain.asked import Asked
 from dashboard.log import now_serving, shortened
 from dashboard.pictures import Source
 from dashboard.report.making import LiveReport
@@ -34,6 +35,8 @@ class Session:
     wanted: str = ""  # the model asked for last, which may still be loading
     brought: dict[str, str] = field(default_factory=dict)  # data sets of this visitor's: source -> title
     link: tuple[str, str] | None = None  # the report and cell of an address that was followed
+    followed: Asked | None = None  # what it says of the Explain tab, until that shows it
+    entered: bool = False  # its page was opened before
     drawer: str = field(default_factory=lambda: uuid4().hex[:12])  # where they are kept on a shared page
     visitor: str = ""  # in the log
     uploads: OrderedDict[str, Source] = field(default_factory=OrderedDict)

@@ -180,7 +180,7 @@ def _edges(lab: np.ndarray) -> np.ndarray:
 
 def _bins(lab: np.ndarray, texture: np.ndarray) -> np.ndarray:
     """[H, W, K]: each pixel's part in histograms of lightness, both colours and the four textures."""
-    planes = [(lab[..., 0], 0, 100, 12), (lab[..., 1], -40, 40, 12), (lab[..., 2], -40, 40, 12)]
+    planes = [(lab[..., 0], 0, 100.0, 12), (lab[..., 1], -40, 40.0, 12), (lab[..., 2], -40, 40.0, 12)]
     planes += [(np.log1p(texture[..., c]), 0, 2.5, 8) for c in range(texture.shape[-1])]
     return np.concatenate([_shared_out(*plane) for plane in planes], -1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -76,7 +76,7 @@ def _write_report(report: Path, html: Path | None, png: Path | None) -> None:
     from dashboard.report.finished import open_finished
     from dashboard.report.slide import slide
 
-    opened = open_finished(folder)
+    opened = open_finished(folder, _colours)
     if html is not None:
         with whole_file(user_path(html)) as part:
             part.write_text(document(opened), encoding="utf-8")
@@ -85,6 +85,14 @@ def _write_report(report: Path, html: Path | None, png: Path | None) -> None:
         with whole_file(user_path(png)) as part:
             part.write_bytes(slide(opened))
         typer.echo(f"The report's answer is in {user_path(png)}.")
+
+
+def _colours(source: str, names: Iterable[str]) -> Mapping[str, int]:
+    """Of segments, as the page of this machine has them."""
+    from dashboard.project.data_sets import DataSets, is_demo, segments_of_page
+    from dashboard.segment_colours import kept
+
+    return kept(segments_of_page() if is_demo(source) else DataSets().segments_folder(source), names)
 
 
 def _write_masks(segments: Path, form: ExportForm, out: Path | None, data: str | None, background: bool) -> None:

@@ -275,8 +275,8 @@ def mark(name: str) -> str:
 
 
 def classes(name: str) -> str:
-    """A file may name an explainer that this version does not have."""
-    return marker(name) if name in explainers() else "x-8 s-circle"
+    """A file may name an explainer that this version does not have, which has looks too."""
+    return marker(name)
 
 
 def seconds(value: float) -> str:

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from core.choice import Choice
 from core.errors import UserError
+from dashboard.explain.asked import Asked
 from dashboard.explain.costs import QUICK
-from dashboard.explain.drawing import Drawing, Settings, Updates, class_value
+from dashboard.explain.drawing import NO_CONTRAST, Drawing, Settings, Updates, class_value
+from dashboard.explain.labels import give, refresh
 from dashboard.explain.sums import switched
 from dashboard.page import Page
-from dashboard.palette import ordered
+from dashboard.palette import families, ordered
 from dashboard.pictures import View
 from dashboard.runs import Run
 from dashboard.sessions import Session
@@ -39,6 +42,11 @@ class Actions:
         session.resume = session.resume or bool(session.runs())  # a reload cut their stream
         session.drop()
         updates: Updates = {}
+        asked, session.followed = session.followed, None
+        if asked is not None and (asked.named or session.values):
+            values = self._followed(session, (values[0], *session.values.get("rest", values[1:])), asked)
+            session.values = {"rest": values[1:]}
+            session.asked, session.due = session.asked or asked.named, "quick"
         if session.values:
             values = (values[0], *session.values["rest"])
             _, settings = self.read(values)
@@ -46,11 +54,14 @@ class Actions:
         return updates | self._picture(session, settings) | {self.w.ready: True}
 
     def first_run(self, *values: Any) -> Iterator[Updates]:
-        """A first-time visitor of the demo sees maps without a click; after a reload, what was running goes on."""
+        """A first-time visitor of the demo sees maps without a click, and what an address named is answered; after a
+        reload, what was running goes on."""
         session, _ = self.read(values, remember=False)
         first = self.page.autorun and not session.values and session.spec.startswith("demo:")
         if first or session.resume:
             yield from self.explain(*values)
+        elif session.due:
+            yield from self.answer(*values)
         else:  # a generator that yields nothing would empty every component
             yield {self.w.stop: gr.skip()}
 
@@ -132,10 +143,15 @@ class Actions:
             return {self.w.sum: gr.skip()}
 
     def offer(self, ready: bool, *values: Any) -> Updates:
-        """The tab came into view: an explainer may have been trained meanwhile."""
+        """The tab came into view: an explainer may have been trained meanwhile.
+
+        Whoever opened the page with the tab may have sent the controls before they were put as a link or the visit
+        before has them: what they say now holds.
+        """
         if ready:
             with suppress(UserError):
-                return self.draw.offer(*self.read(values, remember=False))
+                session, settings = self.read(values, remember=False)
+                return self.draw.offer(session, self._now(session, settings))
         return {self.w.fold: gr.skip()}
 
     def fold(self, *values: Any) -> Updates:
@@ -153,6 +169,19 @@ class Actions:
         session.drop()
         session.due = session.due or "quick"
         yield from self._redrawn(session, settings)
+
+    def label(self, said: str | None, *values: Any) -> Iterator[Updates]:
+        """Somebody said what a picture of theirs truly shows."""
+        session, settings = self.read(values, remember=False)
+        try:
+            classifier = self.page.classifiers.get(session.spec).classifier
+            give(session, classifier, said)
+        except UserError as error:
+            gr.Warning(escape(str(error)))
+            yield {self.w.stop: gr.skip()}
+            return
+        refresh(session, classifier)
+        yield from self._redrawn(session, self._now(session, settings))
 
     def why(self, event: gr.EventData, *values: Any) -> Iterator[Updates]:
         """A class among the predictions was pressed: why that one."""
@@ -189,7 +218,8 @@ class Actions:
         the controls say before they are put back as they were left must not be taken for a choice.
         """
         if ready:
-            yield from self._redrawn(*self.read(values, remember=False))
+            session, settings = self.read(values, remember=False)
+            yield from self._redrawn(session, self._now(session, settings))
         else:  # all of it is on its way
             yield {self.w.stop: gr.skip()}
 
@@ -310,6 +340,25 @@ class Actions:
             session.values = {"rest": tuple(values[1:])}
             session.version += 1
         return session, self._settings(values)
+
+    def _followed(self, session: Session, values: Sequence[Any], asked: Asked) -> tuple[Any, ...]:
+        """What the controls say once an address was followed; explainers that it does not name keep theirs."""
+        said = dict(zip(self.w.inputs(), values[1:]))
+        usual = [Choice(name) for name, explainer in ordered().items() if explainer.default]
+        named = {choice.explainer: choice for choice in (usual if asked.choices is None else asked.choices)}
+        for family, group in self.w.families.items():
+            said[group] = [name for name in families().get(family, ()) if name in named]
+        for (explainer, parameter), field in self.w.controls.items():
+            if explainer in named:
+                said[field] = getattr(named[explainer].parameters, parameter)
+        said |= {self.w.target: None, self.w.contrast: NO_CONTRAST, self.w.seed: asked.seed}
+        with suppress(UserError):  # the page tells it already
+            view = self.page.view(session)
+            target = view.predictions[0].index if asked.target is None else asked.target
+            said[self.w.target] = class_value(view, target)
+            if asked.contrast is not None:
+                said[self.w.contrast] = class_value(view, asked.contrast)
+        return (values[0], *said.values())
 
     def _settings(self, values: Sequence[Any]) -> Settings:
         _, unfolded, target, contrast, seed, linked, *rest = values

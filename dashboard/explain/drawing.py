@@ -17,8 +17,11 @@ from core.choice import Choice
 from core.errors import UserError
 from core.explainer import Explainer, get_explainer
 from core.overlays import LINKED_TOP, scale_of
+from dashboard.address import mark
+from dashboard.explain.asked import choice_of, written
 from dashboard.explain.costs import QUICK, Costs, about
 from dashboard.explain.findings import densest, finding_html
+from dashboard.explain.labels import offered
 from dashboard.explain.masks import Masks
 from dashboard.explain.panels import map_panel, picture_alone
 from dashboard.explain.sums import Sums
@@ -112,11 +115,12 @@ class Drawing:
         try:
             view = self.page.view(session)
         except UserError as error:
-            return updates | self._nothing(str(error))
+            return updates | self._nothing(str(error)) | {self.page.explained: self.told(session, settings)}
         updates[self.w.strip] = self.strip(session)
         settings = self.usable(session, settings)
         updates |= self.offer(session, settings)
         updates[self.w.explain] = gr.update(interactive=True)
+        updates[self.w.label] = offered(view, self.page.classifiers.get(session.spec).classifier)
         return updates | self.maps(session, settings, view) | self._classes(session, settings, view)
 
     def offer(self, session: Session, settings: Settings) -> Updates:
@@ -170,6 +174,7 @@ class Drawing:
             self.w.prediction: f'<p class="note">{escape(why)}</p>',
             self.w.finding: "", self.w.picture: "", self.w.evidence: "", self.w.scale_note: "", self.w.status: "",
             self.w.explain: gr.update(interactive=False), self.w.stop: gr.update(interactive=False),
+            self.w.label: gr.update(visible=False),
         }  # fmt: skip
 
     def strip(self, session: Session) -> str:
@@ -217,7 +222,9 @@ class Drawing:
                 failed=failed.get(name),
             )
         rows = evidence_rows(maps, view)
-        updates[self.w.evidence] = evidence_plot(rows, view.segments) or self._no_evidence(maps)
+        updates[self.w.evidence] = evidence_plot(
+            rows, view.segments, self._colours(session, view)
+        ) or self._no_evidence(maps)
         found = densest(rows)
         updates[self.w.finding] = finding_html(view, *self._asked(settings, view), rows, found)
         running = bool(session.runs())
@@ -231,10 +238,22 @@ class Drawing:
                 self.w.scale_note: self._scale_note(settings.linked),
                 self.w.stop: gr.update(interactive=running),
             }
+            updates[self.page.explained] = self.told(session, settings, view)
             updates |= self._classes(session, settings, view, unless_offered=True)
             updates |= self.masks.shown(session, view, keys, maps)
             updates |= self.sum(session, settings, view)
         return updates
+
+    def told(self, session: Session, settings: Settings, view: View | None = None) -> str:
+        """What is explained, and how, for the address."""
+        try:
+            classifier = self.page.classifiers.get(session.spec).classifier
+        except UserError:
+            return mark({})
+        choices = [choice_of(n, settings.options.get(n, {})) for n in self.usable(session, settings).chosen]
+        target, contrast = (None, None) if view is None else self._asked(settings, view)
+        usual = view is not None and target == view.predictions[0].index
+        return mark(written(choices, classifier, None if usual else target, contrast, settings.seed))
 
     def sum(self, session: Session, settings: Settings, view: View) -> Updates:
         """The trained explainer's prediction of the class explained, as a sum."""
@@ -272,6 +291,11 @@ class Drawing:
             self.w.contrast: gr.update(choices=others, value=against),
         }
 
+    def _colours(self, session: Session, view: View) -> Mapping[str, int]:
+        """Of the names of the picture's segments."""
+        source = None if view.source.upload else session.data
+        return self.page.colours(source, filter(None, view.segments.names))
+
     @staticmethod
     def _done(attribution: Attribution | None) -> bool:
         return attribution is not None and not attribution.partial
@@ -299,7 +323,9 @@ class Drawing:
         label = view.source.label
         if label is None:
             return ""
-        return f", labelled {escape(label)}{'' if view.truth is not None else ', which this model does not know'}"
+        if view.truth is None:
+            return f", labelled {escape(label)}, which this model does not know"
+        return f", labelled {escape(view.labels[view.truth])}"
 
     @staticmethod
     def _no_evidence(maps: dict[str, Attribution]) -> str:

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from html import escape
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
+
+import gradio as gr
 
 from core.attribution import Attribution
 from core.classifier import Prediction
@@ -15,6 +18,7 @@ from core.errors import UserError
 from core.explainer import get_explainer
 from core.overlays import display_size, layer, scale_of, shrunk
 from dashboard.controls import problem
+from dashboard.explain.by_finding import Finding, finding
 from dashboard.explain.costs import about
 from dashboard.explain.drawing import Drawing, Settings, Updates
 from dashboard.overlays import webp
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 SIDE = 144  # of a small map
 FRAME_SECONDS = 1.5  # between two drawings: all of it is sent every time
 ORDERS = ("as given", "wrong first", "unsure first")
+BY_FINDING = "by a finding"  # offered besides where a report about model and data has one
 LOOK, STOP = "Look at all", "Stop"
 OFFER = "Every picture in a row, with what the model says and the chosen maps."
 
@@ -52,7 +57,8 @@ class Rows:
     """What one visitor looks at.
 
     Attributes:
-        spec: the model. names: explainers. order: one of ORDERS. entries: as the pictures are given.
+        spec: the model. names: explainers. order: one of ORDERS, or BY_FINDING. entries: as the pictures are given.
+        finding: what a report found of model and data.
         running: rows are being made; stopped: no more of them are wanted.
     """
 
@@ -62,15 +68,20 @@ class Rows:
     entries: list[Entry] = field(default_factory=list)
     running: bool = True
     stopped: bool = False
+    finding: Finding | None = None
 
     def sorted(self) -> list[Entry]:
-        """Wrong answers first, the surest of them first; or the least sure answers first; else as given."""
+        """Wrong answers first, the surest of them first; or the least sure answers first; or those on which a finding's
+        segment does most, and last those on which nothing was measured; else as given."""
 
         def chance(entry: Entry) -> float:
             return entry.says.probability if entry.says else 1.0
 
         if self.order == "wrong first":
             return sorted(self.entries, key=lambda e: (e.instead is None, -chance(e) if e.instead else 0.0))
+        if self.order == BY_FINDING and self.finding is not None:
+            on = self.finding.on
+            return sorted(self.entries, key=lambda e: -measured[1] if (measured := on(e.source)) else inf)
         return sorted(self.entries, key=chance) if self.order == "unsure first" else list(self.entries)
 
 
@@ -88,7 +99,7 @@ class Gallery:
             yield {self.w.gallery_note: "Stopping"}
             return
         settings = replace(self.draw.usable(session, settings), target=None, contrast=None)
-        rows = session.gallery = Rows(session.spec, settings.chosen, order)
+        rows = session.gallery = Rows(session.spec, settings.chosen, order, finding=finding(self.page, session))
         yield {self.w.gallery_run: STOP, self.w.gallery_note: "Asking the model about every picture"}
         try:
             yield from self._rows(session, settings, rows)
@@ -117,6 +128,17 @@ class Gallery:
     def show(self, *values: Any) -> Updates:
         """The page was opened, or another model chosen."""
         return self.shown(self.read(values, remember=False)[0])
+
+    def offer(self, order: str, *values: Any) -> Updates:
+        """The orders there are: a report may have been made meanwhile, or another model or data set been chosen."""
+        session, _ = self.read(values, remember=False)
+        found = finding(self.page, session)
+        by_finding = [(f"by a finding: {found.name}", BY_FINDING)] if found is not None else []
+        rows, kept = session.gallery, order in ORDERS or bool(by_finding)
+        if rows is not None:
+            rows.finding, rows.order = found, rows.order if kept else ORDERS[0]
+        choices = [*((name, name) for name in ORDERS), *by_finding]
+        return {self.w.order: gr.update(choices=choices, value=order if kept else ORDERS[0])}
 
     def _rows(self, session: Session, settings: Settings, rows: Rows) -> Iterator[Updates]:
         loaded, due = self.page.classifiers.get(rows.spec), 0.0
@@ -182,7 +204,10 @@ def said(rows: Rows) -> str:
     known = [entry for entry in rows.entries if entry.says is not None]
     wrong = sum(entry.instead is not None for entry in known)
     words = plural(len(known), "picture")
-    return f"{words}, {wrong} known to be answered wrong." if wrong else f"{words}."
+    told = f"{words}, {wrong} known to be answered wrong." if wrong else f"{words}."
+    if rows.order == BY_FINDING and rows.finding is not None:
+        told += f" {escape(rows.finding.said([entry.source for entry in rows.entries]))}"
+    return told
 
 
 def gallery_html(rows: Rows) -> str:
@@ -191,20 +216,23 @@ def gallery_html(rows: Rows) -> str:
         f'<th scope="col"><i class="mark {marker(name)}"></i>{escape(get_explainer(name).title)}</th>'
         for name in rows.names
     )
-    body = "".join(_row(entry, rows.names) for entry in rows.sorted())
+    by = rows.finding if rows.order == BY_FINDING else None
+    body = "".join(_row(entry, rows.names, by) for entry in rows.sorted())
     return (
         '<div class="rows" tabindex="0" role="region" aria-label="All pictures"><table data-testid="gallery"><thead>'
         f'<tr><th scope="col">picture</th>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
     )
 
 
-def _row(entry: Entry, names: Sequence[str]) -> str:
+def _row(entry: Entry, names: Sequence[str], by: Finding | None) -> str:
     source, name = entry.source, escape(entry.source.name)
     if entry.says is None:
         told = problem(entry.failed) if entry.failed else ""
     else:
         told = f"<b>{escape(entry.says.label)}</b> {probability(entry.says.probability)}"
         told += f"<br>{wrong_mark(entry.instead)}" if entry.instead is not None else ""
+    measured = by.told(source) if by is not None else ""
+    told += f"<br>{measured}" if measured else ""
     cells = "".join(f"<td>{entry.maps.get(explainer, '')}</td>" for explainer in names)
     height, width = source.size
     return (

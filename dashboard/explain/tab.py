@@ -10,14 +10,14 @@ import gradio as gr
 
 from core.overlays import OPACITY
 from dashboard.controls import control, title
-from dashboard.explain import taking
+from dashboard.explain import labels, taking
 from dashboard.explain.actions import Actions
+from dashboard.explain.asked import MOST_SEED
 from dashboard.explain.drawing import chooser, fold_word
 from dashboard.explain.gallery import LOOK, OFFER, ORDERS, Gallery
 from dashboard.page import Page
 from dashboard.palette import FAMILY_TITLES, families, marker, ordered
 
-MOST_SEED = 2**31 - 1
 PICK = """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button[data-id]');
@@ -71,6 +71,7 @@ class Widgets:
     upload: gr.File
     strip: gr.HTML
     prediction: gr.HTML
+    label: gr.Dropdown  # what a dropped picture truly shows
     families: dict[str, gr.CheckboxGroup]  # the chosen explainers, family by family
     unfolded: gr.State  # True: every explainer is offered, not only the defaults and the chosen ones
     fold: gr.Button
@@ -125,6 +126,7 @@ def _layout() -> Widgets:
         with gr.Column(scale=3, min_width=260, elem_classes="area"):
             title("Prediction")
             prediction = gr.HTML(js_on_load=WHY, elem_id="prediction")
+            label = labels.layout()
         with gr.Column(scale=6, min_width=320, elem_classes="area run"):
             title("Explain it")
             # what is asked and the button come first: in five stops of the keyboard from the pictures
@@ -192,7 +194,7 @@ def _layout() -> Widgets:
         title("A sum that predicts")
         summed = gr.HTML(js_on_load=SWITCH, elem_id="sum")
     return Widgets(
-        ready, upload, strip, prediction, groups, unfolded, fold, target, contrast, seed, explain, stop, status,
+        ready, upload, strip, prediction, label, groups, unfolded, fold, target, contrast, seed, explain, stop, status,
         opacity, linked, scale_note, finding, picture, evidence, gallery_run, order, gallery_note, gallery,
         masks_area, kept, sum_area, summed, taken, columns, panels,
         controls,
@@ -214,9 +216,9 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
     # no limit: the device is shared by the runner's own lock, chunk by chunk
     shared: dict[str, Any] = {**quiet, "concurrency_limit": None}
     everything = [
-        w.strip, w.prediction, w.unfolded, w.fold, *w.families.values(), w.target, w.contrast, w.seed, w.explain,
-        w.stop, w.status, w.linked, w.scale_note, w.finding, w.picture, w.evidence,
-        w.masks_area, w.masks, w.sum_area, w.sum, *w.columns.values(), *w.panels.values(),
+        w.strip, w.prediction, w.label, w.unfolded, w.fold, *w.families.values(), w.target, w.contrast, w.seed,
+        w.explain, w.stop, w.status, w.linked, w.scale_note, w.finding, w.picture, w.evidence,
+        w.masks_area, w.masks, w.sum_area, w.sum, page.explained, *w.columns.values(), *w.panels.values(),
     ]  # fmt: skip
     opening = page.opened.change(act.open, settings, [w.ready, *everything, *w.controls.values()], **shared)
     # what changed is shown at once, and answered after that: a new answer does not wait for the one before to end
@@ -235,12 +237,15 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
         changed.then(act.answer, settings, everything, **answer)
     page.strip = w.strip
     rows = Gallery(page, w, act.draw, act.read)
-    shown = [w.gallery, w.gallery_run, w.gallery_note]
-    w.gallery_run.click(rows.look, [w.order, *settings], shown, **answer)
-    w.order.input(rows.sort, [w.order, *settings], shown, **shared)
+    shown, ordering = [w.gallery, w.gallery_run, w.gallery_note], [w.order, *settings]
+    w.gallery_run.click(rows.look, ordering, shown, **answer)
+    w.label.input(act.label, [w.label, *settings], everything, **shared).then(rows.show, settings, shown, **shared)
+    w.order.input(rows.sort, ordering, shown, **shared)
     opening.then(rows.show, settings, shown, **shared)
     page.model.change(rows.show, settings, shown, **shared)
     page.data.change(rows.show, settings, shown, **shared)
+    for listen in (opening.then, page.model.change, page.data.change, page.tabs["Explain"].select):
+        listen(rows.offer, ordering, [w.order], **shared)
     taking.wire(page, w.taken, settings, act.draw, act.read)
     w.sum.part(act.switch, settings, [w.sum_area, w.sum], **shared)
     w.sum.by(act.by, settings, [w.sum_area, w.sum], **shared)

@@ -140,6 +140,11 @@ class DataSets:
                 )
 
 
+def segments_of_page() -> Path:
+    """Where the Segments tab keeps what was named of the pictures on the page, those of the demo among them."""
+    return data_dir() / "segments" / "page"
+
+
 def mine(session: Session) -> list[tuple[str, str]]:
     """(title, source) of the data sets that a visitor brought."""
     return [(f"{title}  (yours)", source) for source, title in session.brought.items()]

@@ -16,17 +16,17 @@ from core.errors import UserError
 from dashboard.address import written
 from dashboard.controls import problem
 from dashboard.page import Page
+from dashboard.report.at_hand import at_hand, shipped
 from dashboard.report.beyond import beyond_html
 from dashboard.report.difference import difference_html
 from dashboard.report.document import document
-from dashboard.report.finished import Cell, Finished, Reports, shipped_reports
+from dashboard.report.finished import Cell, Finished
 from dashboard.report.grid import MEASURES, grid_html, heat_map
-from dashboard.report.make_panel import choices_of
 from dashboard.report.pictures import exhibits_html, pasted_html, pictures_html
 from dashboard.report.place import Place, Settings
 from dashboard.report.plots import density_figure, effects_figure, values_figure
 from dashboard.report.slide import slide
-from dashboard.report.table import ANY, Filters, filter_choices, listed, table_html
+from dashboard.report.table import ANY, Filters, Sort, filter_choices, listed, table_html
 from dashboard.report.unnamed import name_one, naming_shows, unnamed_html
 from dashboard.report.views import answer_html, cell_html, facts_html, notes_html, state_html
 from dashboard.report.words import strongest_shortcut
@@ -41,35 +41,29 @@ HINT = "Choose one, or type the folder of a report on this machine."
 Updates = dict[Any, Any]
 
 
-def _shipped() -> dict[str, Path]:
-    """The reports that come along; none where their folder cannot be found."""
-    with suppress(UserError):
-        return shipped_reports()
-    return {}
-
-
 class Actions:
     """What happens on each event; every answer is a dictionary of components."""
 
     def __init__(self, page: Page, widgets: Widgets) -> None:
         self.page, self.w = page, widgets
-        self.reports = Reports(page.allowed)
+        self.reports = page.reports
 
     # -- events
 
     def open_first(self, *values: Any) -> Iterator[Updates]:
         """A page was opened: the report given on the command line, else that of the model, else the demo's."""
         settings, given = self._settings(values), self.page.report
-        shipped, choices = _shipped(), self._choices(settings)
+        along, choices = shipped(), self._choices(settings)
         own, link = self._about_chosen(settings), self._linked(settings)
-        first = link or given or own or shipped.get(SHIPPED) or next(iter(shipped.values()), None)
+        usual = given or own or along.get(SHIPPED) or next(iter(along.values()), None)
+        first = link or usual
         if first is None:
             yield {self.w.chooser: gr.update(choices=choices), **self._empty(NO_REPORT)}
             return
         yield {
             self.w.chooser: gr.update(choices=choices, value=str(first)), self.w.other: gr.update(choices=choices),
         }  # fmt: skip
-        yield from self._open(str(first), settings)
+        yield from self._open(str(first), replace(settings, place=replace(settings.place, first=str(usual or ""))))
 
     def _linked(self, settings: Settings) -> Path | None:
         """The report of the address that was followed, if it opens."""
@@ -81,11 +75,7 @@ class Actions:
 
     def address(self, key: str, place: Place | None) -> str:
         """What is in view, for the address."""
-        place = place or Place()
-        named = Path(place.path)
-        shipped = named.parent in {path.parent for path in _shipped().values()}
-        made = named.parent == self.page.reports_folder(self.page.sessions.get(key))
-        return written(self.page.sessions.get(key), named.name if shipped or made else place.path, place.cell)
+        return written(self.page, self.page.sessions.get(key), place or Place(), shipped().values())
 
     def model_changed(self, *values: Any) -> Iterator[Updates]:
         """Another model was chosen: its own report, if there is one; else the one in view says that it is not, or goes
@@ -107,8 +97,8 @@ class Actions:
 
     def _demo_goes(self, settings: Settings) -> bool:
         """Whether a report that comes along is in view, and a model that does not is chosen."""
-        shipped = settings.place.path in map(str, _shipped().values())
-        return shipped and not self.page.sessions.get(settings.key).spec.startswith("demo:")
+        along = settings.place.path in map(str, shipped().values())
+        return along and not self.page.sessions.get(settings.key).spec.startswith("demo:")
 
     def open_made(self, made: str, *values: Any) -> Iterator[Updates]:
         """A report was finished on the page."""
@@ -122,12 +112,7 @@ class Actions:
         return self._about_chosen(Settings(key, False, Place(), None, "", "", Filters())) is not None
 
     def _choices(self, settings: Settings) -> list[tuple[str, str]]:
-        """(title, folder): the one given on the command line, those made on the page, those that come along."""
-        given = self.page.report
-        made = choices_of(self.page, self.page.sessions.get(settings.key))
-        shipped = [(name, str(path)) for name, path in _shipped().items()]
-        first = [] if given is None else [(given.name or str(given), str(given))]
-        return list({path: (title, path) for title, path in reversed([*first, *made, *shipped])}.values())[::-1]
+        return at_hand(self.page, self.page.sessions.get(settings.key))
 
     def open(self, wanted: str | None, *values: Any) -> Iterator[Updates]:
         """Another report was chosen or typed; if it does not open, the one in view stays."""
@@ -322,9 +307,11 @@ class Actions:
         session = self.page.sessions.get(settings.key)
         link, session.link = session.link, None
         cell = finished.find(link[1]) if link else None
-        cell = cell or strongest_shortcut(finished) or next(iter(finished.cells.values()), None)
+        usual = strongest_shortcut(finished) or next(iter(finished.cells.values()), None)
+        cell = cell or usual
         opened = tuple(dict.fromkeys((path, *settings.place.opened)))
-        place = Place(path, cell.id if cell else None, opened=opened, seen=settings.place.seen)
+        before, usual_cell = settings.place, usual.id if usual else None
+        place = Place(path, cell.id if cell else None, Sort(), opened, before.seen, before.first, usual_cell)
         titles = [(title, name) for name, title in finished.explainers.items()]
         lead = titles[0][1]
         measure = MEASURES[0][1] if finished.manifest["checked"] else MEASURES[2][1]

@@ -25,7 +25,7 @@ main { max-width: 1200px; margin: 0 auto; }
 .area { border-left: 0; }
 button { font: inherit; color: inherit; background: none; border: 0; padding: 0; text-align: inherit;
   pointer-events: none; }
-.link, th i { display: none; }
+.link, th i:not(.chip) { display: none; }
 .scroll { max-height: none !important; overflow-x: auto; }
 #report .sheet .area { overflow-x: auto; }
 table { border-collapse: collapse; }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from core.sat.interventions import LARGE
 from core.sat.saved_report import AGAIN, Report, open_report
 from core.sat.statistics import Interval
 from core.sat.verdicts import is_shortcut
+from core.segments.colours import coloured
 from dashboard.allowed import Allowed
 from dashboard.temporary import offered, offered_copy
 from dashboard.words import signed
@@ -33,6 +34,7 @@ CARRYING = ("suspected", "inconclusive", "cleared")  # verdicts beside which sin
 LISTED = 64  # reports of which is remembered what they are about
 FILES = ("manifest.json", "findings.json", "examples.json")
 Key = tuple[int, str]  # target's index, segment
+Colours = Callable[[str, Iterable[str]], Mapping[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class Finished:
 
     report: Report
     cells: Mapping[Key, Cell]  # strongest first
+    colours: Mapping[str, int] = field(default_factory=dict)  # of segments, by name
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -150,11 +153,13 @@ class Finished:
 class Reports:
     """Opened reports, shared by all visitors."""
 
-    def __init__(self, allowed: Allowed | None = None) -> None:
+    def __init__(self, allowed: Allowed | None = None, colours: Colours | None = None) -> None:
         """
         Args:
             allowed: where reports may lie; without it only those that come with Satchel can be opened.
+            colours: as of `open_finished`.
         """
+        self.colours = colours
         self.allowed = allowed or Allowed()
         self._kept: Recent[tuple[str, tuple[int, ...]], Finished] = Recent(KEPT_REPORTS)
         self._about: Recent[tuple[str, tuple[int, ...]], Any] = Recent(LISTED)
@@ -170,7 +175,7 @@ class Reports:
             raise UserError("No folder was named; type the folder that `satchel report` wrote.")
         self.allowed.check(text)
         folder = existing_folder(user_path(text), "report folder", "make one with `satchel report`")
-        return self._kept.get_or_make((str(folder), _state(folder)), lambda: open_finished(folder))
+        return self._kept.get_or_make((str(folder), _state(folder)), lambda: open_finished(folder, self.colours))
 
     def fingerprint(self, path: str | Path) -> Any:
         """Of the model that a report is about, as its manifest says; None where none can be read. The report itself is
@@ -197,17 +202,21 @@ def shipped_reports() -> dict[str, Path]:
     return {path.name: path for path in found}
 
 
-def open_finished(folder: Path) -> Finished:
+def open_finished(folder: Path, colours: Colours | None = None) -> Finished:
     """Open a report and join its findings to its table.
+
+    Args:
+        colours: (source of its data, names of segments) -> the numbers of their colours; without it those that the
+            names have among themselves.
 
     Raises:
         UserError: it does not open, or what it holds is not what a report holds.
     """
     with collector_paused():  # a report of a thousand classes holds millions of numbers
-        return _opened(folder)
+        return _opened(folder, colours or (lambda _, names: coloured(names)))
 
 
-def _opened(folder: Path) -> Finished:
+def _opened(folder: Path, colours: Colours) -> Finished:
     joined = _Joined()
     report = open_report(folder, joined.add)
     if joined.unplaced:
@@ -225,7 +234,8 @@ def _opened(folder: Path) -> Finished:
             raise UserError(
                 f"The report in {folder} is damaged (its example {image} is none of its pictures); {AGAIN}."
             )
-    return Finished(report, joined.cells)
+    names = sorted({cell.segment for cell in joined.cells.values()})
+    return Finished(report, joined.cells, colours(report.made_from["data"], names))
 
 
 class _Joined:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Literal
@@ -12,6 +12,7 @@ from core.sat.saved_report import KINDS
 from core.sat.verdicts import LEAST_PICTURES
 from dashboard.report.finished import Cell, Finished
 from dashboard.report.words import interval, verdict_mark
+from dashboard.segment_colours import chip
 from dashboard.words import number
 
 Measure = Literal["sufficiency", "necessity", "density"]
@@ -56,6 +57,7 @@ class Grid:
     fields: list[list[Field | None]]
     top: float  # what the strongest colour stands for
     left_out: int  # rows beyond MOST_ROWS
+    colours: Mapping[str, int]  # of segments
 
 
 def heat_map(finished: Finished, measure: Measure, explainer: str) -> Grid:
@@ -76,7 +78,7 @@ def heat_map(finished: Finished, measure: Measure, explainer: str) -> Grid:
     ]
     return Grid(
         [(target, finished.labels[target]) for target in rows[:MOST_ROWS]],
-        [(name, kinds[name]) for name in columns], fields, top, max(0, len(rows) - MOST_ROWS),
+        [(name, kinds[name]) for name in columns], fields, top, max(0, len(rows) - MOST_ROWS), finished.colours,
     )  # fmt: skip
 
 
@@ -113,7 +115,7 @@ def grid_html(grid: Grid, measure: Measure, explainer: str, chosen: Cell | None)
     splits = {i for i in range(1, len(grid.columns)) if grid.columns[i][1] != grid.columns[i - 1][1]}
     head = "".join(
         f'<th scope="col" class="{"split" if i in splits else ""}" title="{escape(name)}">'
-        f"<span>{escape(name)}</span></th>"
+        f"<span>{escape(name)}</span>{chip(grid.colours, name)}</th>"
         for i, (name, _) in enumerate(grid.columns)
     )
     body = "".join(

@@ -14,6 +14,7 @@ class Place:
 
     Attributes:
         seen: what stands behind a cell was in view; nothing of it is sent before.
+        first, usual_cell: the report that the page opens with, and the cell that this one does.
     """
 
     path: str = ""
@@ -21,6 +22,8 @@ class Place:
     sort: Sort = field(default_factory=Sort)
     opened: tuple[str, ...] = ()
     seen: bool = False
+    first: str = ""
+    usual_cell: str | None = None
 
 
 @dataclass(frozen=True)

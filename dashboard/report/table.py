@@ -14,6 +14,7 @@ from core.sat.verdicts import VERDICTS
 from dashboard.plots import percent
 from dashboard.report.finished import Cell, Finished
 from dashboard.report.words import KIND_WORDS, interval, verdict_mark
+from dashboard.segment_colours import chip
 
 ANY = "any"
 MOST_ROWS = 200
@@ -113,7 +114,7 @@ def table_html(
         text = "Nothing fits these filters." if filtered else "This report has no findings."
         return f'<p class="note" data-testid="findings">{text}</p>'
     head = "".join(_heading(name, column, sort) for name, column in COLUMNS.items())
-    body = "".join(_row(cell, explainer, chosen) for cell in cells[:MOST_ROWS])
+    body = "".join(_row(cell, explainer, chosen, chip(finished.colours, cell.segment)) for cell in cells[:MOST_ROWS])
     total = len(finished.cells)
     note = f"{len(cells):,} of {total:,}" if filtered else f"{total:,}"
     more = f"; the first {MOST_ROWS} are shown, filter to see others" if len(cells) > MOST_ROWS else ""
@@ -135,7 +136,7 @@ def _heading(name: str, column: Column, sort: Sort) -> str:
     )
 
 
-def _row(cell: Cell, explainer: str, chosen: Cell | None) -> str:
+def _row(cell: Cell, explainer: str, chosen: Cell | None, colour: str) -> str:
     current = ' aria-current="true"' if chosen and chosen.key == cell.key else ""
     few = ' class="few"' if cell.verdict == "too few" else ""
     kind = "" if cell.kind == "object" else f' <em title="{KIND_WORDS[cell.kind]}">{_short(cell.kind)}</em>'
@@ -151,7 +152,7 @@ def _row(cell: Cell, explainer: str, chosen: Cell | None) -> str:
         f'<tr data-cell="{escape(cell.id)}"{current}{few}>'
         f'<td><button class="choose" aria-label="Show {escape(cell.segment)} for {escape(cell.label)}">'
         f"{verdict_mark(cell.verdict, cell.shortcut, cell.verdict)}</button></td>"
-        f"<td>{escape(cell.label)}</td><td>{escape(cell.segment)}{kind}</td>"
+        f"<td>{escape(cell.label)}</td><td>{colour}{escape(cell.segment)}{kind}</td>"
         + "".join(f'<td class="numeric">{text}</td>' for text in numbers)
         + "</tr>"
     )

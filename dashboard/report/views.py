@@ -10,6 +10,7 @@ from core.sat.verdicts import VERDICTS
 from dashboard.plots import percent
 from dashboard.report.finished import Cell, Finished, accuracy_interval, interval_of
 from dashboard.report.words import KIND_WORDS, headline, interval, strongest_shortcut, verdict_mark
+from dashboard.segment_colours import chip
 from dashboard.subject import short
 from dashboard.words import number, plural, signed
 
@@ -134,7 +135,8 @@ def cell_html(finished: Finished, cell: Cell) -> str:
     cure = f'<p class="figures" data-testid="repair">To repair it: <code>{escape(repair)}</code></p>' if number else ""
     return (
         f'<div class="cell" data-testid="cell">{verdict_mark(cell.verdict, cell.shortcut, word)}'
-        f'<h2>{escape(cell.segment)} <em title="{KIND_WORDS[cell.kind]}">{KIND_WORDS[cell.kind]}</em> '
+        f"<h2>{chip(finished.colours, cell.segment)}{escape(cell.segment)} "
+        f'<em title="{KIND_WORDS[cell.kind]}">{KIND_WORDS[cell.kind]}</em> '
         f"for {escape(cell.label)}</h2><p>{escape(cell.sentence)}</p><p class='figures'>{facts}</p>"
         f"{carried}{cure}</div>"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
+from functools import partial
 from html import escape
 from itertools import chain
 from pathlib import Path
@@ -98,7 +99,8 @@ class Shows:
             if other or masks is None or bench.drawn is not bench.segments:
                 masks = shown["masks"] = str(bench.turn)
                 updates[self.w.masks] = holder("masks", masks_data(bench) | {"turn": bench.turn})
-            state = state_data(bench, chosen, say, problem) | {"turn": bench.turn, "masks": masks}
+            colours = partial(self.page.segment_colours.of, bench.work.store.folder)
+            state = state_data(bench, colours, chosen, say, problem) | {"turn": bench.turn, "masks": masks}
             # only now, when nothing can fail any more: what is held for shown is not sent again
             bench.shown, bench.drawn = bench.shown | shown, bench.segments
             return updates | {self.w.state: holder("state", state)}

@@ -6,7 +6,7 @@ import base64
 import json
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from core.segments.naming.review import Question
 from core.segments.naming.spread import current
 from core.segments.segments import Segments
 from dashboard.overlays import jpeg
-from dashboard.palette import COLOURS
 from dashboard.pictures import THUMBNAIL
 from dashboard.segments.layers import layers, small_copy
 from dashboard.segments.work import Bench, Work
@@ -39,6 +38,7 @@ STATES = {
 }
 QUESTIONS = 12
 CLOSE_UP = 168  # pixels a side
+Colours = Callable[[Iterable[str]], Mapping[str, int]]
 UNREADABLE = (300, 400)  # (height, width) of what stands for a picture that cannot be read
 _thumbnails: Recent[tuple[str, str], str] = Recent(2000)
 _close_ups: Recent[tuple[str, str, str], str] = Recent(500)
@@ -102,10 +102,13 @@ def masks_data(bench: Bench) -> dict[str, Any]:
     }
 
 
-def state_data(bench: Bench, chosen: Sequence[str] = (), say: str = "", problem: bool = False) -> dict[str, Any]:
+def state_data(
+    bench: Bench, colours: Colours, chosen: Sequence[str] = (), say: str = "", problem: bool = False
+) -> dict[str, Any]:
     """All else: what may be done, the names, and the cut in the making.
 
     Args:
+        colours: names -> the numbers of their colours.
         chosen: keys of the masks to choose.
         say: a sentence for the visitor; problem: it is about something that could not be done.
     """
@@ -115,7 +118,7 @@ def state_data(bench: Bench, chosen: Sequence[str] = (), say: str = "", problem:
         "say": say,
         "problem": problem,
         "chosen": list(chosen),
-        "names": _names(bench),
+        "names": _names(bench, colours),
         "last": "" if record is None else f"{record.action}, by {record.by}",
         "undo": record is not None and record.before is not None,
         "redo": record is not None and bool(record.again),
@@ -146,7 +149,7 @@ def _cut(bench: Bench) -> dict[str, Any] | None:
     return values
 
 
-def _names(bench: Bench) -> list[dict[str, Any]]:
+def _names(bench: Bench, colours: Colours) -> list[dict[str, Any]]:
     """Every name of the data set with its kind, how many masks have it, and its colour; the commonest first."""
     counts: Counter[str] = Counter()
     for line in bench.work.store.journal.pictures().values():
@@ -155,10 +158,8 @@ def _names(bench: Bench) -> list[dict[str, Any]]:
     if bench.record is None:  # they came with the data set
         counts.update(item.name for item in here if item.name)
     known = {**bench.work.store.kinds, **{item.name: item.kind for item in here if item.name}}
-    entries = [
-        {"name": name, "kind": kind, "count": counts[name], "colour": place % len(COLOURS)}
-        for place, (name, kind) in enumerate(known.items())
-    ]
+    own = colours(known)
+    entries = [{"name": name, "kind": kind, "count": counts[name], "colour": own[name]} for name, kind in known.items()]
     return sorted(entries, key=lambda entry: -entry["count"])
 
 

@@ -108,9 +108,10 @@
       if (this.palette?.dark === dark) return this.palette.colours;
       const probe = document.body.appendChild(document.createElement('i'));
       const colours = [];
-      for (let place = 0; place < 12; place++) {
-        probe.className = 'x-' + place;
+      for (let place = 0; ; place++) {
+        probe.className = 'g-' + place;
         const hex = getComputedStyle(probe).getPropertyValue('--x').trim();
+        if (!hex) break;
         colours.push([1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)));
       }
       probe.remove();
@@ -233,7 +234,7 @@
     nameRow({ name, kind, count, colour }, place) {
       const row = document.createElement('li');
       const button = Object.assign(document.createElement('button'), { type: 'button', className: 'give', title: `give this name to what is chosen` });
-      button.append(text('i', '', `chip x-${colour}`), text('span', name));
+      button.append(text('i', '', `chip g-${colour}`), text('span', name));
       if (place < 9) button.append(text('kbd', String(place + 1)));
       button.addEventListener('click', () => this.name(name));
       const select = Object.assign(document.createElement('select'), { title: `kind of ${name}` });
@@ -248,7 +249,7 @@
       const row = document.createElement('li');
       const button = Object.assign(document.createElement('button'), { type: 'button', title: this.describe(segment) });
       button.setAttribute('aria-pressed', this.chosen.has(segment.key));
-      button.append(text('i', '', segment.colour === null ? 'chip none' : `chip x-${segment.colour}`));
+      button.append(text('i', '', segment.colour === null ? 'chip none' : `chip g-${segment.colour}`));
       button.append(text('span', segment.title + (segment.naming === 'proposed' ? '?' : ''), segment.name ? '' : 'quiet'));
       button.append(text('span', percent(segment.share), 'number'));
       button.addEventListener('click', (event) => this.choose(segment.key, event.shiftKey));

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
 import torch
@@ -25,6 +26,8 @@ from core.parameters import Parameters
 from core.preprocessing import Preprocessing
 from core.segments.files.label_maps import read_one
 from dashboard.classifiers import Classifiers
+from dashboard.explain.actions import Actions
+from dashboard.explain.tab import Widgets, _layout
 from dashboard.page import Page
 from dashboard.pictures import View
 from dashboard.report.finished import Finished, open_finished
@@ -217,3 +220,12 @@ def session(small_page: Page) -> Session:
 @pytest.fixture
 def view(small_page: Page, session: Session) -> View:
     return small_page.view(session)
+
+
+@pytest.fixture
+def explain_tab(small_page: Page) -> tuple[Actions, Widgets]:
+    """The handlers of the Explain tab and what they show, without a server."""
+    with gr.Blocks():
+        small_page.explained = gr.HTML()
+        widgets = _layout()
+    return Actions(small_page, widgets), widgets

@@ -166,7 +166,7 @@ def test_a_client_of_a_shared_page_has_few_requests_in_hand(small_page: Page, se
 
 def test_reports_go_by_name_and_those_of_a_shared_page_stay_their_makers(small_page: Page, toy_report):
     small_page.report = toy_report.path
-    small_page.allowed = type(small_page.allowed)([toy_report.path])
+    small_page.reports.allowed = type(small_page.allowed)([toy_report.path])
     calls = Calls(small_page)
     own = calls.report_findings()
     assert own == calls.report_findings(toy_report.path.name) == calls.report_findings(str(toy_report.path))

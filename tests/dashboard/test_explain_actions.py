@@ -44,6 +44,7 @@ def test_a_look_at_the_tab_is_no_change_and_does_not_keep_a_first_visitor_from_m
     actions = Actions.__new__(Actions)
     actions.page = SimpleNamespace(sessions=SimpleNamespace(get=lambda key: session), view=lambda session: "view")
     actions.w = SimpleNamespace(stop="stop")
+    actions.draw = SimpleNamespace(usable=lambda session, settings: settings)
     actions._settings = lambda values: "settings"
     actions._settled = lambda session, settings, view: iter([(settings, view)])
     assert list(actions.look(False, "key", "target")) == [{"stop": gr.skip()}]

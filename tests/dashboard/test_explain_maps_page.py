@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.dashboard.conftest import Served, Visit, photo, save
-from tests.dashboard.test_explain_page import choose_only, explain, map_of, set_slider, upload, wait_for_state
+from tests.dashboard.on_explain import choose_only, explain, map_of, set_slider, upload, wait_for_state
 
 pytestmark = pytest.mark.browser
 

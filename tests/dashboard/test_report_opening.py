@@ -18,6 +18,7 @@ from core.runtime.json_files import Entries
 from dashboard.allowed import Allowed
 from dashboard.app import make_page
 from dashboard.report import actions as report_actions
+from dashboard.report import at_hand
 from dashboard.report.finished import Reports, open_finished
 from dashboard.subject import short
 
@@ -117,7 +118,7 @@ def page_of(report, fingerprint: str = "", spec: str = "demo:biased", shipped=No
     session = SimpleNamespace(spec=spec, link=None)
     return SimpleNamespace(
         report=report,
-        allowed=Allowed(filter(None, (report, *(shipped or {}).values()))),
+        reports=Reports(Allowed(filter(None, (report, *(shipped or {}).values())))),
         sessions=SimpleNamespace(get=lambda key: session),
         classifiers=SimpleNamespace(get=lambda spec: loaded, title=short),
         reports_folder=lambda session: Path("/nowhere"),
@@ -131,7 +132,7 @@ def values(place=None) -> tuple:
 
 def opened(report, monkeypatch, shipped=None, **chosen) -> dict:
     """All that a page shows once it is open."""
-    monkeypatch.setattr(report_actions, "shipped_reports", lambda: shipped or {})
+    monkeypatch.setattr(at_hand, "shipped_reports", lambda: shipped or {})
     return all_of(report_actions.Actions(page_of(report, **chosen, shipped=shipped), Names()).open_first(*values()))
 
 
@@ -156,7 +157,7 @@ def test_the_page_opens_on_the_report_it_is_given_else_on_the_demo(toy_report, m
 
 @pytest.mark.slow
 def test_a_count_of_verdicts_shows_those_in_the_table(toy_report, monkeypatch):
-    monkeypatch.setattr(report_actions, "shipped_reports", dict)
+    monkeypatch.setattr(at_hand, "shipped_reports", dict)
     actions = report_actions.Actions(page_of(toy_report.path), Names())
     shown = all_of(actions.open_first(*values()))
     counted = re.findall(r'data-verdict="([^"]+)"', shown["answer"])
@@ -168,7 +169,7 @@ def test_a_count_of_verdicts_shows_those_in_the_table(toy_report, monkeypatch):
 
 @pytest.mark.slow
 def test_what_stands_behind_a_cell_is_sent_once_it_is_in_view(toy_report, monkeypatch):
-    monkeypatch.setattr(report_actions, "shipped_reports", dict)
+    monkeypatch.setattr(at_hand, "shipped_reports", dict)
     actions = report_actions.Actions(page_of(toy_report.path), Names())
     place = all_of(actions.open_first(*values()))["place"]
     chosen = actions.choose(SimpleNamespace(cell="1/mark"), *values(place))
@@ -209,7 +210,7 @@ def test_the_chosen_models_own_report_is_shown_where_there_is_one(toy_report, co
     assert all_of(actions.model_changed(*values(given["place"])))["place"].path == str(copied)
     assert set(all_of(actions.model_changed(*values(shown["place"])))) == {"subject"}
     # one that was only opened here counts as well
-    monkeypatch.setattr(report_actions, "shipped_reports", dict)
+    monkeypatch.setattr(at_hand, "shipped_reports", dict)
     there = replace(given["place"], opened=(str(copied), str(toy_report.path)))
     assert all_of(actions.model_changed(*values(there)))["place"].path == str(copied)
     gone = report_actions.Actions(page_of(toy_report.path, "third", "c", {"second": copied}), Names())

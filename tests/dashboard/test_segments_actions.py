@@ -19,6 +19,7 @@ from core.segments.saved.records import mask_key
 from core.segments.saved.store import Store
 from core.segments.segments import Segments
 from dashboard import temporary
+from dashboard.segment_colours import SegmentColours
 from dashboard.segments import actions as segments_actions
 from dashboard.segments.actions import Actions
 from dashboard.segments.work import Bench, Work
@@ -42,7 +43,7 @@ class Told:
         self.benches = benches
         parts: dict[str, Any] = {name: Component(name) for name in (*HOLDERS, "file", "export_status")}
         line = SimpleNamespace(stop="stop", status="status")
-        page: Any = SimpleNamespace()
+        page: Any = SimpleNamespace(segment_colours=SegmentColours())
         self.w: Any = SimpleNamespace(**parts, cutting=line, naming=line)
         self.actions = Actions(page, self.w)
 

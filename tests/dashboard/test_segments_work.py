@@ -14,6 +14,7 @@ from core.data import Dataset, Item, no_segments
 from core.errors import UserError
 from core.images import Picture
 from core.segments import edits
+from core.segments.colours import coloured
 from core.segments.mask import Mask
 from core.segments.naming.review import Review
 from core.segments.saved.records import mask_key
@@ -83,7 +84,7 @@ def test_the_page_gets_what_the_script_needs(tmp_path: Path) -> None:
     one = bench(tmp_path / "store")
     one.apply(edits.recut(CUT))
     one.apply(edits.rename([mask_key(LEFT)], '"><script>alert(1)</script>'))
-    values, state = masks_data(one), state_data(one, [mask_key(LEFT)], "said")
+    values, state = masks_data(one), state_data(one, coloured, [mask_key(LEFT)], "said")
     sets = np.frombuffer(zlib.decompress(base64.b64decode(values["map"])), np.uint32).reshape(values["size"])
     assert [values["segments"][place]["key"] for place in values["sets"][sets[30, 20]]] == [mask_key(LEFT)]
     assert [entry["naming"] for entry in values["segments"]] == ["typed", "", ""]

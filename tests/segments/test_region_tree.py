@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,7 +100,7 @@ def test_sure_is_what_is_covered_by_masks_that_are_thought_well_of() -> None:
 
 def test_the_compact_sam_gives_way_to_regions_and_says_so(tmp_path) -> None:
     pixels, own = tiles()
-    segmenter = get_segmenter("sam:compact", cache=EmbeddingCache(tmp_path))
+    segmenter: Any = get_segmenter("sam:compact", cache=EmbeddingCache(tmp_path))
     segmenter._sam = Sam(build(TINY, 0), "compact", device="cpu", cache=EmbeddingCache(tmp_path))  # knows nothing
     found = segmenter.segment(picture(pixels), segmenter.parameters(points=3))
     assert {item.source for item in found} == {"regions"}

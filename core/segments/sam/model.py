@@ -175,7 +175,7 @@ class Sam:
         masks, scores, logits = _in_memory(ask, self.name)
         masks = np.stack([_enlarged(mask, picture.size) for mask in masks])
         if ambiguous and self.click_means_part and scores[0] < SURE:
-            own = np.stack(nearest_regions(picture, points[0], masks))
+            own = np.stack(nearest_regions(picture, points[0], list(masks)))
             masks, scores = np.concatenate([own, masks]), np.concatenate([scores, scores])
             logits = np.concatenate([_as_logits(own, logits.shape[-1]), logits])
         kept = _different(masks)

@@ -1,6 +1,6 @@
 """The segments of one data set while people and programs work on them, as a folder.
 
-names/00000003.json              what the folder is, and the names with their kinds
+names/00000003.json              what the folder is, and the names with their kinds and colours
 pictures/PICTURE/00000007.json   one small file a version: the newest holds, the others are what undo goes back to
 journal.jsonl                    a line a save, so that progress is known without opening every picture
 
@@ -26,9 +26,11 @@ from typing import Any
 from core.errors import UserError
 from core.paths import kind_at, user_path
 from core.runtime.versions import Versions
+from core.segments.colours import coloured
 from core.segments.files import STORE_NAMES
 from core.segments.files.opened import SegmentFiles
 from core.segments.saved.journal import Journal
+from core.segments.saved.names import check, kinds_of, merged
 from core.segments.saved.records import FORMAT, Record, read_record, write_record
 from core.segments.segments import KINDS, Segment, Segments, legal_name
 
@@ -127,8 +129,30 @@ class Store:
 
     def with_kinds(self, segments: Segments) -> Segments:
         """The same with the kinds that names have here; one that came with them holds where nobody chose any."""
-        kinds = _merged(self._read_names()[1], _kinds_of(segments))
+        kinds = merged(self._read_names()[1], kinds_of(segments))
         return replace(segments, items=tuple(replace(i, kind=kinds.get(i.name, i.kind)) for i in segments))
+
+    @property
+    def colours(self) -> dict[str, int]:
+        """Name -> number of its colour (`core.segments.colours`), for all names that were ever saved or shown."""
+        about = self._read_names()[1]
+        return coloured(about["kinds"], about.get("colours"))
+
+    def learn_colours(self, names: Iterable[str]) -> dict[str, int]:
+        """Give names that have none a colour, and keep it. Returns all.
+
+        Raises:
+            UserError: they cannot be written.
+        """
+        named = list(names)
+        while True:
+            number, about = self._read_names()
+            colours = coloured([*about["kinds"], *named], about.get("colours"))
+            if colours == about.get("colours"):
+                return colours
+            with suppress(FileExistsError):  # another name came in between: add to that
+                self._names.add(number + 1, _json({**about, "colours": colours}))
+                return colours
 
     def learn_kinds(self, segments: Iterable[Segment]) -> None:
         """Take over the kinds of names that come from elsewhere, such as examples; those chosen here hold.
@@ -136,7 +160,7 @@ class Store:
         Raises:
             UserError: they cannot be written.
         """
-        self._add_kinds(_kinds_of(segments))
+        self._add_kinds(kinds_of(segments))
 
     def set_kind(self, name: str, kind: str) -> None:
         """Give a name its kind in the whole data set.
@@ -154,13 +178,14 @@ class Store:
         while True:
             number, about = self._read_names()
             known, before = about["kinds"], about.get("chosen", [])
-            merged = {**known, **kinds} if chosen else _merged(about, kinds)
+            joined = {**known, **kinds} if chosen else merged(about, kinds)
             said = sorted({*before, *kinds}) if chosen else before
-            if (merged, said) == (known, before):
+            if (joined, said) == (known, before):
                 return known
-            ordered = {name: merged[name] for name in (*known, *(name for name in kinds if name not in known))}
+            ordered = {name: joined[name] for name in (*known, *(name for name in kinds if name not in known))}
             try:
-                self._names.add(number + 1, _json({**about, "kinds": ordered, "chosen": said}))
+                colours = coloured(ordered, about.get("colours"))
+                self._names.add(number + 1, _json({**about, "kinds": ordered, "chosen": said, "colours": colours}))
             except FileExistsError:
                 continue  # another name came in between: add to that
             self._names.prune(KEPT)
@@ -173,11 +198,7 @@ class Store:
             try:
                 about = json.loads(self._names.path(number).read_bytes())
                 if about["what"] == WHAT:
-                    strange = next((kind for kind in about["kinds"].values() if kind not in KINDS), None)
-                    if strange is not None:
-                        raise ValueError(f"{strange!r} is no kind of a name")
-                    if not all(isinstance(name, str) for name in about.get("chosen", ())):
-                        raise ValueError("names that were chosen are no texts")
+                    check(about)
                     if about["format"] > FORMAT:
                         raise UserError(f"{self.folder} was made by a newer Satchel; update this one to open it.")
                     return numbers[-1], about
@@ -285,7 +306,7 @@ class Store:
 
     def _write(self, record: Record) -> Record:
         record = replace(record, by=self.by, at=_now())
-        kinds = self._add_kinds(_kinds_of(record.segments))
+        kinds = self._add_kinds(kinds_of(record.segments))
         versions = self._versions(record.picture)
         try:
             # a number below the newest may be free, because it was pruned
@@ -351,22 +372,6 @@ def file_name(picture: str) -> str:
     return (
         f"{plain_name(picture)}-{hashlib.blake2b(picture.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"
     )
-
-
-def _kinds_of(segments: Iterable[Segment]) -> dict[str, str]:
-    """Name -> kind; of a name with two, the one that says something."""
-    kinds: dict[str, str] = {}
-    for item in segments:
-        if item.name and kinds.get(item.name, "unset") == "unset":
-            kinds[item.name] = item.kind
-    return kinds
-
-
-def _merged(about: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, str]:
-    """Kinds of names that are known, and of new ones: "unset" gives way unless a person chose it."""
-    known, chosen = about["kinds"], about.get("chosen", ())
-    open_ = {name for name, kind in known.items() if kind == "unset" and name not in chosen}
-    return {**kinds, **{name: kinds.get(name, kind) if name in open_ else kind for name, kind in known.items()}}
 
 
 def _segments_in(folder: Path, picture: str) -> Segments:
