@@ -122,8 +122,10 @@ def _layout(page: Page) -> Widgets:
                     **bare,
                 )
             sam = gr.Dropdown(
-                [COMPACT, *PUBLISHED], value=COMPACT, allow_custom_value=True, label="SAM", elem_id="segments-sam",
-                info="for clicks too; vit_b, vit_l and vit_h are downloaded once", interactive=True,
+                [("compact: small, made for the demo", COMPACT)]
+                + [(f"{name}: {one.gigabytes} GB, downloaded once", name) for name, one in PUBLISHED.items()],
+                value=COMPACT, allow_custom_value=True, label="SAM", elem_id="segments-sam", interactive=True,
+                info="for clicks too; where the small one is unsure, regions by colour and edges stand in",
             )  # fmt: skip
             boxes, controls = {}, {}
             for name, segmenter in known.items():
