@@ -15,7 +15,7 @@ import numpy as np
 
 SIDE = 512  # pixels a side, at most, over which is cut
 SMALLEST = 400  # about how many regions to begin with
-FEWEST, MOST = 4, 24  # how many a picture is cut into by itself: people draw 4 to 24 in eight photos of ten
+FEWEST, MOST = 4, 12  # how many a picture is cut into by itself: a handful, though people draw 4 to 24 in most photos
 COST = 16.0  # joining goes on as long as the cheapest join costs no more
 FLAT = 2.0  # what costs no more is one region, however few are left
 # of what tells two neighbours apart: distance in Lab, in texture, of histograms of both, and the edge between them

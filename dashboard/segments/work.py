@@ -142,6 +142,7 @@ class Bench:
         self.turn = 0
         self.shown: dict[str, str | None] = {}
         self.drawn: Segments | None = None
+        self._warned: tuple[str | None, int] | None = None  # whose last change was somebody else's
         self._kinds: list[tuple[str | None, int, str, str]] = []
         self._stopped = threading.Event()
         self._archive: TemporaryDirectory[str] | None = None
@@ -282,7 +283,8 @@ class Bench:
         """Take the last change of this picture back; what was done, in words.
 
         Raises:
-            UserError: there is none, or somebody else has changed the picture since it was looked at.
+            UserError: there is none, it is somebody else's and this was not said before, or somebody else has changed
+                the picture since it was looked at.
         """
         with self.lock:
             if self._kinds and self._kinds[-1][:2] == (self.picture, self._place):
@@ -290,9 +292,17 @@ class Bench:
                 self.work.store.set_kind(name, kind)
                 self.open(self.picture or "")
                 return f"{name} is of kind {kind} again"
-            by = "" if self.record is None else self.record.by
+            self._check_news()
+            record, here = self.record, (self.picture, self._version)
+            foreign = record is not None and record.before is not None and record.by != self.work.store.by
+            if foreign and self._warned != here:
+                self._warned = here
+                raise UserError(
+                    f"The last change here is by {record.by} ({record.action}), so nothing was undone; "
+                    "press Undo again if you mean it."
+                )
             done = self._turn(self.work.store.undo, "There is nothing to undo in this picture.")
-            return done if by == self.work.store.by else f"{done} (by {by})"
+            return f"{done} (by {record.by})" if foreign else done
 
     def redo(self) -> str:
         """Bring back what was taken back. Raises as `undo`."""
@@ -315,15 +325,19 @@ class Bench:
 
     def _turn(self, turn: Callable[[Record], Record | None], nothing: str) -> str:
         with self.lock:
-            news = self.newer()
-            if news:
-                raise UserError(f"{news} Nothing was taken back or brought back; press again if you mean theirs.")
+            self._check_news()
             found = None if self.record is None else turn(self.record)
             if found is None:
                 raise UserError(nothing)
             self._take(found, found.segments)
             self._teach()
             return found.action
+
+    def _check_news(self) -> None:
+        news = self.newer()
+        if news:
+            self._warned = (self.picture, self._version)
+            raise UserError(f"{news} Nothing was taken back or brought back; press again if you mean theirs.")
 
     def _teach(self) -> None:
         """What changed in the picture in view teaches the review, and opens or answers its questions."""

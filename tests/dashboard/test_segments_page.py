@@ -179,7 +179,10 @@ def test_two_visitors_see_each_other(visits: Visits) -> None:
     cut(two, 0.8, 0.5)
     two.locator(".panel .count", has_text="2 masks").wait_for()
     one.locator("button[data-mode=choose]").click()
-    one.locator("button[data-do=undo]").click()  # of what two did last: it is brought into view first
+    one.locator("button[data-do=undo]").click()  # of what two did last: it is brought into view first, and said
+    says(one, "press")
+    one.locator(".panel .count", has_text="2 masks").wait_for()
+    one.locator("button[data-do=undo]").click()
     one.locator(".panel .count", has_text="1 mask").wait_for()
 
 

@@ -104,6 +104,8 @@ def test_everything_is_saved_as_it_happens_and_can_be_undone_to_the_start(tmp_pa
     again = bench(tmp_path / "store", "after a crash")
     assert again.segments is not None
     assert again.segments.names == ("wing",)
+    with pytest.raises(UserError, match=r"last change here is by one \(named 1 mask wing\).*press Undo again"):
+        again.undo()
     assert again.undo() == "took back: named 1 mask wing (by one)"
     again.undo()
     assert again.segments is not None

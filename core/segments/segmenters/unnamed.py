@@ -72,7 +72,7 @@ class SamSegmenter(Segmenter):
 class RegionParameters(Parameters):
     """Of regions."""
 
-    count: int = parameter(0, "how many regions; 0: as many as the picture asks for, 4 to 24", low=0, high=200, step=1)
+    count: int = parameter(0, "how many regions; 0: as many as the picture asks for, 4 to 12", low=0, high=200, step=1)
 
 
 @register
