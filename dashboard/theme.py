@@ -97,5 +97,5 @@ def style_sheet() -> str:
 
 def script() -> str:
     """For the page's head: pasting pictures, keys, the address, maps under the pointer and enlarged, masks."""
-    names = ("page.js", "keys.js", "address.js", "maps.js", "viewer.js", "segments.js")
+    names = ("page.js", "keys.js", "address.js", "maps.js", "viewer.js", "painting.js", "segments.js")
     return "".join(f"<script>{(STATIC / name).read_text(encoding='utf-8')}</script>" for name in names)

@@ -17,6 +17,7 @@ from core.runtime.recent import Recent
 from core.segments.region_tree import RegionTree, region_tree
 from core.segments.segments import Segments, segments_from_label_map
 
+REGIONS = "regions"  # what stands in such segments as their source
 SURE = 0.6  # the IoU that the SAM expects of its first mask for a click; nine in ten on birds are above 0.8
 SURE_OF_ALL = 0.9  # and of masks in everything-mode,
 COVERED = 0.63  # which cover so much of a picture that it is sure of: more on 25 of 25 birds, on 2 of 25 photos
@@ -39,7 +40,7 @@ def tree_of(picture: Picture) -> RegionTree:
 def regions(picture: Picture, count: int = 0) -> Segments:
     """A handful of regions without names, from top to bottom; `count` 0: as many as the picture asks for."""
     labels = enlarged(tree_of(picture).labels(count).astype(np.uint16), picture.size)
-    return segments_from_label_map(labels, dict.fromkeys(np.unique(labels).tolist(), ("", "unset")), "regions")
+    return segments_from_label_map(labels, dict.fromkeys(np.unique(labels).tolist(), ("", "unset")), REGIONS)
 
 
 def sure_of(found: Segments) -> bool:

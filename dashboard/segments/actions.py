@@ -22,6 +22,7 @@ from core.segments.segments import Segments
 from dashboard.controls import problem
 from dashboard.page import Page
 from dashboard.project.data_sets import is_demo
+from dashboard.segments.cut import Cut
 from dashboard.segments.drawing import (
     SHOWN_AT_ONCE,
     holder,
@@ -33,7 +34,7 @@ from dashboard.segments.drawing import (
     strip_html,
 )
 from dashboard.segments.of_page import page_data
-from dashboard.segments.work import Bench, Cut, Work
+from dashboard.segments.work import Bench, Work
 
 if TYPE_CHECKING:
     from dashboard.segments.tab import Widgets

@@ -25,6 +25,7 @@ from core.segments.naming.spread import current
 from core.segments.segments import Segments
 from dashboard.overlays import jpeg
 from dashboard.pictures import THUMBNAIL
+from dashboard.segments.cut import Cut
 from dashboard.segments.layers import layers, small_copy
 from dashboard.segments.work import Bench, Work
 from dashboard.words import plural
@@ -126,6 +127,14 @@ def state_data(
     }
 
 
+def _guess(cut: Cut) -> str:
+    """What is thought of the mask in the making."""
+    assert cut.answer is not None
+    if cut.is_region:
+        return "A region by colour, texture and edges: the small SAM is unsure here."
+    return f"The SAM expects {100 * cut.answer.scores[cut.chosen]:.0f} % overlap (IoU) with what you mean."
+
+
 def _cut(bench: Bench) -> dict[str, Any] | None:
     cut = bench.cut
     if bench.picture is None or (not cut.points and cut.box is None):
@@ -142,7 +151,7 @@ def _cut(bench: Bench) -> dict[str, Any] | None:
         plane[copy.window] = copy.inside
         values |= {
             "mask": packed(plane),
-            "score": cut.answer.scores[cut.chosen],
+            "guess": _guess(cut),
             "chosen": cut.chosen + 1,
             "of": len(cut.answer.masks),
         }

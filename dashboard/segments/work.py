@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,13 +16,13 @@ from core.errors import UserError
 from core.images import Picture
 from core.runtime.recent import Recent
 from core.segments.edits import Edit, Edited, add, by_key
-from core.segments.mask import Mask
 from core.segments.naming.review import Question, Review
 from core.segments.naming.spread import current
-from core.segments.sam.model import Answer, Sam
 from core.segments.saved.records import Record, mask_key
 from core.segments.saved.store import StaleError, Store
 from core.segments.segments import Segments, check_size, default_kind
+from core.segments.unsure import REGIONS
+from dashboard.segments.cut import Cut
 from dashboard.temporary import new_folder
 
 TRIES = 50  # somebody else may save each time in between
@@ -76,42 +76,6 @@ class Work:
         if line["proposed"]:
             return "proposed"
         return "named" if line["names"] else "cut" if line["masks"] else "bare"
-
-
-@dataclass
-class Cut:
-    """A mask in the making: what was clicked, and what the SAM answered.
-
-    Attributes:
-        points, labels: clicks in pixels of the picture, 1 inside and 0 outside.
-        box: (left, top, right, bottom) or None.
-        answers: one a click, the last one holds; chosen: which of its masks.
-    """
-
-    points: list[tuple[float, float]] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
-    box: tuple[float, float, float, float] | None = None
-    answer: Answer | None = None
-    chosen: int = 0
-
-    def ask(self, sam: Sam, picture: Picture) -> None:
-        """Ask for masks of all clicks so far; after the first one they correct the mask that was chosen.
-
-        Raises:
-            UserError: as of `Sam.predict`.
-        """
-        previous = None if self.answer is None else self.answer.logits[self.chosen]
-        self.answer = sam.predict(picture, self.points, self.labels, self.box, previous)
-        self.chosen = 0
-
-    def copy(self) -> Cut:
-        """One that further clicks may be added to."""
-        return replace(self, points=list(self.points), labels=list(self.labels))
-
-    @property
-    def mask(self) -> Mask | None:
-        """What would be kept."""
-        return None if self.answer is None else Mask.from_dense(self.answer.masks[self.chosen])
 
 
 class Bench:
@@ -262,7 +226,8 @@ class Bench:
             mask, answer = self.cut.mask, self.cut.answer
             if mask is None or answer is None:
                 raise UserError("Nothing is cut yet: click on a thing in the picture, or draw a box around it.")
-            done = self.apply(add(mask, source, answer.scores[self.cut.chosen]))
+            made_by, score = (REGIONS, None) if self.cut.is_region else (source, answer.scores[self.cut.chosen])
+            done = self.apply(add(mask, made_by, score))
             self.cut = Cut()
             return done
 

@@ -113,6 +113,8 @@ def test_the_compact_sam_gives_way_to_regions_and_says_so(tmp_path) -> None:
     assert answer.scores[0] < 0.6
     assert max((m & (own == 4)).sum() / (m | (own == 4)).sum() for m in answer.masks) > 0.9 or len(answer.masks) > 1
     assert len(answer.masks) == len(answer.scores) == len(answer.logits)
+    assert 0 in answer.regions
+    assert len(answer.regions) < len(answer.masks)  # the SAM's own come after them
 
 
 def test_a_region_can_be_corrected_by_a_further_click(tmp_path) -> None:

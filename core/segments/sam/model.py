@@ -79,11 +79,13 @@ class Answer:
         masks: bool [K, h, w] over the upright picture.
         scores: the IoU that the SAM expects of each with what is meant, in [0, 1].
         logits: [K, m, m] float32; one of them as `previous` makes the next click a correction of that mask.
+        regions: which of them are the picture's own regions, offered where the SAM is unsure.
     """
 
     masks: np.ndarray
     scores: tuple[float, ...]
     logits: np.ndarray
+    regions: frozenset[int] = frozenset()
 
 
 class Sam:
@@ -174,6 +176,7 @@ class Sam:
 
         masks, scores, logits = _in_memory(ask, self.name)
         masks = np.stack([_enlarged(mask, picture.size) for mask in masks])
+        own = np.zeros((0, *picture.size), bool)
         if ambiguous and self.click_means_part and scores[0] < SURE:
             own = np.stack(nearest_regions(picture, points[0], list(masks)))
             masks, scores = np.concatenate([own, masks]), np.concatenate([scores, scores])
@@ -183,6 +186,7 @@ class Sam:
             masks=masks[kept],
             scores=tuple(min(1.0, max(0.0, float(scores[i]))) for i in kept),
             logits=logits[kept].astype(np.float32),
+            regions=frozenset(place for place, i in enumerate(kept) if i < len(own)),
         )
 
     def everything(self, picture: Picture, parameters: EverythingParameters | None = None) -> Segments:
