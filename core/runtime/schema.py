@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow
 
 Shape = Callable[[Any, str | None], None]
 MOST = 1e100
@@ -242,6 +241,8 @@ def check_columns(frame: pd.DataFrame, kinds: Mapping[str, str]) -> None:
 
 def _is(values: pd.Series, kind: str) -> bool:
     if isinstance(values.dtype, pd.StringDtype) and values.dtype.storage == "pyarrow":
+        import pyarrow
+
         pyarrow.array(values.array).validate(full=True)  # that it is Unicode
         return kind == "text"  # what is all text need not become objects to be looked at
     found = pd.api.types.infer_dtype(values, skipna=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -102,6 +103,25 @@ class Segmenter(ABC):
     @abstractmethod
     def cut(self, picture: Picture, parameters: Any) -> Segments:
         """What `segment` is made of."""
+
+
+class Cutting:
+    """A segmenter with its parameters, as a function of a picture; it remembers what was noted of how many."""
+
+    def __init__(self, segmenter: Segmenter, parameters: Parameters) -> None:
+        self.segmenter, self.parameters = segmenter, parameters
+        self._noted: Counter[str] = Counter()
+
+    def __call__(self, picture: Picture) -> Segments:
+        """As of `Segmenter.segment`."""
+        found = self.segmenter.segment(picture, self.parameters)
+        self._noted.update(found.notes)
+        return found
+
+    @property
+    def notes(self) -> list[str]:
+        """A line each."""
+        return [f"In {count:,} picture{'' if count == 1 else 's'}: {note}" for note, count in self._noted.items()]
 
 
 #: What the segments are called: nothing yet, by a model's own categories, or by the words that were asked for.

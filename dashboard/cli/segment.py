@@ -83,7 +83,7 @@ def segment(
         check_asked(data=data, labels=labels, cutters=(sam, semantic, segmenter))
         from core.data import open_dataset
         from core.segments.naming.spread import segment_dataset
-        from core.segments.registry import get_segmenter
+        from core.segments.registry import Cutting, get_segmenter
         from core.segments.saved.store import Store
 
         opened = open_dataset(data, limit=limit, results=[out])
@@ -97,9 +97,11 @@ def segment(
             before = done_by(store, opened, signature)
             if before < len(opened):
                 cutter.load()
-        work = segment_dataset(opened, store, lambda picture: cutter.segment(picture, parameters), signature)
-        show_stages(work, opened.notes)
+        cutting = Cutting(cutter, parameters)
+        show_stages(segment_dataset(opened, store, cutting, signature), opened.notes)
         _summarise(store, opened, cutter, signature, before)
+        for note in cutting.notes:
+            typer.echo(note)
 
 
 def chosen(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Iterator
-from functools import partial
 from html import escape
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from core.runtime.progress import Progress
 from core.segments.edits import recut
 from core.segments.naming.review import Review
 from core.segments.naming.spread import name_dataset, segment_dataset
-from core.segments.registry import Segmenter, get_segmenter
+from core.segments.registry import Cutting, Segmenter, get_segmenter
 from core.segments.segments import Segments
 from dashboard.controls import problem
 from dashboard.runs import FRAME_SECONDS
@@ -66,9 +65,10 @@ class Jobs(Shows):
         def work(bench: Bench) -> Steps:
             if whole == WHOLE[0]:
                 return (yield from self._cut_one(bench, segmenter, parameters))
-            cutter = partial(segmenter.segment, parameters=parameters)
-            yield from segment_dataset(bench.work.data, bench.work.store, cutter, signature)
-            return "Every picture is cut; names that people gave or that came from files stayed."
+            cutting = Cutting(segmenter, parameters)
+            yield from segment_dataset(bench.work.data, bench.work.store, cutting, signature)
+            stayed = "Every picture is cut; names that people gave or that came from files stayed."
+            return " ".join([stayed, *cutting.notes])
 
         yield from self._run(key, on, work, self.w.cutting)
 
@@ -140,7 +140,7 @@ class Jobs(Shows):
         yield Progress("segmenting", 1, 1)
         if picture != bench.picture:
             return "Another picture came into view meanwhile, so its masks stayed as they were."
-        return bench.apply(recut(found)).action.capitalize()
+        return ". ".join([bench.apply(recut(found)).action.capitalize(), *found.notes])
 
     def _run(self, key: str, on: str, work: Callable[[Bench], Steps], line: JobLine) -> Iterator[Updates]:
         try:

@@ -91,8 +91,11 @@ def test_cut_by_a_sam(satchel, parts, tmp_path, monkeypatch):
     words = ("segment", parts / "pictures", "--set", "points=3", "--set", "quality=0,stability=0", "--limit", 1)
     assert_told(satchel(*words, "--sam", "compact", "--out", tmp_path / "out"), "are missing")
     save(build(tiny), tiny, tmp_path / "compact_sam.safetensors", {})
-    assert satchel(*words, "--sam", "compact", "--out", tmp_path / "out").code == 0
-    assert {item.source for item in Store(tmp_path / "out").load("0.png").segments} <= {"sam:compact"}
+    done = satchel(*words, "--sam", "compact", "--out", tmp_path / "out")
+    assert done.code == 0
+    # it knows nothing, is unsure, and says what stands in for it
+    assert "In 1 picture: The compact SAM was made for rendered pictures" in done.out
+    assert {item.source for item in Store(tmp_path / "out").load("0.png").segments} == {"regions"}
     marked = Store(tmp_path / "out").load("0.png").made_by["segmenter"]
     assert marked.startswith("sam:compact (weights=")
     # the signature of a file of one's own changes with what is in it

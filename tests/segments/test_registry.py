@@ -24,6 +24,7 @@ from core.segments.sam.embeddings import EmbeddingCache
 from core.segments.sam.model import CompactParameters
 from core.segments.segmenters.unnamed import Superpixels
 from core.segments.segments import MIN_AREA
+from core.segments.unsure import NOTE, REGIONS
 
 TINY = Shape(64, (8, 8, 16, 16), (1, 1, 1, 1), (8, 8, 8, 8), embedding=32, decoder_hidden=32)
 CONCEPTS = ("beak", "a/<b>", "the sky \N{BIRD}")
@@ -90,8 +91,11 @@ def test_segments_lie_over_their_picture(segmenter, kind):
     assert found.masks.dtype == bool
     assert all(item.mask.area >= MIN_AREA for item in found)
     assert all(item.score is None or 0 <= item.score <= 1 for item in found)
-    assert all(item.source.partition(":")[0] in (segmenter.name, segmenter.family) for item in found)
-    assert all(item.source == segmenter.source for item in found)
+    if NOTE in found.notes:  # the compact SAM gave way, and says so
+        assert {item.source for item in found} <= {REGIONS}
+    else:
+        assert all(item.source.partition(":")[0] in (segmenter.name, segmenter.family) for item in found)
+        assert all(item.source == segmenter.source for item in found)
     if segmenter.family == "unnamed":
         assert all(item.name == "" and item.naming == "" for item in found)
     else:
