@@ -153,8 +153,7 @@ def test_a_model_that_cannot_be_had_is_one_sentence_and_changes_nothing(visit: V
     explain(tab, "gradient")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [420, 1400])
+@pytest.mark.parametrize(("theme", "width"), [("light", 1400), ("dark", 420)])
 def test_nothing_runs_off_the_page(visits: Visits, theme: str, width: int) -> None:
     tab = visits(theme, width).tab
     choose_only(tab, "Gradient", "SmoothGrad")
