@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 FOLDER = Path(__file__).parent.parent / "assets" / "screenshots"
@@ -32,6 +33,16 @@ def served(arguments: argparse.Namespace) -> Generator[tuple[str, Any]]:
         yield url, page
     finally:
         blocks.close(verbose=False)
+
+
+@contextmanager
+def new_home() -> Generator[None]:
+    """As on a machine that has never seen Satchel."""
+    before = os.environ.get("HOME", "")
+    with TemporaryDirectory() as home:
+        os.environ["HOME"] = home
+        yield
+        os.environ["HOME"] = before
 
 
 def take(tab: Any, name: str, arguments: argparse.Namespace) -> None:
@@ -71,7 +82,7 @@ def main() -> None:
 
     from playwright.sync_api import sync_playwright
 
-    with served(arguments) as (url, _), sync_playwright() as playwright:
+    with new_home(), served(arguments) as (url, _), sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
         for name in arguments.tabs:
             tab = chromium.new_page(viewport={"width": arguments.width, "height": HEIGHT})
