@@ -88,6 +88,10 @@ def test_reports_are_told_of_when_they_begin_and_end(tmp_path: Path, caplog):
     with caplog.at_level(logging.INFO, "satchel"):
         gate = threading.Event()
         gate.set()
+        for thread in threading.enumerate():  # what reports of the tests before have to tell is told first
+            if thread.name == "satchel-told":
+                thread.join(20)
+        caplog.clear()
         live = Waiting(FairLock()).add(gated(tmp_path / "1", gate))
         assert live.over.wait(20)
         until = time.monotonic() + 20
