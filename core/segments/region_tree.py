@@ -60,12 +60,12 @@ class RegionTree:
         height, width = self.base.shape
         own = int(self.base[min(int(y * height), height - 1), min(int(x * width), width - 1)])
         of = {number: [number] for number in range(len(self.joins) + 1)}
-        found = [[own]]
+        found = [of[own]]
         for kept, gone, _ in self.joins:
-            has = own in of[kept] or own in of[gone]
             of[kept] = of[kept] + of.pop(gone)
-            if has:
-                found.append(of[kept])
+            if own in (kept, gone):  # the region that holds the place, by now
+                own = kept
+                found.append(of[own])
         return [np.isin(self.base, numbers) for numbers in found]
 
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from core.errors import UserError
@@ -245,6 +246,18 @@ def segments_from_label_map(
             mask = Mask.from_spans(starts[own], stops[own], label_map.shape)
             items.append(Segment(mask, name, kind, source=source, naming="file" if name else ""))
     return Segments((label_map.shape[0], label_map.shape[1]), tuple(items))
+
+
+def segments_from_regions(labels: np.ndarray, size: tuple[int, int], source: str) -> Segments:
+    """Of a picture that was cut over a smaller copy: a segment without a name for each number.
+
+    Args:
+        labels: [h, w] integers up to 65535; laid over `size`, (height, width).
+    """
+    if labels.shape != size:
+        small = Image.fromarray(labels.astype(np.uint16))
+        labels = np.asarray(small.resize((size[1], size[0]), Image.Resampling.NEAREST))
+    return segments_from_label_map(labels, dict.fromkeys(np.unique(labels).tolist(), ("", "unset")), source)
 
 
 def check_size(segments: Segments, size: tuple[int, int], what: str) -> Segments:

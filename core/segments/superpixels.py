@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
 
 from core.images import Picture
-from core.segments.segments import Segments, segments_from_label_map
+from core.segments.segments import Segments, segments_from_regions
 from core.superpixels import slic_labels
 
 WORKING_SIDE = 320
@@ -20,6 +19,4 @@ def superpixels(picture: Picture, count: int = 24, compactness: float = 12.0) ->
     height, width = picture.size
     shrink = min(1.0, WORKING_SIDE / max(height, width))
     small = np.asarray(picture.image.resize((max(1, round(width * shrink)), max(1, round(height * shrink)))))
-    labels = slic_labels(small, count, compactness)
-    full = np.asarray(Image.fromarray(labels.astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST))
-    return segments_from_label_map(full, dict.fromkeys(np.unique(full).tolist(), ("", "unset")), "superpixels")
+    return segments_from_regions(slic_labels(small, count, compactness), picture.size, "superpixels")

@@ -7,15 +7,13 @@ mask does; where it is sure, as on rendered birds, it is the other way round (do
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from PIL import Image
 
 from core.images import Picture
 from core.runtime.recent import Recent
 from core.segments.region_tree import RegionTree, region_tree
-from core.segments.segments import Segments, segments_from_label_map
+from core.segments.segments import Segments, segments_from_regions
 
 REGIONS = "regions"  # what stands in such segments as their source
 SURE = 0.6  # the IoU that the SAM expects of its first mask for a click; nine in ten on birds are above 0.8
@@ -34,13 +32,12 @@ def tree_of(picture: Picture) -> RegionTree:
     known = _trees.get(id(picture.image))
     if known is not None and known[0] is picture.image:
         return known[1]
-    return _trees.put(id(picture.image), (picture.image, region_tree(np.asarray(picture.image))))[1]
+    return _trees.put(id(picture.image), (picture.image, region_tree(picture.array())))[1]
 
 
 def regions(picture: Picture, count: int = 0) -> Segments:
     """A handful of regions without names, from top to bottom; `count` 0: as many as the picture asks for."""
-    labels = enlarged(tree_of(picture).labels(count).astype(np.uint16), picture.size)
-    return segments_from_label_map(labels, dict.fromkeys(np.unique(labels).tolist(), ("", "unset")), REGIONS)
+    return segments_from_regions(region_tree(picture.array()).labels(count), picture.size, REGIONS)
 
 
 def sure_of(found: Segments) -> bool:
@@ -52,21 +49,24 @@ def sure_of(found: Segments) -> bool:
     return bool(covered.mean() >= COVERED)
 
 
-def nearest_regions(picture: Picture, point: tuple[float, float], masks: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """For each mask, bool [h, w], the region around a point (x, y in pixels) that it agrees with most."""
+def nearest_regions(picture: Picture, point: tuple[float, float], masks: np.ndarray) -> list[np.ndarray]:
+    """For each mask of [K, h, w], over a copy of the picture, the region around a point that it agrees with most, over
+    the same copy.
+
+    Args:
+        point: (x, y) in pixels of the picture.
+    """
     height, width = picture.size
     tree = tree_of(picture)
     nested = tree.around(point[0] / width, point[1] / height)
     found = []
     for mask in masks:
-        small = np.asarray(Image.fromarray(mask).resize(tree.base.shape[::-1], Image.Resampling.NEAREST))
+        small = resized(mask, tree.base.shape)
         agree = [(small & region).sum() / max(1, (small | region).sum()) for region in nested]
-        found.append(enlarged(nested[int(np.argmax(agree))], picture.size))
+        found.append(resized(nested[int(np.argmax(agree))], mask.shape))
     return found
 
 
-def enlarged(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Numbers or bools [h, w] at another size (height, width)."""
-    if values.shape == size:
-        return values
-    return np.asarray(Image.fromarray(values).resize((size[1], size[0]), Image.Resampling.NEAREST))
+def resized(mask: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """A bool mask at another size (height, width)."""
+    return np.asarray(Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST))

@@ -188,7 +188,7 @@ def _point(standing: Standing, entry: Entry, x: float, name: float, side: str, l
     label = entry["explainer"]
     y = (high - entry["mean"]) / (high - low) * 100
     mean, interval = standing.interval(entry)
-    kind = classes(standing.names[label])
+    kind = marker(standing.names[label])
     whisker = ""
     if entry["low"] is not None:
         top, bottom = (high - entry["high"]) / (high - low) * 100, (high - entry["low"]) / (high - low) * 100
@@ -271,12 +271,7 @@ def _titled(warning: str, standing: Standing) -> str:
 
 def mark(name: str) -> str:
     """The explainer's colour and shape."""
-    return f'<i class="mark {classes(name)}"></i>'
-
-
-def classes(name: str) -> str:
-    """A file may name an explainer that this version does not have, which has looks too."""
-    return marker(name)
+    return f'<i class="mark {marker(name)}"></i>'
 
 
 def seconds(value: float) -> str:

@@ -256,12 +256,10 @@ class Actions:
     def _about_chosen(self, settings: Settings) -> str | None:
         """The report that is about the visitor's model, of those that were opened here or come along."""
         classifier = self._chosen(settings)
-        for path in (*settings.place.opened, *(path for _, path in self._choices(settings))):
-            with suppress(UserError):
-                if classifier is not None and self.reports.fingerprint(path) == classifier.fingerprint:
-                    self.reports.get(path)  # if it opens
-                    return path
-        return None
+        if classifier is None:
+            return None
+        paths = (*settings.place.opened, *(path for _, path in self._choices(settings)))
+        return next((path for path, _ in self.reports.of_model(paths, classifier.fingerprint)), None)
 
     def _chosen(self, settings: Settings) -> Classifier | None:
         """The visitor's model; None where it cannot be had, which the header says."""

@@ -35,12 +35,10 @@ def about(page: Page, session: Session) -> tuple[str, Finished] | None:
         UserError: the model cannot be had.
     """
     fingerprint = page.classifiers.get(session.spec).classifier.fingerprint
-    for title, path in at_hand(page, session):
-        if page.reports.fingerprint(path) == fingerprint:  # the others are not opened
-            with suppress(UserError):
-                found = page.reports.get(path)
-                if _same(str(found.report.made_from["data"]), session.data):
-                    return title, found
+    titles = {path: title for title, path in at_hand(page, session)}
+    for path, found in page.reports.of_model(titles, fingerprint):
+        if _same(str(found.report.made_from["data"]), session.data):
+            return titles[path], found
     return None
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -189,6 +190,13 @@ class Reports:
                 return None
 
         return self._about.get_or_make((str(folder), _state(folder)), read)
+
+    def of_model(self, paths: Iterable[str], fingerprint: str) -> Iterator[tuple[str, Finished]]:
+        """Those of some folders that are about that model, and open; the others are not opened."""
+        for path in paths:
+            with suppress(UserError):
+                if self.fingerprint(path) == fingerprint:
+                    yield path, self.get(path)
 
 
 def _state(folder: Path) -> tuple[int, ...]:

@@ -81,7 +81,7 @@ def test_the_nearest_region_is_the_tile_that_a_ragged_mask_means() -> None:
     pixels, own = tiles()
     ragged = own == 4
     ragged &= np.random.default_rng(2).random(own.shape) > 0.3
-    [found] = nearest_regions(picture(pixels), (90, 100), [ragged])
+    [found] = nearest_regions(picture(pixels), (90, 100), ragged[None])
     assert (found & (own == 4)).sum() / (found | (own == 4)).sum() > 0.9
 
 

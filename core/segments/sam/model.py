@@ -175,15 +175,14 @@ class Sam:
             return masks, scores, logits
 
         masks, scores, logits = _in_memory(ask, self.name)
-        masks = np.stack([_enlarged(mask, picture.size) for mask in masks])
-        own = np.zeros((0, *picture.size), bool)
+        own = masks[:0]
         if ambiguous and self.click_means_part and scores[0] < SURE:
-            own = np.stack(nearest_regions(picture, points[0], list(masks)))
+            own = np.stack(nearest_regions(picture, points[0], masks))
             masks, scores = np.concatenate([own, masks]), np.concatenate([scores, scores])
             logits = np.concatenate([_as_logits(own, logits.shape[-1]), logits])
         kept = _different(masks)
         return Answer(
-            masks=masks[kept],
+            masks=np.stack([_enlarged(masks[i], picture.size) for i in kept]),
             scores=tuple(min(1.0, max(0.0, float(scores[i]))) for i in kept),
             logits=logits[kept].astype(np.float32),
             regions=frozenset(place for place, i in enumerate(kept) if i < len(own)),
