@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from core.classifier import named
 from core.data import Dataset, Item, open_dataset
 from core.errors import UserError
 from core.explainers.learned.files import about_trained
+from core.explainers.learned.masker import Masker, MaskerShape
 from core.explainers.learned.masking import load_masking_model
 from core.explainers.masking_objective import MaskingObjective, entropy, masked, total_variation
 from core.fills import fill_plate
@@ -91,6 +93,22 @@ def test_the_loss_is_the_published_one() -> None:
 
 
 @pytest.mark.slow
+def test_the_network_is_the_published_one() -> None:
+    """Maps made large, put beside each other and read by one 3x3 convolution."""
+    torch.manual_seed(0)
+    masker = Masker(MaskerShape((), (20, 30), classes=5, area=True)).eval()
+    maps, targets, area = [torch.randn(2, 20, 8, 8), torch.randn(2, 30, 4, 5)], torch.tensor([1, 3]), torch.rand(2)
+    size = (32, 35)
+    large = [F.interpolate(read(one), size, mode="bilinear") for read, one in zip(masker.reads, maps)]
+    assert masker.classes is not None
+    told = [
+        masker.classes(targets)[:, :, None, None].expand(-1, -1, *size),
+        area[:, None, None, None].expand(2, 1, *size),
+    ]
+    published = masker.last(torch.cat([*large, *told], 1))[:, 0]
+    torch.testing.assert_close(masker(maps, (131, 140), targets, area), published, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("regime", ["fixed", "joint"])
 def test_it_finds_what_decides(toy_data: Path, tmp_path: Path, regime: str) -> None:
     """Blue for the one class and red for the other: masked in, both keep their answer, and the mask lies on them."""
