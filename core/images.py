@@ -11,13 +11,14 @@ import threading
 import warnings
 import zlib
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from core.beforehand import picture_file
+from core.compression import WHOLE, Compression, compression_of
 from core.errors import UserError
 from core.paths import readable
 
@@ -58,12 +59,14 @@ class Picture:
         name: what to call it (the file's name).
         orientation: EXIF orientation of the stored pixels, 1 to 8 (1: stored upright).
         notes: what was changed on the way in, one sentence each; empty for an ordinary picture.
+        compression: what its file lost.
     """
 
     image: Image.Image
     name: str = "picture"
     orientation: int = 1
     notes: tuple[str, ...] = ()
+    compression: Compression = WHOLE
 
     @property
     def size(self) -> tuple[int, int]:
@@ -111,12 +114,13 @@ def read_picture(source: str | Path | bytes, name: str | None = None, max_pixels
         raise UserError(f"{name} is damaged ({missing}); export or download it again.")
     deep = any(";16" in str(tile[3]) for tile in image.tile)  # known only until it is decoded
     notes = _frame_notes(data, image.format or "")
+    compression = compression_of(image, data)
     with _one_at_a_time if pixels > LARGE_PIXELS else nullcontext():
         try:
             _decode(image, name)
             if cut_short(image, data):
                 raise UserError(f"{name} is cut off (its last rows are missing); export or download it again.")
-            return _upright_rgb(image, name, deep, notes)
+            return replace(_upright_rgb(image, name, deep, notes), compression=compression)
         except MemoryError as error:
             raise _too_large(name, f"{image.width} x {image.height} pixels", max_pixels) from error
 

@@ -169,6 +169,31 @@ def test_a_colour_profile_does_not_hinder():
         assert pixel(read_picture(encoded(Image.new("RGB", (4, 4), RED), "PNG", icc_profile=icc)), 1, 1) == RED
 
 
+@pytest.mark.parametrize(
+    ("form", "options", "known", "loses"),
+    [
+        ("JPEG", {"quality": 30}, True, True),
+        ("PNG", {}, True, False),
+        ("GIF", {}, True, False),
+        ("WEBP", {"lossless": True}, True, False),
+        ("WEBP", {"quality": 30}, False, False),
+        ("TIFF", {}, False, False),
+    ],
+)
+def test_it_is_known_what_the_file_lost(form, options, known, loses):
+    compression = read_picture(encoded(smooth(), form, **options)).compression
+    assert (compression.known, bool(compression.tables)) == (known, loses)
+
+
+def test_a_worse_jpeg_has_coarser_steps_and_grey_ones_are_read():
+    worse, better = (read_picture(encoded(smooth(), "JPEG", quality=q)).compression for q in (30, 90))
+    assert worse.step > 2 * better.step > 2
+    again = worse.of(smooth())
+    assert (again.size, again.mode) == (smooth().size, "RGB")
+    grey = read_picture(encoded(smooth().convert("L"), "JPEG", quality=30)).compression
+    assert grey.of(smooth()).mode == "RGB"
+
+
 def test_a_wrong_extension_does_not_matter(tmp_path):
     (tmp_path / "really.jpg").write_bytes(encoded(smooth(), "PNG"))
     assert np.array_equal(read_picture(tmp_path / "really.jpg").array(), np.asarray(smooth()))

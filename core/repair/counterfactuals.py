@@ -121,7 +121,8 @@ class Counterfactuals:
         lent = self._scene(donor.item, size)
         if chosen.measure(scene) is None or chosen.measure(lent) is None:
             return None
-        return self._changed(one, copy, chosen.give(scene, lent), "given", donor)
+        given = chosen.give(scene, lent)
+        return None if given is None else self._changed(one, copy, given, "given", donor)
 
     def _donor(self, one: Known, turn: int, others: bool) -> Known:
         """All lend alike; where `others`, only those of another class."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from core.attribution import Attribution
 from core.classifier import Classifier
+from core.compression import WHOLE, Compression
 from core.data import Dataset, Item
 from core.errors import UserError, closest
 from core.explainer import BoundExplainer
@@ -34,7 +35,13 @@ class Scene:
     image: Tensor  # [3, H, W]
     masks: dict[str, Tensor]  # name -> [H, W]; instances of one name joined
     kinds: dict[str, str]
-    stretch: float = 1.0  # width over height, in the model's frame, of what is square in the picture
+    pixels: tuple[float, float] = (1.0, 1.0)  # of the frame, down and right, that one of the picture became
+    compression: Compression = WHOLE  # of the picture's file
+
+    @property
+    def stretch(self) -> float:
+        """Width over height, in the model's frame, of what is square in the picture."""
+        return self.pixels[1] / self.pixels[0]
 
     def object_mask(self) -> Tensor:
         """[H, W]: union of everything that is not context."""
@@ -82,6 +89,7 @@ class LoadedPicture:
     segments: Segments | None
     masks: Tensor | None  # [P, H, W], one an instance, on the CPU
     notes: tuple[str, ...] = ()  # of the picture and of its masks
+    compression: Compression = WHOLE
 
     def scene(self, device: torch.device) -> Scene:
         masks: dict[str, Tensor] = {}
@@ -89,8 +97,10 @@ class LoadedPicture:
         if self.segments is not None and self.masks is not None:
             masks = {name: m.to(device) for name, m in merged_masks(self.segments, self.masks).items()}
             kinds = dict(zip(self.segments.names, self.segments.kinds))
-        stretch = self.prepared.geometry.scale_x / self.prepared.geometry.scale_y
-        return Scene(self.item.id, self.item.group, self.prepared.tensor.to(device), masks, kinds, stretch)
+        pixels = (self.prepared.geometry.scale_y, self.prepared.geometry.scale_x)
+        return Scene(
+            self.item.id, self.item.group, self.prepared.tensor.to(device), masks, kinds, pixels, self.compression
+        )
 
 
 def load(item: Item, classifier: Classifier) -> LoadedPicture:
@@ -109,7 +119,7 @@ def read(item: Item, prepare: Callable[[Picture], Prepared]) -> LoadedPicture:
     notes = (*picture.notes, *(segments.notes if segments is not None else ()))
     segments = None if segments is None else segments.only_named()
     masks = None if segments is None else segments.to_model(prepared.geometry)
-    return LoadedPicture(item, prepared, segments, masks, notes)
+    return LoadedPicture(item, prepared, segments, masks, notes, picture.compression)
 
 
 def picture_lines(

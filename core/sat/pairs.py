@@ -96,13 +96,17 @@ def pair_versions(pair: Pair, scene_of: Callable[[str], Scene], seed: int) -> Ve
     return Versions(recipient.image, pasted, placebos)
 
 
-def _given(pair: Pair, recipient: Scene, donor: Scene, other: Scene) -> Versions:
+def _given(pair: Pair, recipient: Scene, donor: Scene, other: Scene) -> Versions | None:
     if pair.segment == MIRROR:
         turned = recipient.image.flip(2)
         own, placebo = (recipient.image, turned) if pair.test == "necessity" else (turned, recipient.image)
         return Versions(recipient.image, own, [(other.id, placebo)])
     give = PROPERTIES[pair.segment].give
-    return Versions(recipient.image, give(recipient, donor), [(other.id, give(recipient, other))])
+    given, placebo = (give(recipient, lender) for lender in (donor, other))
+    if (given if pair.test == "sufficiency" else placebo) is None:  # nothing is learned without that one
+        return None
+    given, placebo = (recipient.image if image is None else image for image in (given, placebo))
+    return Versions(recipient.image, given, [(other.id, placebo)])
 
 
 def _shows_nothing(scene: Scene, name: str, mask: Tensor) -> bool:

@@ -10,8 +10,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from core.fills import inpaint
@@ -25,6 +27,8 @@ COARSEST = 0.08  # cycles a pixel: below, it is what the picture shows
 GAIN = (0.1, 4.0)  # of a band
 ZOOM = (0.5, 2.0)
 FARTHEST = 0.4  # of a side, that a picture is moved
+ENLARGED = 4.0  # times, that a picture is at most to be compressed; what is larger still hardly shows in the frame
+FINER = 0.02  # of a step of quantisation, that counts as the same
 LARGEST = 0.5  # part of the picture, above which an object has no place or size of its own
 
 
@@ -35,12 +39,14 @@ class Property:
     Attributes:
         name: in a sentence, "its colour cast".
         measure: numbers of a picture by which classes may differ; None where the picture has no such thing.
-        give: recipient, donor -> the recipient with the donor's.
+        give: recipient, donor -> the recipient with the donor's; None where that cannot be.
+        few: what is said where too few pictures have it.
     """
 
     name: str
     measure: Callable[[Scene], tuple[float, ...] | None]
-    give: Callable[[Scene, Scene], Tensor]
+    give: Callable[[Scene, Scene], Tensor | None]
+    few: str = "too few pictures"
 
 
 def _luma(image: Tensor) -> Tensor:
@@ -186,13 +192,39 @@ def _with_border(recipient: Scene, donor: Scene) -> Tensor:
     return torch.lerp(recipient.image, donor.image, _edge(recipient.image))
 
 
+def _compression(scene: Scene) -> tuple[float, ...] | None:
+    return (scene.compression.step,) if scene.compression.known else None
+
+
+def _with_compression(recipient: Scene, donor: Scene) -> Tensor | None:
+    """What the donor's compression does to the recipient, at the size that the donor had: nothing else of that size."""
+    own, wanted = recipient.compression, donor.compression
+    if wanted.step < own.step * (1 - FINER):  # what was lost cannot be given back
+        return None
+    if wanted == own or not wanted.tables:
+        return recipient.image
+    height, width = recipient.image.shape[1:]
+    down, right = (max(1 / ENLARGED, scale) for scale in donor.pixels)
+    size = (max(8, round(height / down)), max(8, round(width / right)))
+    array = (recipient.image.clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).cpu().numpy()
+    before = Image.fromarray(array).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    lost = np.asarray(wanted.of(before), np.float32) - np.asarray(before, np.float32)
+    change = torch.from_numpy(lost).permute(2, 0, 1)[None].to(recipient.image) / 255
+    change = F.interpolate(change, (height, width), mode="bilinear", align_corners=False, antialias=True)
+    return (recipient.image + change[0]).clamp(0, 1)
+
+
+NO_OBJECT = "too few pictures have an object marked"
 PROPERTIES = {
     "colour cast": Property("its colour cast", _cast, _with_cast),
     "brightness": Property("its brightness and contrast", _brightness, _with_brightness),
     "sharpness": Property("its sharpness", _sharpness, _with_sharpness),
-    "position": Property("where its object stands", _middle, _with_place),
-    "size": Property("how large its object is", _size, _with_size),
+    "position": Property("where its object stands", _middle, _with_place, NO_OBJECT),
+    "size": Property("how large its object is", _size, _with_size, NO_OBJECT),
     "proportions": Property("its proportions", _proportions, _with_proportions),
+    "compression": Property(
+        "its compression", _compression, _with_compression, "too few files say how they were compressed"
+    ),
     "border": Property("its border", _border, _with_border),
 }
 MIRROR = "orientation"  # needs no donor: a picture is turned round

@@ -24,7 +24,7 @@ class Lack:
 
     Attributes:
         kind: "untested"; "few" (`count` units where LEAST_PICTURES are needed); "unplaced" (`count` of `needed` cases
-            found a place); "open" (an effect of `size` cannot be excluded, or with `count` units would go unseen;
+            were possible); "open" (an effect of `size` cannot be excluded, or with `count` units would go unseen;
             `needed` would do, 0: none would); "adverse" (an estimate of `size` below -delta); "single" (one unit alone
             shows no spread); "flips" (the answer changes in `count` of `needed` cases); "rare" (`count` of `needed`
             units carry an effect above `size`, and so many, `units`, may; `enough` would tell, 0: none would);
@@ -225,7 +225,7 @@ def in_clause(lack: Lack) -> str:
         units = lack.units.removesuffix("s") if lack.count == 1 else lack.units
         return f"{lack.test} rests on {lack.count} {units} ({lack.needed} are needed)"
     if lack.kind == "unplaced":
-        return f"{lack.test} found a place in {lack.count} of {lack.needed} cases"
+        return f"{lack.test} was possible in {lack.count} of {lack.needed} cases"
     if lack.kind == "single":
         return f"one of the {lack.units} alone shows no spread"
     if lack.kind == "adverse":

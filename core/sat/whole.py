@@ -19,12 +19,13 @@ from core.sat.sentences import Lack, bounds, whole_sentence
 from core.sat.statistics import LEAST_UNITS
 from core.sat.verdicts import LEAST_PICTURES, lacking
 
-SAME = 0.01  # relative spread of the proportions, below which all pictures have the same
+MAY_BE_SAME = ("proportions", "compression")
+SAME = 0.01  # relative spread of these, below which all pictures have the same
 SELDOM = 0.5  # part of a class's pictures that show a segment, above which its absence is no property of the class
 UNTESTED = (
     "a colour cast over the whole picture, its brightness or sharpness",
     "where in the picture something stands, and how large",
-    "the proportions, orientation or border of the picture",
+    "the proportions, orientation, compression or border of the picture",
     "the absence of something",
     "anything no segment covers",
 )  # where nothing is tested
@@ -57,10 +58,10 @@ def differing_properties(pictures: Sequence[dict[str, Any]]) -> tuple[list[str],
     for name in PROPERTIES:
         known = [p["properties"][name] for p in pictures if name in p["properties"]]
         if len(known) < 2 * LEAST_PICTURES:
-            few = "too few pictures" if len(pictures) < 2 * LEAST_PICTURES else "too few pictures have an object marked"
+            few = "too few pictures" if len(pictures) < 2 * LEAST_PICTURES else PROPERTIES[name].few
             why.append(f"the {name} ({few})")
-        elif name == "proportions" and np.ptp(np.log([value[0] for value in known])) < SAME:
-            why.append("the proportions (all pictures have the same)")
+        elif name in MAY_BE_SAME and np.ptp(np.log([value[0] for value in known])) < SAME:
+            why.append(f"the {name} (all pictures have the same)")
         else:
             names.append(name)
     return [*names, MIRROR], why

@@ -56,7 +56,8 @@ def whole_html(finished: Finished) -> str:
     lines = [_line(*several) for several in (*told, *rest)]
     return (
         f'<div data-testid="whole"><h2>The whole picture</h2>'
-        f'<p class="note">Colour, light, sharpness, place, size, orientation, border, and what is not there.</p>'
+        f'<p class="note">Colour, light, sharpness, place, size, orientation, compression, border, and what is not '
+        "there.</p>"
         f"{lead}{_folded(lines, len(told), _counts(entries))}</div>"
     )
 

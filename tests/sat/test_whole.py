@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,16 @@ from torch import Tensor, nn
 
 from core.choice import Choice
 from core.classifier import Classifier
+from core.compression import UNKNOWN, WHOLE
 from core.data import Dataset, Item
-from core.images import Picture
+from core.images import Picture, read_picture
 from core.preprocessing import Preprocessing
 from core.sat.batch import Scene
 from core.sat.pairs import Pair, pair_versions
 from core.sat.properties import BORDER, MIRROR, PROPERTIES, measures
 from core.sat.report import ReportOptions, build_report
 from core.sat.saved_report import open_report
-from core.sat.whole import UNSEEN, choose_whole_pairs, differing_properties
+from core.sat.whole import MAY_BE_SAME, UNSEEN, choose_whole_pairs, differing_properties
 from core.segments import Segments
 
 SIDE = 48
@@ -37,11 +40,11 @@ def scene(seed: int, place: tuple[int, int] = (18, 18), size: int = 10, stretch:
     mask[place[0] : place[0] + size, place[1] : place[1] + size] = 1
     image[:, mask > 0] = 0.8
     masks, kinds = {"object": mask}, {"object": "object"}
-    return Scene(str(seed), str(seed), image, masks, kinds, stretch)
+    return Scene(str(seed), str(seed), image, masks, kinds, (1.0, stretch))
 
 
 def changed(one: Scene, image: Tensor) -> Scene:
-    return Scene(one.id, one.group, image, one.masks, one.kinds, one.stretch)
+    return replace(one, image=image)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +83,37 @@ def test_proportions_are_given_by_stretching():
     wide = PROPERTIES["proportions"].give(scene(1, size=12), scene(2, stretch=2.25))[0] > 0.7
     rows, columns = (int(side.sum()) for side in (wide.any(1), wide.any(0)))
     assert (rows, columns) == (pytest.approx(8, abs=1), pytest.approx(18, abs=1))
+
+
+def squeezed(one: Scene, quality: int | None, pixels: float = 1.0) -> Scene:
+    """As a file of that quality says, or one that loses nothing; its pixels are so large in the frame."""
+    compression = WHOLE if quality is None else read_picture(as_jpeg(one.image, quality)).compression
+    return replace(one, compression=compression, pixels=(pixels, pixels))
+
+
+def as_jpeg(image: Tensor, quality: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray((image.permute(1, 2, 0).numpy() * 255 + 0.5).astype(np.uint8)).save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
+def test_a_picture_is_compressed_as_the_donor_was():
+    give, recipient = PROPERTIES["compression"].give, squeezed(scene(1), 90)
+    written = torch.from_numpy(read_picture(as_jpeg(recipient.image, 10)).array().copy()).permute(2, 0, 1) / 255
+    given = give(recipient, squeezed(scene(2), 10))
+    assert given is not None
+    assert float((given - written).abs().max()) < 1.5 / 255
+    assert give(recipient, squeezed(scene(2), 90)) is recipient.image
+    assert give(recipient, squeezed(scene(2), None)) is None  # what was lost cannot be given back
+    small = give(recipient, squeezed(scene(2), 10, pixels=0.25))  # of a donor that was larger, less is seen
+    assert small is not None
+    assert float((small - recipient.image).std()) < 0.8 * float((given - recipient.image).std())
+
+
+def test_pictures_whose_file_does_not_say_how_it_was_compressed_have_none():
+    unknown = replace(scene(1), compression=UNKNOWN)
+    assert "compression" not in measures(unknown)
+    assert measures(squeezed(scene(1), 10))["compression"] > measures(squeezed(scene(1), None))["compression"]
 
 
 def test_no_object_no_place():
@@ -129,7 +163,7 @@ def reported(margin: Callable[[Tensor], Tensor], paint: Callable[[int, np.random
     for number in range(80):
         label = number % 2
         picture, mask = paint(label, np.random.default_rng(number))
-        whole = Picture(Image.fromarray((picture * 255).astype(np.uint8)))
+        whole = picture if isinstance(picture, Picture) else Picture(Image.fromarray((picture * 255).astype(np.uint8)))
         found = Segments.from_masks(np.stack([mask, ~mask]), ("object", "ground"), ("object", "context"), "known")
         items.append(Item(f"{number:02d}", ["cold", "warm"][label], lambda p=whole: p, lambda s=found: s))
     preprocessing = Preprocessing(resize=(SIDE, SIDE), crop=None, mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -165,7 +199,28 @@ def test_a_cast_that_decides_is_found_with_how_it_goes_with_the_labels(tmp_path)
         assert entry["sentence"].startswith(f"The model relies on the colour cast of {target}: given to other pictures")
         for name in ("brightness", "orientation", "size", "position"):
             assert found[target, name]["verdict"] == "cleared", found[target, name]["sentence"]
-    assert manifest["blind_spots"] == ["the proportions (all pictures have the same)", UNSEEN]
+    assert manifest["blind_spots"] == [*(f"the {name} (all pictures have the same)" for name in MAY_BE_SAME), UNSEEN]
+
+
+def smoothness(x: Tensor) -> Tensor:
+    """What compression takes away: differences of neighbours."""
+    return 200 * (0.012 - (x[:, :, :, 1:] - x[:, :, :, :-1]).abs().mean((1, 2, 3)))
+
+
+@pytest.mark.slow
+def test_a_compression_that_decides_is_found(tmp_path):
+    def paint(label: int, random: np.random.Generator) -> tuple[Picture, np.ndarray]:
+        picture, mask = painted(label, random, 18, 0.0)
+        file = as_jpeg(torch.from_numpy(picture).permute(2, 0, 1), int(random.integers(20, 30) if label else 90))
+        return read_picture(file), mask
+
+    manifest = reported(smoothness, paint, tmp_path / "r")
+    found = {(entry["target"], entry["property"]): entry for entry in manifest["whole"]}
+    warm, cold = found["warm", "compression"], found["cold", "compression"]
+    assert warm["verdict"] == cold["verdict"] == "confirmed"
+    assert warm["necessity"] is None  # its own pictures cannot be made better
+    assert warm["relation"]["auc"] == 1
+    assert "compression" in warm["sentence"]
 
 
 @pytest.mark.slow
