@@ -1,23 +1,28 @@
 """Do verdicts tell models that lean on something from models that do not? Classifiers whose truth is known.
 
     uv run python benchmarks/shortcuts.py            # 48 classifiers, some hours; it goes on where it was stopped
-    uv run python benchmarks/shortcuts.py --quick    # 4 of them
+    uv run python benchmarks/shortcuts.py --quick    # 4 of them, asked about fewer classes, in minutes
 
 A cue (watermark, frame, ground, sky, perch, colour cast, a pair of which either is enough, a rare one) is planted on
 one class of rendered birds. Where it goes with the class, a classifier may learn it; where it is as frequent on all
 classes, it cannot, although the report's pictures look the same. Half of the classifiers are of the second kind. Truth
 is what the class's margin does when scenes are rendered again with and without the cue, on birds that no report sees:
 above two deltas it relies on it, below half a delta it does not, between it is left out. Verdicts see pixels and masks
-only. Every class is asked about watermark and frame besides. What is done is kept in benchmarks/results/shortcuts.json.
+only. Every class is asked about watermark and frame besides. What is done is kept in benchmarks/results/shortcuts.json,
+of the quick form in shortcuts-quick.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
+import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +46,7 @@ from core.sat.report import ReportOptions, build_report
 from core.sat.saved_report import Report, open_report
 from core.segments import Segments, segments_from_label_map
 
-RESULT = ROOT / "benchmarks" / "results" / "shortcuts.json"
+RESULTS = ROOT / "benchmarks" / "results"
 CUES: dict[str, tuple[tuple[str, str | bool], ...]] = {
     "watermark": (("watermark", True),),
     "frame": (("frame", "teal"),),
@@ -60,6 +65,27 @@ SEEDS = {"learn": 7_000_000, "report": 8_000_000, "truth": 9_000_000}
 EPOCHS, BATCH = 8, 50
 EXPLAINERS = ("suppression", "grad-cam", "integrated-gradients")
 RELIES, CLEAN = 2.0, 0.5  # deltas
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is asked of each classifier.
+
+    Attributes:
+        classes: that are reported on, the plant's own first. pictures: of the report, of all classes together.
+        explainers: whose maps stand beside the verdicts. controls: pictures for their controls.
+        worlds: how many classifiers, of the whole list.
+    """
+
+    classes: int
+    pictures: int
+    explainers: tuple[str, ...]
+    controls: int
+    worlds: int
+
+
+FULL = Size(len(CLASSES), REPORTED, EXPLAINERS, 6, 48)
+QUICK = Size(3, 3 * REPORTED // len(CLASSES), EXPLAINERS[1:2], 3, 4)
 
 
 @dataclass(frozen=True)
@@ -148,18 +174,26 @@ def _segments(label: int, seed: int, side: int, plants: Plants) -> Segments:
     return segments_from_label_map(drawn(label, seed, side, plants).mask, dict(SEGMENTS), source="demo")
 
 
-def plan(world: World, count: int, part: str) -> list[tuple[int, int, Plants, bool]]:
+def reported_classes(world: World, size: Size) -> list[int]:
+    """The plant's own class, and those after it."""
+    first = CLASSES.index(world.target)
+    return [(first + n) % len(CLASSES) for n in range(size.classes)]
+
+
+def plan(
+    world: World, count: int, part: str, classes: Sequence[int] = range(len(CLASSES))
+) -> list[tuple[int, int, Plants, bool]]:
     """(label, seed, plants, tinted) of each picture."""
     recipe, learning, found = world.recipe(part == "learn"), part == "learn", []
     for number in range(count):
-        label, seed = number % len(CLASSES), SEEDS[part] + number
+        label, seed = classes[number % len(classes)], SEEDS[part] + number
         found.append((label, seed, sample_plants(label, seed, recipe), world.cast(label, seed, learning)))
     return found
 
 
-def dataset(world: World) -> Dataset:
+def dataset(world: World, size: Size) -> Dataset:
     items = []
-    for label, seed, plants, cast in plan(world, REPORTED, "report"):
+    for label, seed, plants, cast in plan(world, size.pictures, "report", reported_classes(world, size)):
         name, what = f"{seed}", (label, seed, world.side, plants)
         items.append(Item(name, CLASSES[label], partial(_picture, name, *what, cast), partial(_segments, *what)))
     return Dataset(world.name, world.name, tuple(items))
@@ -258,12 +292,12 @@ def said(report: Report, label: str, cue: str) -> dict[str, Any] | None:
     return {"verdict": verdict, "score": max(lows, default=None), "effect": max(middles, default=None), "maps": maps}
 
 
-def run(world: World, work: Path) -> dict[str, Any]:
+def run(world: World, size: Size, work: Path) -> dict[str, Any]:
     """One classifier: its truth, and what its report says."""
     classifier = trained(world)
     out = work / world.name.replace(" ", "_").replace(",", "")
-    options = ReportOptions(tuple(Choice.parse(text) for text in EXPLAINERS), control_pictures=6)
-    for _ in build_report(dataset(world), classifier, out, options):
+    options = ReportOptions(tuple(Choice.parse(text) for text in size.explainers), control_pictures=size.controls)
+    for _ in build_report(dataset(world, size), classifier, out, options):
         pass
     report = open_report(out)
     pairs = []
@@ -334,19 +368,38 @@ def table(models: Sequence[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def bench_of(size: Size, work: Path, hours: float) -> Bench:
+    settings = {"learn": LEARN, "reported": size.pictures, "truth": TRUTH, "epochs": EPOCHS,
+                "explainers": list(size.explainers)}  # fmt: skip
+    return Bench(RESULTS / ("shortcuts.json" if size == FULL else "shortcuts-quick.json"), work, hours, settings)
+
+
+def one_of(world: World, size: Size, work: Path, until: float) -> None:
+    """One classifier, in a process of its own."""
+    bench = bench_of(size, work, (until - time.monotonic()) / 3600)
+    bench.part(world.name, partial(run, world, size, work))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="the first four only")
+    parser.add_argument("--quick", action="store_true", help="four classifiers, three classes each, one explainer")
     parser.add_argument("--hours", type=float, default=6.0)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="classifiers at once")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "shortcuts")
     parser.add_argument("--table", action="store_true", help="only print what is there")
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
-    settings = {"learn": LEARN, "reported": REPORTED, "truth": TRUTH, "epochs": EPOCHS, "explainers": list(EXPLAINERS)}
-    bench = Bench(RESULT, asked.work, asked.hours, settings)
-    for world in worlds()[: 4 if asked.quick else None] if not asked.table else ():
-        bench.part(world.name, partial(run, world, asked.work))
-    print("\n".join(table(list(bench.kept["runs"].values()))))
+    size = QUICK if asked.quick else FULL
+    todo = (
+        []
+        if asked.table
+        else [w for w in worlds()[: size.worlds] if w.name not in bench_of(size, asked.work, 0).kept["runs"]]
+    )
+    until, threads = time.monotonic() + 3600 * asked.hours, max(1, (os.cpu_count() or 1) // asked.jobs)
+    with ProcessPoolExecutor(asked.jobs, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
+        for done in as_completed([pool.submit(one_of, world, size, asked.work, until) for world in todo]):
+            done.result()
+    print("\n".join(table(list(bench_of(size, asked.work, 0).kept["runs"].values()))))
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from dashboard.explain import tab as explain_tab
 from dashboard.health import Health
 from dashboard.memory import keep_level, keep_visitors_lean
 from dashboard.network import UPLOAD_BYTES, Guard, Names
+from dashboard.packing import Packing
 from dashboard.page import Page
 from dashboard.report import tab as report_tab
 from dashboard.segments import tab as segments_tab
@@ -72,7 +73,16 @@ def build(page: Page) -> gr.Blocks:
             for title, module in TABS:
                 with gr.Tab(title, id=title.lower()) as page.tabs[title]:
                     module.build(page)
+    show_progress_nowhere(blocks, page.address)
     return blocks
+
+
+def show_progress_nowhere(blocks: gr.Blocks, unseen: gr.HTML) -> None:
+    """Of events that show none. The browser tells how each event goes to the outputs of all that ever ran, and looks
+    for each of them in the whole page: most of a fresh page's computing, and of every later click's."""
+    for event in blocks.fns.values():
+        if event.show_progress == "hidden":
+            event.show_progress_on = [unseen]
 
 
 def make_page(
@@ -255,7 +265,7 @@ def launch_options(
     """
     guard = Middleware(Guard, names=names or Names("127.0.0.1"), upload_bytes=max_upload, room=free_bytes)
     return {
-        "app_kwargs": {"middleware": [guard, *([Middleware(Health, page=page)] if page else [])]},
+        "app_kwargs": {"middleware": [guard, Middleware(Packing), *([Middleware(Health, page=page)] if page else [])]},
         "theme": theme(),
         "css": style_sheet(),
         "head": script(),

@@ -21,7 +21,7 @@ from core.runtime.whole_files import whole_file, writing
 from core.training import together
 from core.training.stage import Stage
 
-EVERY = 30.0  # seconds between two checkpoints, and one at the end of every epoch
+EVERY = 30.0  # seconds between two checkpoints, and one whenever held-out pictures are looked at
 FINE = 100  # points between the ends of epochs, in a stage
 FORMAT = 2
 
@@ -32,7 +32,7 @@ class Point:
 
     Attributes:
         stage, step: where. loss: on the pictures that were learned from.
-        held_out: the loss on held-out pictures, at the ends of epochs.
+        held_out: the loss on held-out pictures, where they were looked at.
         low, middle, high: parts of the drawn subsets by the target's likelihood, where subsets are drawn for balance.
         area: mean of the masks, where masks are learned; inside, outside: part of the masked-in and of the masked-out
             pictures that get their class.
@@ -58,7 +58,8 @@ class Training:
 
     Attributes:
         stage, stages: name of the one in work, and all. step, steps: of all stages together. ends: last step of each.
-        points: of the curves, at the ends of epochs. between: more of them, nearer together, without a held-out loss.
+        points: of the curves, where held-out pictures were looked at: at the ends of epochs, or of several short ones.
+        between: more of them, nearer together, without a held-out loss.
         seconds: of training so far, all runs together. left: an estimate of what is still to come, None at first.
         notes: one sentence each on what was noticed.
     """
@@ -219,14 +220,15 @@ def _one_stage(
         told.left = each * (told.steps - told.step)
         if (step + 1) % fine == 0:
             told.between.append(Point(stage.name, told.step, seconds=told.seconds, **recent.mean(fine)))
-        if (step + 1) % stage.steps == 0:
+        looks = (step + 1) % stage.watch == 0 or step + 1 == total
+        if looks:
             held = stage.held_out()
             if held < best:
                 best, best_weights = held, _copied(module)
             told.notes += [note for note in stage.noticed() if note not in told.notes]
             told.points.append(Point(stage.name, told.step, seconds=told.seconds, held_out=held, **recent.mean()))
             recent = _Recent()
-        if (step + 1) % stage.steps == 0 or time.monotonic() - saved > EVERY:
+        if looks or time.monotonic() - saved > EVERY:
             save()
             saved = time.monotonic()
         try:

@@ -64,11 +64,13 @@ class Stage(Protocol):
 
     Attributes:
         name: for people. epochs, steps: how many, and steps of an epoch.
+        watch: steps after which held-out pictures are looked at.
     """
 
     name: str
     epochs: int
     steps: int
+    watch: int
 
     def learning(self) -> nn.Module:
         """What learns."""
@@ -143,6 +145,9 @@ class PictureStage(ABC):
         self.learn, self.held, self.mirror, self.seed = learn, held, mirror, seed
         self.size = min(size, len(learn))
         self.steps = max(1, len(learn) // self.size)
+        # where an epoch is a few pictures only, looking at what is held out would cost more than learning
+        self.watch = self.steps * math.ceil(len(held) / (self.steps * self.size))
+        self.watch_size = size
 
     def batch(self, step: int) -> tuple[Batch, torch.Generator]:
         """Of a step, and random numbers for it."""
@@ -155,8 +160,8 @@ class PictureStage(ABC):
 
     def watched(self) -> Generator[tuple[Batch, torch.Generator]]:
         """Held-out pictures, with the same random numbers each time."""
-        for start in together.own(range(0, len(self.held), self.size)):
-            numbers = range(start, min(start + self.size, len(self.held)))
+        for start in together.own(range(0, len(self.held), self.watch_size)):
+            numbers = range(start, min(start + self.watch_size, len(self.held)))
             yield self.held.batch(numbers), generator(self.seed, self.name, "held out", start)
 
     def mean(self, losses: Iterable[tuple[Tensor, int]]) -> float:

@@ -50,7 +50,7 @@ class Actions:
 
     # -- events
 
-    def open_first(self, *values: Any) -> Iterator[Updates]:
+    def open_first(self, *values: Any) -> Updates:
         """A page was opened: the report given on the command line, else that of the model, else the demo's."""
         settings, given = self._settings(values), self.page.report
         along, choices = shipped(), self._choices(settings)
@@ -58,12 +58,14 @@ class Actions:
         usual = given or own or along.get(SHIPPED) or next(iter(along.values()), None)
         first = link or usual
         if first is None:
-            yield {self.w.chooser: gr.update(choices=choices), **self._empty(NO_REPORT)}
-            return
-        yield {
-            self.w.chooser: gr.update(choices=choices, value=str(first)), self.w.other: gr.update(choices=choices),
-        }  # fmt: skip
-        yield from self._open(str(first), replace(settings, place=replace(settings.place, first=str(usual or ""))))
+            return {self.w.chooser: gr.update(choices=choices), **self._empty(NO_REPORT)}
+        updates: Updates = {}
+        for more in self._open(str(first), replace(settings, place=replace(settings.place, first=str(usual or "")))):
+            updates |= more
+        # at once: what a generator yields last is sent twice
+        updates[self.w.chooser] = gr.update(choices=choices, value=str(first))
+        updates[self.w.other] = {**gr.update(choices=choices), **updates.get(self.w.other, {})}
+        return updates
 
     def _linked(self, settings: Settings) -> Path | None:
         """The report of the address that was followed, if it opens."""

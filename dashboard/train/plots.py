@@ -18,7 +18,7 @@ BOUNDS = ("unlikely, < 0.2", "between", "likely, > 0.8")
 
 
 def loss_figure(told: Training, stage: str, dark: bool) -> go.Figure:
-    """The loss of one stage: a line on what is learned from, a dot an epoch on held-out pictures."""
+    """The loss of one stage: a line on what is learned from, dots on held-out pictures."""
     figure = _frame(f"Loss of the {stage}", told, stage, dark)
     between = [point for point in told.between if point.stage == stage]
     ends = [point for point in told.points if point.stage == stage and point.held_out is not None]

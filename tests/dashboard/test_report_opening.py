@@ -133,7 +133,7 @@ def values(place=None) -> tuple:
 def opened(report, monkeypatch, shipped=None, **chosen) -> dict:
     """All that a page shows once it is open."""
     monkeypatch.setattr(at_hand, "shipped_reports", lambda: shipped or {})
-    return all_of(report_actions.Actions(page_of(report, **chosen, shipped=shipped), Names()).open_first(*values()))
+    return report_actions.Actions(page_of(report, **chosen, shipped=shipped), Names()).open_first(*values())
 
 
 def all_of(updates) -> dict:
@@ -159,7 +159,7 @@ def test_the_page_opens_on_the_report_it_is_given_else_on_the_demo(toy_report, m
 def test_a_count_of_verdicts_shows_those_in_the_table(toy_report, monkeypatch):
     monkeypatch.setattr(at_hand, "shipped_reports", dict)
     actions = report_actions.Actions(page_of(toy_report.path), Names())
-    shown = all_of(actions.open_first(*values()))
+    shown = actions.open_first(*values())
     counted = re.findall(r'data-verdict="([^"]+)"', shown["answer"])
     assert "confirmed" in counted
     only = actions.only(SimpleNamespace(verdict="confirmed"), *values(shown["place"]))
@@ -171,7 +171,7 @@ def test_a_count_of_verdicts_shows_those_in_the_table(toy_report, monkeypatch):
 def test_what_stands_behind_a_cell_is_sent_once_it_is_in_view(toy_report, monkeypatch):
     monkeypatch.setattr(at_hand, "shipped_reports", dict)
     actions = report_actions.Actions(page_of(toy_report.path), Names())
-    place = all_of(actions.open_first(*values()))["place"]
+    place = actions.open_first(*values())["place"]
     chosen = actions.choose(SimpleNamespace(cell="1/mark"), *values(place))
     assert "effects" not in chosen
     shown = actions.look(*values(place))
