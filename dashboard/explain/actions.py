@@ -151,7 +151,7 @@ class Actions:
         if ready:
             with suppress(UserError):
                 session, settings = self.read(values, remember=False)
-                return self.draw.offer(session, self._now(session, settings))
+                return self.draw.offer(session, self._now(session, settings), ticks=False)
         return {self.w.fold: gr.skip()}
 
     def fold(self, *values: Any) -> Updates:

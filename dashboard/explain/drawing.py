@@ -123,10 +123,17 @@ class Drawing:
         updates[self.w.label] = offered(view, self.page.classifiers.get(session.spec).classifier)
         return updates | self.maps(session, settings, view) | self._classes(session, settings, view)
 
-    def offer(self, session: Session, settings: Settings) -> Updates:
-        """The list of explainers to choose from."""
+    def offer(self, session: Session, settings: Settings, ticks: bool = True) -> Updates:
+        """The list of explainers to choose from.
+
+        Args:
+            ticks: say as well which are chosen; without it the browser's own ticks stay, one set meanwhile too.
+        """
         usable = self._usable(session)
         offered = chooser(usable, settings.chosen, settings.unfolded)
+        if not ticks:
+            offered = {family: {what: said for what, said in group.items() if what != "value"}
+                       for family, group in offered.items()}  # fmt: skip
         return {
             self.w.unfolded: settings.unfolded,
             self.w.fold: fold_word(usable, settings.chosen, settings.unfolded),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import json
 import zlib
@@ -12,6 +11,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from dashboard.packing import LEAST, Packing
+from tests.dashboard.conftest import run_apart
 
 PAGE = b"<p>satchel</p>" * LEAST
 
@@ -33,7 +33,7 @@ def answered(
         sent.append(message)
 
     scope = {"type": "http", "headers": [(b"accept-encoding", accepts.encode())]}
-    asyncio.run(Packing(app)(scope, None, send))
+    run_apart(Packing(app)(scope, None, send))
     return sent
 
 
