@@ -251,10 +251,9 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
     w.sum.by(act.by, settings, [w.sum_area, w.sum], **shared)
     offered = [w.unfolded, w.fold, *w.families.values()]
     w.fold.click(act.fold, settings, offered, **shared)
-    for ticked in (*w.families.values(), w.linked):
-        ticked.input(act.redraw, settings, everything, trigger_mode="always_last", **shared)
-    w.seed.submit(act.redraw, settings, everything, **shared)
-    w.seed.blur(act.redraw, settings, everything, **shared)
+    ticked = [one.input for one in (*w.families.values(), w.linked)]
+    gr.on(ticked, act.redraw, settings, everything, trigger_mode="always_last", **shared)
+    gr.on([w.seed.submit, w.seed.blur], act.redraw, settings, everything, **shared)
     # the browser has picture and map apart, so that nobody need be asked
     w.opacity.change(None, [w.opacity], None, js=FADE, **quiet)
     page.tabs["Explain"].select(act.offer, [w.ready, *settings], offered, **shared)
@@ -263,7 +262,9 @@ def _wire(page: Page, w: Widgets, act: Actions) -> None:
     w.explain.click(act.explain, settings, everything, **shared)
     opening.then(act.first_run, settings, everything, **shared)
     w.stop.click(act.stop, [page.key], [w.stop], queue=False, **quiet)
+    moved: dict[str, list[Any]] = {}
     for (name, _), field in w.controls.items():
-        listen = field.release if isinstance(field, gr.Slider) else field.input
+        moved.setdefault(name, []).append(field.release if isinstance(field, gr.Slider) else field.input)
+    for name, moves in moved.items():  # one event for all of them: a browser looks at each event for each component
         # not one after the other: the newest value replaces the run of the one before
-        listen(act.retouch(name), settings, everything, trigger_mode="multiple", **shared)
+        gr.on(moves, act.retouch(name), settings, everything, trigger_mode="multiple", **shared)

@@ -115,7 +115,7 @@ def test_a_map_is_enlarged_by_a_key_and_laid_beside_another(explained: Any) -> N
     assert viewer.locator("canvas.difference").count() == 1
     tab.keyboard.press("Escape")
     viewer.wait_for(state="hidden")
-    assert tab.evaluate("document.activeElement.getAttribute('aria-label')") == "Enlarge Occlusion"
+    tab.wait_for_function("document.activeElement.getAttribute('aria-label') === 'Enlarge Occlusion'")
 
 
 def test_explain_is_few_stops_of_the_keyboard_away(visit: Visit) -> None:
