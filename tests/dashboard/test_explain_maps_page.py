@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dashboard.runs import Results
 from tests.dashboard.conftest import Served, Visit, photo, save
 from tests.dashboard.on_explain import choose_only, explain, map_of, set_slider, upload, wait_for_state
 
@@ -29,6 +30,13 @@ def point_at(tab: Any, figure: Any, u: float, v: float) -> None:
     tab.mouse.move(box["x"] + u * box["width"], box["y"] + v * box["height"])
 
 
+@pytest.fixture
+def nothing_made(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the tests before have computed."""
+    monkeypatch.setattr(served.page.runner, "results", Results())
+
+
+@pytest.mark.usefixtures("nothing_made")
 def test_what_is_dropped_and_what_is_picked_is_explained_by_itself(visit: Visit, tmp_path: Path) -> None:
     tab = visit.tab
     choose_only(tab, "Gradient")
@@ -41,6 +49,7 @@ def test_what_is_dropped_and_what_is_picked_is_explained_by_itself(visit: Visit,
     wait_for_state(tab, "gradient", "finished")
 
 
+@pytest.mark.usefixtures("nothing_made")
 def test_what_takes_long_waits_and_says_so(visit: Visit, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     tab = visit.tab
     choose_only(tab, "Gradient")
