@@ -37,6 +37,8 @@ Card = Callable[[MaskingModel, Frames, Path], dict[str, Any]]
 DECAY = 1e-4
 MOMENTUM = 0.9
 CLIP = 10.0  # of the masker's gradient
+CLIP_COPY = 1.0  # masked pictures, which it has never seen, would else undo in a few steps what it knows
+FORGETS = 0.9  # of what the classifier gets right
 THIRD = 0.1  # of the rate is left after each third of the steps
 AREAS = (0.25, 0.75)  # between which a masker is told how much to keep
 PAST = 30  # copies that are remembered
@@ -88,6 +90,8 @@ class MaskingStage(PictureStage):
         self._next = max(1, min(EVERY, self.epochs * self.steps // PAST))
         self._loss_along: Tensor | None = None
         self._area = 0.5
+        self._knows = (1.0, 1.0)  # parts of the held-out pictures that the copy and the classifier get right
+        self._late = False
 
     def learning(self) -> nn.Module:
         return self._modules
@@ -103,6 +107,7 @@ class MaskingStage(PictureStage):
         return THIRD ** (3 * step // total)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        self._late = 2 * step > self.epochs * self.steps
         if self.joint and self.o.history != "none" and step % self._next == 0:
             self._remember_copy()
         batch, random = self.batch(step)
@@ -139,6 +144,7 @@ class MaskingStage(PictureStage):
 
     def clip(self) -> None:
         nn.utils.clip_grad_norm_(self._own, CLIP)
+        nn.utils.clip_grad_norm_(self._along, CLIP_COPY)
 
     def memory(self) -> dict[str, Any]:
         return {"past": self._past}
@@ -150,29 +156,38 @@ class MaskingStage(PictureStage):
     def held_out(self) -> float:
         """By the copy as it is now, or by the classifier."""
         self.masker.eval()
-        areas: list[tuple[float, int]] = []
+        sums = torch.zeros(4, dtype=torch.float64)  # of areas, of what the copy and the classifier get right, pictures
 
         def losses() -> Generator[tuple[Tensor, int]]:
             for batch, random in self.watched():
-                seen = self._look(batch, self._targets(batch), self.copy, random, draw=False)
-                areas.append((float(seen.masks.mean()), len(batch.images)))
+                targets = self._targets(batch)
+                seen = self._look(batch, targets, self.copy, random, draw=False)
+                knows = (named(seen.plain, targets, self.exclusive),
+                         named(self.classifier.logits(batch.images), targets, self.exclusive)
+                         if self.joint else torch.zeros(1))  # fmt: skip
+                sums.add_(torch.tensor([float(seen.masks.mean((1, 2)).sum()), *map(float, map(torch.sum, knows)),
+                                        len(batch.images)]))  # fmt: skip
                 yield seen.loss.mean(), len(batch.images)
 
         found = self.mean(losses())
-        sums = [sum(area * count for area, count in areas), sum(count for _, count in areas)]
-        area, count = together.total(sums, self.classifier.device)
-        self._area = area / count
+        area, copy, classifier, count = together.total(sums.tolist(), self.classifier.device)
+        self._area, self._knows = area / count, (copy / count, classifier / count)
         return found
 
     def noticed(self) -> list[str]:
-        if NOTHING <= self._area <= EVERYTHING:
-            return []
-        what, weight = ("nothing", "smaller") if self._area < NOTHING else ("everything", "larger")
-        note = (
-            f"The masks have collapsed to {what}: they are {self._area:.0%} of the held-out pictures. Try a {weight} "
-            "--area-in or --area-out, objective both, or more pictures and classes."
-        )
-        return [note]
+        notes = []
+        if not NOTHING <= self._area <= EVERYTHING:
+            what, weight = ("nothing", "smaller") if self._area < NOTHING else ("everything", "larger")
+            notes.append(
+                f"The masks have collapsed to {what}: they are {self._area:.0%} of the held-out pictures. Try a "
+                f"{weight} --area-in or --area-out, objective both, or more pictures and classes."
+            )
+        if self.joint and self._late and self._knows[0] < FORGETS * self._knows[1]:
+            notes.append(
+                "The copy that learns along has forgotten part of what the classifier knows: its masks say little of "
+                "either. Try a lower --copy-rate, or regime fixed."
+            )
+        return notes
 
     def finish(self) -> None:
         """Nothing comes after it."""

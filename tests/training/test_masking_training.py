@@ -23,7 +23,7 @@ from core.explainers.masking_objective import MaskingObjective, entropy, masked,
 from core.fills import fill_plate
 from core.learning import MaskingTraining
 from core.training.loop import Training, checkpoint_of
-from core.training.masking import MaskingRecipe, MaskingStage, train_masking
+from core.training.masking import CLIP_COPY, MaskingRecipe, MaskingStage, train_masking
 from core.training.masking_card import masking_card
 from core.training.pictures import Frames, split
 from tests.explainers.conftest import plain
@@ -274,6 +274,21 @@ def test_masks_that_collapse_are_told(data: Dataset) -> None:
         stage.masker.last.bias.zero_()
     stage.held_out()
     assert stage.noticed() == []
+
+
+def test_a_copy_that_forgets_is_held_back_and_told(data: Dataset) -> None:
+    stage = stage_of(data, regime="joint", history="none")
+    for weight in stage._along:
+        weight.grad = torch.full_like(weight, 100.0)
+    stage.clip()
+    assert float(torch.stack([weight.grad.norm() for weight in stage._along]).norm()) == pytest.approx(CLIP_COPY)
+    with torch.no_grad():
+        for weight in stage._along:
+            weight.zero_()  # it says the same of every picture
+    for step, told in ((0, False), (stage.epochs * stage.steps - 1, True)):
+        stage.loss(step)  # in the first half it may still come back
+        stage.held_out()
+        assert any("has forgotten" in note for note in stage.noticed()) == told
 
 
 def test_a_model_without_a_map_is_refused(data: Dataset, tmp_path: Path) -> None:
