@@ -70,38 +70,47 @@ def _faithfulness(
               for n in (64, 512)}  # fmt: skip
     own = Choice("salvage", SalvageParameters(regions=about.players), Trained.of(file))
     chosen = {"salvage": own, **others, "random": Choice("random")}
-    return faithfulness(chosen, classifier, surrogate, batch, fill, each, regions)
+    return faithfulness(cases(chosen, classifier, batch, each, regions), surrogate, fill)
 
 
-def faithfulness(
+def cases(
     chosen: Mapping[str, Choice],
     classifier: Classifier,
-    surrogate: Classifier,
     batch: Batch,
-    fill: str,
     each: Callable[[str], None],
     regions: Regions | None = None,
-) -> dict[str, Any]:
-    """{name: {"insertion"/"deletion": {"classifier"/"surrogate": mean}, "passes": a picture's}} of some pictures.
+) -> dict[str, Case]:
+    """{name: maps of some pictures, each of the classifier's answer, to be judged by metrics}.
 
     Args:
-        surrogate: the second model that scores masked pictures; the classifier itself where there is none.
-        fill: what stands where pictures are masked. each: told what is being measured.
+        each: told what is being made.
     """
-    targets = classifier.logits(batch.images).argmax(1)
-    found: dict[str, Any] = {}
+    targets, found = classifier.logits(batch.images).argmax(1), {}
     for name, choice in chosen.items():
         each(f"how faithful it is ({name})")
         bound = choice.bind(classifier)
-        case = Case.of(bound, batch.images, targets, seeds=range(len(targets)), regions=regions)
-        scores = {metric: _scored(metric, fill, case, classifier, surrogate) for metric in ("insertion", "deletion")}
+        found[name] = Case.of(bound, batch.images, targets, seeds=range(len(targets)), regions=regions)
+    return found
+
+
+def faithfulness(judged: Mapping[str, Case], surrogate: Classifier, fill: str) -> dict[str, Any]:
+    """{name: {"insertion"/"deletion": {"classifier"/"surrogate": mean}, "passes": a picture's}}.
+
+    Args:
+        surrogate: the second model that scores masked pictures; the classifier itself where there is none.
+        fill: what stands where pictures are masked.
+    """
+    found: dict[str, Any] = {}
+    for name, case in judged.items():
+        scores = {metric: _scored(metric, fill, case, surrogate) for metric in ("insertion", "deletion")}
         found[name] = {**scores, "passes": round(sum(one.forward_passes for one in case.made) / len(case.made), 1)}
     return found
 
 
-def _scored(metric: str, fill: str, case: Case, classifier: Classifier, surrogate: Classifier) -> dict[str, float]:
+def _scored(metric: str, fill: str, case: Case, surrogate: Classifier) -> dict[str, float]:
     judge = get_metric(metric)
     parameters = judge.parameters.parse({"fill": fill})
+    classifier = case.classifier
     scorers = {"classifier": classifier, **({} if surrogate is classifier else {"surrogate": surrogate})}
     return {name: float(judge.score(replace(case, scorer=scorer), parameters).nanmean())
             for name, scorer in scorers.items()}  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from core.explainers.masking_objective import masked
 from core.fills import fill_plate
 from core.metrics.metric import Case, get_metric
 from core.sat.batch import load
-from core.training.card import JUDGED, faithfulness
+from core.training.card import JUDGED, cases, faithfulness
 from core.training.pictures import Frames
 
 BOXES = ("localisation-error", "box-f1")
@@ -50,11 +51,12 @@ def masking_card(
     if Choice("grad-cam").method.supports(classifier) is None:
         chosen["grad-cam"] = Choice("grad-cam")
     scorer = model.scorer if model.joint else classifier
-    card = {"masks": kept, "faithfulness": faithfulness(chosen, classifier, scorer, batch, fill, each)}
+    judged = cases(chosen, classifier, batch, each)
+    card = {"masks": kept, "faithfulness": faithfulness(judged, scorer, fill)}
     objects = _objects(classifier, held)
     if objects is not None:
         each("how well they find the object")
-        card["boxes"] = _boxes(chosen, classifier, batch.images, objects)
+        card["boxes"] = _boxes(judged, classifier, objects)
     return card
 
 
@@ -90,17 +92,15 @@ def _objects(classifier: Classifier, held: Frames) -> Tensor | None:
     return torch.stack(masks)
 
 
-def _boxes(
-    chosen: dict[str, Choice], classifier: Classifier, images: Tensor, objects: Tensor
-) -> dict[str, dict[str, float]]:
+def _boxes(judged: dict[str, Case], classifier: Classifier, objects: Tensor) -> dict[str, dict[str, float]]:
     """Of explainers, and of answers that need no classifier."""
-    targets = classifier.logits(images).argmax(1)
     found = {}
-    for name, choice in chosen.items():
-        case = Case.of(choice.bind(classifier), images, targets, seeds=range(len(images)), masks=objects)
-        found[name] = {metric: float(get_metric(metric).score(case).nanmean()) for metric in BOXES}
+    for name, case in judged.items():
+        boxed = replace(case, masks=objects)
+        found[name] = {metric: float(get_metric(metric).score(boxed).nanmean()) for metric in BOXES}
+    some = next(iter(judged.values()))
     for name, masks in trivial_masks(objects).items():
-        found[name] = _of_masks(classifier, images, targets, masks, objects)
+        found[name] = _of_masks(classifier, some.images, some.targets, masks, objects)
     return found
 
 
