@@ -223,7 +223,7 @@ def _one_stage(
         looks = (step + 1) % stage.watch == 0 or step + 1 == total
         if looks:
             held = stage.held_out()
-            if held < best:
+            if held < best or stage.moves:
                 best, best_weights = held, _copied(module)
             told.notes += [note for note in stage.noticed() if note not in told.notes]
             told.points.append(Point(stage.name, told.step, seconds=told.seconds, held_out=held, **recent.mean()))

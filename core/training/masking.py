@@ -74,7 +74,7 @@ class MaskingStage(PictureStage):
         super().__init__(learn, held, size=options.batch, mirror=options.mirror, seed=options.seed)
         self.classifier, self.o, self.epochs = classifier, options, options.epochs
         self.exclusive = classifier.output == "softmax"
-        self.joint = options.regime == "joint"
+        self.joint = self.moves = options.regime == "joint"
         self.copy = trainable(classifier) if self.joint else classifier
         shape = masker_shape(classifier, options.tell_class, options.tell_area, options.hard)
         assert shape is not None  # the recipe has seen to it

@@ -113,7 +113,7 @@ def trained(
                 yield told
         if together.rank() > 0:
             return out
-        results = _course(told, stages[-1].name, learn, held)
+        results = _course(told, stages[-1], learn, held)
         _save(recipe, out, results)
         if measured := recipe.card(held, out):
             _save(recipe, out, results | measured)
@@ -128,10 +128,10 @@ def _left_out(problems: list[str]) -> list[str]:
     return [f"{several if len(problems) > 1 else 'One picture is left out:'} {problems[0]}"]
 
 
-def _course(told: Training, stage: str, learn: Frames, held: Frames) -> dict[str, Any]:
+def _course(told: Training, stage: Stage, learn: Frames, held: Frames) -> dict[str, Any]:
     """What training itself knows."""
-    ends = [point for point in told.points if point.held_out is not None and point.stage == stage]
-    best = min(ends, key=lambda point: point.held_out or 0.0) if ends else None
+    ends = [point for point in told.points if point.held_out is not None and point.stage == stage.name]
+    best = (ends[-1] if stage.moves else min(ends, key=lambda point: point.held_out or 0.0)) if ends else None
     return {
         "pictures": len(learn),
         "held_out_pictures": len(held),

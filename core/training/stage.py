@@ -65,12 +65,15 @@ class Stage(Protocol):
     Attributes:
         name: for people. epochs, steps: how many, and steps of an epoch.
         watch: steps after which held-out pictures are looked at.
+        moves: what judges it learns too, so that losses of different times say nothing of which weights are better:
+            the last ones are taken instead of those with the lowest held-out loss.
     """
 
     name: str
     epochs: int
     steps: int
     watch: int
+    moves: bool
 
     def learning(self) -> nn.Module:
         """What learns."""
@@ -135,6 +138,7 @@ class PictureStage(ABC):
 
     name: str
     epochs: int
+    moves = False
 
     def __init__(self, learn: Frames, held: Frames, *, size: int, mirror: bool, seed: int) -> None:
         """

@@ -291,6 +291,16 @@ def test_a_copy_that_forgets_is_held_back_and_told(data: Dataset) -> None:
         assert any("has forgotten" in note for note in stage.noticed()) == told
 
 
+@pytest.mark.parametrize("regime", ["fixed", "joint"])
+def test_the_best_weights_are_kept_or_the_last_where_what_judges_them_learns_too(
+    data: Dataset, tmp_path: Path, regime: str
+) -> None:
+    state = finished(data, tmp_path / "m.safetensors", regime=regime)
+    best = min(state.points, key=lambda point: point.held_out or 0.0)
+    card = about_trained(tmp_path / "m.safetensors").card
+    assert card["best_step"] == (best if regime == "fixed" else state.points[-1]).step
+
+
 def test_a_model_without_a_map_is_refused(data: Dataset, tmp_path: Path) -> None:
     flat = plain(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * SIDE**2, 2)), SIDE)
     with pytest.raises(UserError, match="keeps no map over the picture"):
