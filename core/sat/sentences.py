@@ -225,7 +225,8 @@ def in_clause(lack: Lack) -> str:
         units = lack.units.removesuffix("s") if lack.count == 1 else lack.units
         return f"{lack.test} rests on {lack.count} {units} ({lack.needed} are needed)"
     if lack.kind == "unplaced":
-        return f"{lack.test} was possible in {lack.count} of {lack.needed} cases"
+        done = "found a place" if lack.test in ("removal", "pasting") else "was possible"
+        return f"{lack.test} {done} in {lack.count} of {lack.needed} cases"
     if lack.kind == "single":
         return f"one of the {lack.units} alone shows no spread"
     if lack.kind == "adverse":

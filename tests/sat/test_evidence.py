@@ -107,8 +107,8 @@ def quiet(count=30, **changes) -> dict:
     ("records", "pictures", "pairs", "verdict", "said"),
     [
         (quiet()["records"], 30, {"sufficiency": 30}, "cleared", []),
-        (quiet()["records"], 80, {"sufficiency": 30}, "inconclusive", ["removal was possible in 30 of 80 cases"]),
-        (quiet()["records"], 30, {"sufficiency": 80}, "inconclusive", ["pasting was possible in 30 of 80 cases"]),
+        (quiet()["records"], 80, {"sufficiency": 30}, "inconclusive", ["removal found a place in 30 of 80 cases"]),
+        (quiet()["records"], 30, {"sufficiency": 80}, "inconclusive", ["pasting found a place in 30 of 80 cases"]),
         (removals([0.0, 0.1] * 15), 30, {}, "inconclusive", ["pasting could not be tested"]),
         (pastes([0.0, 0.1] * 15), 30, {}, "inconclusive", ["removal could not be tested"]),
         (
