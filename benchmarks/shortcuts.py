@@ -390,15 +390,12 @@ def main() -> None:
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
     size = QUICK if asked.quick else FULL
-    todo = (
-        []
-        if asked.table
-        else [w for w in worlds()[: size.worlds] if w.name not in bench_of(size, asked.work, 0).kept["runs"]]
-    )
+    done = bench_of(size, asked.work, 0).kept["runs"]
+    todo = [] if asked.table else [world for world in worlds()[: size.worlds] if world.name not in done]
     until, threads = time.monotonic() + 3600 * asked.hours, max(1, (os.cpu_count() or 1) // asked.jobs)
     with ProcessPoolExecutor(asked.jobs, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
-        for done in as_completed([pool.submit(one_of, world, size, asked.work, until) for world in todo]):
-            done.result()
+        for one in as_completed([pool.submit(one_of, world, size, asked.work, until) for world in todo]):
+            one.result()
     print("\n".join(table(list(bench_of(size, asked.work, 0).kept["runs"].values()))))
 
 

@@ -112,7 +112,7 @@ class MaskingStage(PictureStage):
             self._remember_copy()
         batch, random = self.batch(step)
         past = self.joint and bool(self._past) and float(torch.rand((), generator=random)) < CHANCE
-        targets = self._targets(batch)
+        targets = self._targets(batch, self._said(batch))
         scorer = self.copy
         if past and self._then is not None:
             which = int(torch.randint(len(self._past), (), generator=random))
@@ -160,13 +160,12 @@ class MaskingStage(PictureStage):
 
         def losses() -> Generator[tuple[Tensor, int]]:
             for batch, random in self.watched():
-                targets = self._targets(batch)
+                said = self._said(batch)
+                targets = self._targets(batch, said)
                 seen = self._look(batch, targets, self.copy, random, draw=False)
-                knows = (named(seen.plain, targets, self.exclusive),
-                         named(self.classifier.logits(batch.images), targets, self.exclusive)
-                         if self.joint else torch.zeros(1))  # fmt: skip
-                sums.add_(torch.tensor([float(seen.masks.mean((1, 2)).sum()), *map(float, map(torch.sum, knows)),
-                                        len(batch.images)]))  # fmt: skip
+                copy, classifier = (named(logits, targets, self.exclusive).sum() for logits in (seen.plain, said))
+                area = seen.masks.mean((1, 2)).sum()
+                sums.add_(torch.tensor([float(area), float(copy), float(classifier), len(batch.images)]))
                 yield seen.loss.mean(), len(batch.images)
 
         found = self.mean(losses())
@@ -193,11 +192,14 @@ class MaskingStage(PictureStage):
         """Nothing comes after it."""
         self.masker.eval()
 
-    def _targets(self, batch: Batch) -> Tensor:
+    @torch.no_grad()
+    def _said(self, batch: Batch) -> Tensor:
+        """[B, C]: the classifier's logits."""
+        return self.classifier.logits(batch.images)
+
+    def _targets(self, batch: Batch, said: Tensor) -> Tensor:
         """[B]: labels; what the classifier says where there is none."""
-        with torch.no_grad():
-            said = self.classifier.logits(batch.images).argmax(1)
-        return torch.where(batch.labels >= 0, batch.labels, said)
+        return torch.where(batch.labels >= 0, batch.labels, said.argmax(1))
 
     def _look(
         self, batch: Batch, targets: Tensor, scorer: Classifier, random: torch.Generator, draw: bool = True

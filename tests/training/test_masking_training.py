@@ -249,7 +249,7 @@ def test_without_labels_the_classifiers_answer_is_taken(data: Dataset, tmp_path:
     batch = learn.batch([0, 1])
     assert batch.labels.tolist() == [-1, -1]
     stage = stage_of(bare)
-    assert torch.equal(stage._targets(batch), stage.classifier.logits(batch.images).argmax(1))
+    assert torch.equal(stage._targets(batch, stage._said(batch)), stage.classifier.logits(batch.images).argmax(1))
 
 
 def test_one_class_is_told(data: Dataset, tmp_path: Path) -> None:
